@@ -1,0 +1,1 @@
+//! The pure core: one file per noun, `decide` and `evolve`.

@@ -1,0 +1,15 @@
+//! `meshagent`: an open, self-hosted, event-sourced control plane and room server for agents.
+//!
+//! The modules below stand in the order of dependence: each may use only those above it.
+//! `tests/architecture.rs` holds them to it; `ARCHITECTURE.md` is the map.
+
+// words
+pub mod clock;
+pub mod error_code;
+pub mod id;
+pub mod name;
+pub mod wire;
+// documents
+pub mod spec;
+// domain
+pub mod domain;

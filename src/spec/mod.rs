@@ -1,0 +1,1 @@
+//! What a user writes: typed documents, strict parsing, no IO.
