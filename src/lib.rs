@@ -13,3 +13,5 @@ pub mod wire;
 pub mod spec;
 // domain
 pub mod domain;
+// ports
+pub mod eventlog;

@@ -1,0 +1,43 @@
+//! Why an append or a read failed. Each text says what happened, to which object, and what to do next.
+
+use super::Expected;
+use crate::id::{Position, StreamId};
+use uuid::Uuid;
+
+/// Why an append was refused. Nothing of it was recorded, except after [`AppendError::Unavailable`], where it may
+/// have been: retry with the same event ids.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Somebody else wrote first: load again, decide again.
+    #[error("stream `{stream}` is at version {actual}, not {expected} as expected; read it again and retry")]
+    Conflict { stream: StreamId, expected: Expected, actual: u64 },
+    #[error("too large: {got} {what}, the limit is {limit}; split it, or keep the bulk outside the log")]
+    TooLarge { what: &'static str, got: usize, limit: usize },
+    #[error("data of event `{kind}` ({event_id}) is not JSON on one line; write it with a JSON serialiser")]
+    NotJson { event_id: Uuid, kind: String },
+    #[error("event id {event_id} is already used by a different event; make a fresh id for each new event")]
+    IdReused { event_id: Uuid },
+    #[error(
+        "the disk is full at {place}; nothing was recorded: free some space and retry, no restart is needed"
+    )]
+    Full { place: String },
+    #[error("the event log at {place} is damaged: {reason}; stop the server and run `meshagent log verify`")]
+    Damaged { place: String, reason: String },
+    #[error("the event log is not available: {reason}; retry with the same event ids")]
+    Unavailable { reason: String },
+}
+
+/// Why a read, a snapshot or a verification failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    #[error("event {position} is damaged: {reason}; stop the server and run `meshagent log verify`")]
+    DamagedEvent { position: Position, reason: String },
+    #[error("the event log at {place} is damaged: {reason}; stop the server and run `meshagent log verify`")]
+    Damaged { place: String, reason: String },
+    #[error("snapshot `{name}` has {got} bytes, the limit is {limit}; the log is complete without it")]
+    SnapshotTooLarge { name: String, got: usize, limit: usize },
+    #[error("the disk is full at {place}; free some space and retry, no restart is needed")]
+    Full { place: String },
+    #[error("the event log is not available: {reason}; retry")]
+    Unavailable { reason: String },
+}
