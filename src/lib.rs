@@ -15,3 +15,10 @@ pub mod spec;
 pub mod domain;
 // ports
 pub mod eventlog;
+
+// secrets first, the other ports may hold them
+pub mod vault;
+
+pub mod lease;
+pub mod queue;
+pub mod runtime;
