@@ -22,3 +22,7 @@ pub mod vault;
 pub mod lease;
 pub mod queue;
 pub mod runtime;
+// clients
+pub mod client;
+// binary
+pub mod cli;

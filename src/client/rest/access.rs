@@ -1,0 +1,57 @@
+//! Service accounts, their API keys, and participant tokens.
+
+use super::{ApiKey, ProjectRest, RestError, ServiceAccount, optional};
+use serde_json::{Value, json};
+
+impl ProjectRest {
+    pub async fn service_accounts(&self) -> Result<Vec<ServiceAccount>, RestError> {
+        self.rest.pages(&self.at(&["service-accounts"]), &[], "service_accounts").await
+    }
+
+    /// A service account by id or name.
+    pub async fn service_account(&self, id_or_name: &str) -> Result<Option<ServiceAccount>, RestError> {
+        let by_id = self.at(&["service-accounts", id_or_name]);
+        if let Some(account) = optional(self.rest.get_as(&by_id, &[]).await)? {
+            return Ok(Some(account));
+        }
+        let by_name = self.at(&["service-accounts", "by-name", id_or_name]);
+        optional(self.rest.get_as(&by_name, &[]).await)
+    }
+
+    /// `account`: `{name, description, display_name?, metadata?, annotations?}`.
+    pub async fn create_service_account(&self, account: &Value) -> Result<ServiceAccount, RestError> {
+        self.rest.post_as(&self.at(&["service-accounts"]), account).await
+    }
+
+    pub async fn delete_service_account(&self, id: &str) -> Result<(), RestError> {
+        self.rest.delete(&self.at(&["service-accounts", id])).await.map(drop)
+    }
+
+    pub async fn api_keys(&self, account_id: &str) -> Result<Vec<ApiKey>, RestError> {
+        let segments = self.at(&["service-accounts", account_id, "api-keys"]);
+        let mut answer = self.rest.get(&segments, &[]).await?;
+        super::parse("api keys", answer["keys"].take())
+    }
+
+    /// Makes a key; its `value` is in this answer and in no other.
+    pub async fn create_api_key(
+        &self,
+        account_id: &str,
+        name: &str,
+        description: &str,
+    ) -> Result<ApiKey, RestError> {
+        let segments = self.at(&["service-accounts", account_id, "api-keys"]);
+        self.rest.post_as(&segments, &json!({"name": name, "description": description})).await
+    }
+
+    pub async fn delete_api_key(&self, account_id: &str, key_id: &str) -> Result<(), RestError> {
+        let segments = self.at(&["service-accounts", account_id, "api-keys", key_id]);
+        self.rest.delete(&segments).await.map(drop)
+    }
+
+    /// Mints a participant token; `request` is `{name, grants}` or `{name, room_name, role, api}`.
+    pub async fn participant_token(&self, request: &Value) -> Result<String, RestError> {
+        let mut answer = self.rest.post(&self.at(&["participant-tokens"]), request).await?;
+        super::parse("participant token", answer["token"].take())
+    }
+}
