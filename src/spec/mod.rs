@@ -1,1 +1,45 @@
-//! What a user writes: typed documents, strict parsing, no IO.
+//! What a user writes: typed documents, strict parsing, JSON Schema.
+//!
+//! Every kind is a serde type that refuses unknown fields and round-trips without loss; its JSON is
+//! what the public clients send and accept. Knows only texts: no files, no network, no clock, and
+//! nothing of the state that documents are applied to.
+
+mod agent;
+mod common;
+mod container;
+mod document;
+pub mod grant;
+mod mailbox;
+mod port;
+mod project;
+mod route;
+mod scheduled_task;
+mod service;
+mod service_template;
+
+pub use agent::{
+    Agent, AgentChannels, AgentEmail, EmailChannel, Heartbeat, MessagingChannel, MessagingProtocol, Prompt,
+    PromptContent, QueueChannel, ThreadingMode, ToolkitChannel,
+};
+pub use common::{
+    Annotations, MailboxKind, Metadata, NamedMetadata, ProjectKind, RoomKind, RouteKind, ScheduledTaskKind,
+    SecretRef, ServiceAccountKind, ServiceKind, ServiceTemplateKind, Version,
+};
+pub use container::{
+    ConfigMount, Container, EmptyDirMount, EnvironmentTemplate, EnvironmentVariable, FileMount, ImageMount,
+    Mounts, ParticipantRole, RoomMount, RunAs, TemplateContainer, TokenValue, VolumeMount,
+};
+pub use document::{Document, Kind};
+pub use grant::ApiScope;
+pub use mailbox::Mailbox;
+pub use port::{
+    AllowedTools, Endpoint, McpEndpoint, MeshagentEndpoint, OauthClient, Port, PortNumber, PortType,
+    RESERVED_PORT, RequireApproval,
+};
+pub use project::{Project, Room, ServiceAccount};
+pub use route::{
+    Backend, BackendRef, Compression, Content, CorsRule, PathType, Route, RoutePath, TargetPort,
+};
+pub use scheduled_task::{QueueTarget, SCHEDULE_TIMEZONE, ScheduledTask, TaskMetadata};
+pub use service::{External, ROOM, SERVICE_ID, SeedFile, Service};
+pub use service_template::{ServiceTemplate, TemplateExternal, TemplateVariable, VariableType};

@@ -1,0 +1,132 @@
+//! Any document, by its kind.
+
+use super::common::annotation;
+use super::{
+    Mailbox, Project, Room, Route, ScheduledTask, Service, ServiceAccount, ServiceTemplate, service,
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Any document a user can write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[allow(clippy::large_enum_variant, reason = "documents are few and short-lived")]
+pub enum Document {
+    Project(Project),
+    Room(Room),
+    ServiceAccount(ServiceAccount),
+    Service(Service),
+    ServiceTemplate(ServiceTemplate),
+    ScheduledTask(ScheduledTask),
+    Mailbox(Mailbox),
+    Route(Route),
+}
+
+impl Document {
+    /// The kind as a value.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Project(_) => Kind::Project,
+            Self::Room(_) => Kind::Room,
+            Self::ServiceAccount(_) => Kind::ServiceAccount,
+            Self::Service(_) => Kind::Service,
+            Self::ServiceTemplate(_) => Kind::ServiceTemplate,
+            Self::ScheduledTask(_) => Kind::ScheduledTask,
+            Self::Mailbox(_) => Kind::Mailbox,
+            Self::Route(_) => Kind::Route,
+        }
+    }
+
+    /// Name of the document: `metadata.name`, the address of a mailbox; empty for a task without a name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Project(project) => &project.metadata.name,
+            Self::Room(room) => &room.metadata.name,
+            Self::ServiceAccount(account) => &account.metadata.name,
+            Self::Service(service) => &service.metadata.name,
+            Self::ServiceTemplate(template) => &template.metadata.name,
+            Self::ScheduledTask(task) => task.metadata.name.as_deref().unwrap_or_default(),
+            Self::Mailbox(mailbox) => &mailbox.address,
+            Self::Route(route) => &route.metadata.name,
+        }
+    }
+
+    /// One annotation of the document.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        let notes = match self {
+            Self::Project(project) => Some(&project.metadata.annotations),
+            Self::Room(room) => Some(&room.metadata.annotations),
+            Self::ServiceAccount(account) => Some(&account.metadata.annotations),
+            Self::Service(service) => service.metadata.annotations.as_ref(),
+            Self::ServiceTemplate(template) => template.metadata.annotations.as_ref(),
+            Self::ScheduledTask(task) => Some(&task.metadata.annotations),
+            Self::Mailbox(mailbox) => Some(&mailbox.annotations),
+            Self::Route(route) => Some(&route.metadata.annotations),
+        };
+        annotation(notes, key)
+    }
+
+    /// Name of the room it belongs to, where the document says so.
+    pub fn room(&self) -> Option<&str> {
+        match self {
+            Self::Project(_) | Self::Room(_) | Self::ServiceAccount(_) => None,
+            Self::Mailbox(mailbox) => Some(&mailbox.room),
+            Self::Route(route) => route.backend.room.as_ref().map(|room| room.name.as_str()),
+            Self::Service(_) | Self::ServiceTemplate(_) | Self::ScheduledTask(_) => {
+                self.annotation(service::ROOM)
+            }
+        }
+    }
+}
+
+/// Every kind of document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Project,
+    Room,
+    ServiceAccount,
+    Service,
+    ServiceTemplate,
+    ScheduledTask,
+    Mailbox,
+    Route,
+}
+
+impl Kind {
+    /// All kinds, in the order in which they depend on each other.
+    pub const ALL: [Kind; 8] = [
+        Kind::Project,
+        Kind::Room,
+        Kind::ServiceAccount,
+        Kind::Service,
+        Kind::ServiceTemplate,
+        Kind::ScheduledTask,
+        Kind::Mailbox,
+        Kind::Route,
+    ];
+
+    /// The text in `kind:`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Project => "Project",
+            Kind::Room => "Room",
+            Kind::ServiceAccount => "ServiceAccount",
+            Kind::Service => "Service",
+            Kind::ServiceTemplate => "ServiceTemplate",
+            Kind::ScheduledTask => "ScheduledTask",
+            Kind::Mailbox => "Mailbox",
+            Kind::Route => "Route",
+        }
+    }
+
+    /// The kind with this exact text.
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
