@@ -2,3 +2,4 @@
 //! so that everything it can do, any other client can do too.
 
 pub mod rest;
+pub mod room;
