@@ -13,15 +13,17 @@ pub mod wire;
 pub mod spec;
 // domain
 pub mod domain;
-// ports
+// ports and their adapters
 pub mod eventlog;
-
-// secrets first, the other ports may hold them
 pub mod vault;
 
 pub mod lease;
 pub mod queue;
 pub mod runtime;
+// application
+pub mod projection;
+
+pub mod app;
 // clients
 pub mod client;
 // binary

@@ -1,1 +1,52 @@
-//! The pure core: one file per noun, `decide` and `evolve`.
+//! The pure core: one file per noun with its state, commands, events, rejections, `decide` and `evolve`.
+//!
+//! Synchronous, total functions. Nothing here may know of IO, time of day, randomness, SQL, HTTP or tokio:
+//! times and fresh identifiers arrive inside commands, recorded times arrive beside events.
+
+pub mod account;
+pub mod event;
+pub mod instance;
+pub mod mailbox;
+pub mod names;
+pub mod project;
+pub mod room;
+pub mod scheduled_task;
+pub mod service;
+pub mod session;
+pub mod upcast;
+
+pub use event::{DecodeError, Event};
+
+use chrono::{DateTime, Utc};
+
+/// One noun of the control plane. `None` is "does not exist" (yet, or any more).
+pub trait Entity: Sized {
+    type Command;
+    type Rejection: Rejection;
+
+    /// What follows from a command, or why nothing does.
+    fn decide(state: Option<&Self>, command: Self::Command) -> Result<Vec<Event>, Self::Rejection>;
+
+    /// The state after an event that was recorded at `at`. Total: an event that does not fit changes nothing.
+    fn evolve(state: Option<Self>, event: &Event, at: DateTime<Utc>) -> Option<Self>;
+}
+
+/// How a refusal is to be met; the edges map it to their own codes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The object does not exist.
+    NotFound,
+    /// Something with that name or identity exists already.
+    Exists,
+    /// The command cannot be carried out in the present state.
+    State,
+    /// The command itself is wrong.
+    Invalid,
+}
+
+/// A typed refusal: its text says what happened, to which object, and the next step.
+pub trait Rejection: std::error::Error + Send + Sync + 'static {
+    fn refusal(&self) -> Refusal;
+    /// Stable code with a page in `docs/errors/`.
+    fn code(&self) -> &'static str;
+}

@@ -1,0 +1,37 @@
+//! What the REST edge and the controllers need of whoever runs rooms live. The composition root provides it.
+
+use super::Error;
+use crate::id::{RoomId, SessionId};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
+/// A room's session, wherever it runs.
+#[derive(Clone, Debug)]
+pub struct Hosted {
+    pub session: SessionId,
+    /// Base URL of the server that runs it.
+    pub url: String,
+}
+
+/// Runs rooms live.
+#[async_trait]
+pub trait RoomHost: Send + Sync + 'static {
+    /// Makes sure that the room runs somewhere, here if nowhere else.
+    async fn open(&self, room: RoomId) -> Result<Hosted, Error>;
+
+    /// Participants of a room that runs here, counted by role.
+    fn roles(&self, room: RoomId) -> BTreeMap<String, u64>;
+
+    /// Since when nobody but its own services has used a room that runs here.
+    fn idle_since(&self, room: RoomId) -> Option<DateTime<Utc>>;
+
+    /// Sessions that run here.
+    fn live(&self) -> Vec<(RoomId, SessionId)>;
+
+    /// Sends everybody away for good and stops running the room.
+    async fn end(&self, room: RoomId, reason: crate::domain::session::Reason);
+
+    /// One line for the room's developer log.
+    fn log_line(&self, room: RoomId, kind: &str, data: serde_json::Value);
+}

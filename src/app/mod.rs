@@ -1,0 +1,65 @@
+//! The application: use-cases over the log. Load, decide, append, answer.
+//!
+//! Knows the ports, never an adapter's internals, never HTTP or sockets. Effects on the outside world are the
+//! controllers' and edges' business; here only facts are made.
+
+mod accounts;
+mod error;
+mod execute;
+pub mod host;
+pub mod key;
+mod mailboxes;
+mod projects;
+mod rooms;
+mod services;
+mod sessions;
+mod tasks;
+pub mod token;
+
+pub use accounts::NewKey;
+pub use error::Error;
+pub use execute::{Actor, Change, Decision};
+pub use projects::{DEFAULT_ACCOUNT, NewProject};
+
+use crate::clock::{Clock, IdSource};
+use crate::eventlog::EventLog;
+use crate::projection::{Projection, World};
+use crate::vault::Vault;
+use std::sync::Arc;
+
+/// What the operator chose.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether a token that the project's key signed may bring its room into being by connecting.
+    pub auto_create_rooms: bool,
+    /// Shortest gap between two firings of a scheduled task, seconds.
+    pub schedule_floor_seconds: u64,
+    /// Name of this server among those on one database.
+    pub server_name: String,
+    /// Base URL under which clients reach this server, no trailing slash.
+    pub public_url: String,
+}
+
+/// The ports, and nothing else.
+pub struct App {
+    pub log: Arc<dyn EventLog>,
+    pub projection: Arc<Projection>,
+    pub vault: Arc<Vault>,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn IdSource>,
+    pub settings: Settings,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// The newest state.
+    #[must_use]
+    pub fn world(&self) -> Arc<World> {
+        self.projection.world()
+    }
+}

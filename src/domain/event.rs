@@ -1,0 +1,101 @@
+//! Every kind of fact, in one list. The kind's text and schema version are stored; the payload is JSON.
+//!
+//! A kind is never renamed and a payload only grows by optional fields; anything else is a new schema version
+//! with an upcaster in [`super::upcast`] and a stored fixture.
+
+use super::{account, instance, mailbox, names, project, room, scheduled_task, service, session, upcast};
+use serde::{Deserialize, Serialize};
+
+/// Why stored bytes are no event of ours.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("event kind `{0}` is not known to this version; a newer meshagent wrote it: run that one")]
+    UnknownKind(String),
+    #[error(
+        "event `{kind}` has schema version {got}, newer than {known}; a newer meshagent wrote it: run that one"
+    )]
+    NewerSchema { kind: String, got: u16, known: u16 },
+    #[error("event `{kind}` cannot be read: {source}")]
+    Payload { kind: String, source: serde_json::Error },
+}
+
+macro_rules! events {
+    ($($name:ident($payload:ty) = $kind:literal v $version:literal;)*) => {
+        /// A fact of the control plane.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Event { $($name($payload)),* }
+
+        impl Event {
+            /// Every kind with its present schema version.
+            pub const KINDS: &'static [(&'static str, u16)] = &[$(($kind, $version)),*];
+
+            /// Stable name, `<noun>.<past participle>`.
+            #[must_use]
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$name(_) => $kind),* }
+            }
+
+            #[must_use]
+            pub fn schema_version(&self) -> u16 {
+                match self { $(Self::$name(_) => $version),* }
+            }
+
+            /// The payload as JSON text.
+            pub fn encode(&self) -> Result<String, serde_json::Error> {
+                match self { $(Self::$name(payload) => serde_json::to_string(payload)),* }
+            }
+
+            /// Reads a stored event, of this schema version or an older one.
+            pub fn decode(kind: &str, schema_version: u16, data: &str) -> Result<Self, DecodeError> {
+                match kind {
+                    $($kind => {
+                        let read = match schema_version {
+                            $version => serde_json::from_str::<$payload>(data),
+                            older if older < $version => serde_json::from_str(data)
+                                .and_then(|value| serde_json::from_value(upcast::lift(kind, older, value))),
+                            got => return Err(DecodeError::NewerSchema { kind: kind.to_owned(), got, known: $version }),
+                        };
+                        read.map(Self::$name)
+                            .map_err(|source| DecodeError::Payload { kind: kind.to_owned(), source })
+                    })*
+                    other => Err(DecodeError::UnknownKind(other.to_owned())),
+                }
+            }
+        }
+    };
+}
+
+/// Payload of facts that say all by their kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nothing {}
+
+events! {
+    AccountCreated(account::Profile) = "account.created" v 1;
+    AccountDeleted(Nothing) = "account.deleted" v 1;
+    AccountUpdated(account::Profile) = "account.updated" v 1;
+    ApiKeyCreated(account::KeyCreated) = "apikey.created" v 1;
+    ApiKeyRevoked(Nothing) = "apikey.revoked" v 1;
+    InstanceExited(instance::Exited) = "instance.exited" v 1;
+    InstanceFailed(instance::Failed) = "instance.failed" v 1;
+    InstanceStarted(instance::Started) = "instance.started" v 1;
+    InstanceStopped(instance::Stopped) = "instance.stopped" v 1;
+    MailboxCreated(mailbox::Mailbox) = "mailbox.created" v 1;
+    MailboxDeleted(Nothing) = "mailbox.deleted" v 1;
+    MailboxUpdated(mailbox::Mailbox) = "mailbox.updated" v 1;
+    NameClaimed(names::Claimed) = "names.claimed" v 1;
+    NameReleased(names::Key) = "names.released" v 1;
+    ProjectCreated(project::Created) = "project.created" v 1;
+    RoomCreated(room::Created) = "room.created" v 1;
+    RoomDeleted(Nothing) = "room.deleted" v 1;
+    RoomUpdated(room::Updated) = "room.updated" v 1;
+    ServiceCreated(service::Created) = "service.created" v 1;
+    ServiceDeleted(Nothing) = "service.deleted" v 1;
+    ServiceRestartRequested(Nothing) = "service.restart-requested" v 1;
+    ServiceUpdated(service::Updated) = "service.updated" v 1;
+    SessionEnded(session::Ended) = "session.ended" v 1;
+    SessionStarted(session::Started) = "session.started" v 1;
+    TaskCreated(scheduled_task::Created) = "task.created" v 1;
+    TaskDeleted(Nothing) = "task.deleted" v 1;
+    TaskFired(scheduled_task::Fired) = "task.fired" v 1;
+    TaskUpdated(scheduled_task::Updated) = "task.updated" v 1;
+}

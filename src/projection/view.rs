@@ -1,0 +1,116 @@
+//! One project as the events tell it.
+
+use crate::domain::account::{ApiKey, ServiceAccount};
+use crate::domain::instance::{self, Instance};
+use crate::domain::mailbox::Mailbox;
+use crate::domain::names::Names;
+use crate::domain::project::Project;
+use crate::domain::room::Room;
+use crate::domain::scheduled_task::ScheduledTask;
+use crate::domain::service::Service;
+use crate::domain::session::Session;
+use crate::domain::{Entity, Event};
+use crate::id::{SessionId, StreamId};
+use chrono::{DateTime, Utc};
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Ended sessions kept per project for listing; the log has them all.
+pub const SESSIONS_KEPT: usize = 200;
+
+/// An entity with the version of its stream.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Slot<T> {
+    pub version: u64,
+    pub state: T,
+}
+
+/// Entities of one kind by the UUID of their stream.
+pub type Table<T> = OrdMap<Uuid, Slot<T>>;
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ProjectView {
+    pub project: Option<Slot<Project>>,
+    pub names: Option<Slot<Names>>,
+    pub rooms: Table<Room>,
+    pub services: Table<Service>,
+    pub tasks: Table<ScheduledTask>,
+    pub mailboxes: Table<Mailbox>,
+    pub accounts: Table<ServiceAccount>,
+    pub keys: Table<ApiKey>,
+    pub sessions: Table<Session>,
+    /// By the key of their stream, `<session>.<service>`; only those of sessions that run.
+    pub instances: OrdMap<String, Slot<Instance>>,
+}
+
+impl ProjectView {
+    /// Takes one event in. An event of a stream that this version does not fold changes nothing.
+    pub(super) fn apply(&mut self, stream: &StreamId, version: u64, event: &Event, at: DateTime<Utc>) {
+        use crate::id::{ApiKeyId, MailboxId, RoomId, ScheduledTaskId, ServiceAccountId, ServiceId};
+        match stream.category() {
+            Names::CATEGORY => fold_one(&mut self.names, version, event, at),
+            Project::CATEGORY => fold_one(&mut self.project, version, event, at),
+            RoomId::CATEGORY => fold(&mut self.rooms, stream, version, event, at),
+            ServiceId::CATEGORY => fold(&mut self.services, stream, version, event, at),
+            ScheduledTaskId::CATEGORY => fold(&mut self.tasks, stream, version, event, at),
+            MailboxId::CATEGORY => fold(&mut self.mailboxes, stream, version, event, at),
+            ServiceAccountId::CATEGORY => fold(&mut self.accounts, stream, version, event, at),
+            ApiKeyId::CATEGORY => fold(&mut self.keys, stream, version, event, at),
+            SessionId::CATEGORY => {
+                fold(&mut self.sessions, stream, version, event, at);
+                if matches!(event, Event::SessionEnded(_)) {
+                    self.forget_run(stream.key());
+                }
+            }
+            instance::Key::CATEGORY => {
+                let key = stream.key().to_owned();
+                let old = self.instances.remove(&key).map(|slot| slot.state);
+                if let Some(state) = Instance::evolve(old, event, at) {
+                    self.instances.insert(key, Slot { version, state });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Drops the instances of an ended session and the oldest ended sessions beyond [`SESSIONS_KEPT`].
+    fn forget_run(&mut self, session: &str) {
+        let prefix = format!("{session}.");
+        let gone: Vec<String> = self.instances.keys().filter(|k| k.starts_with(&prefix)).cloned().collect();
+        for key in gone {
+            self.instances.remove(&key);
+        }
+        if self.sessions.len() <= SESSIONS_KEPT {
+            return;
+        }
+        let ended = self.sessions.iter().filter_map(|(id, s)| s.state.ended.map(|(at, _)| (at, *id)));
+        if let Some((_, oldest)) = ended.min() {
+            self.sessions.remove(&oldest);
+        }
+    }
+}
+
+fn fold<T: Entity + Clone>(
+    table: &mut Table<T>,
+    stream: &StreamId,
+    version: u64,
+    event: &Event,
+    at: DateTime<Utc>,
+) {
+    let Ok(id) = Uuid::parse_str(stream.key()) else { return };
+    let old = table.remove(&id).map(|slot| slot.state);
+    if let Some(state) = T::evolve(old, event, at) {
+        table.insert(id, Slot { version, state });
+    }
+}
+
+pub(super) fn fold_one<T: Entity>(
+    slot: &mut Option<Slot<T>>,
+    version: u64,
+    event: &Event,
+    at: DateTime<Utc>,
+) {
+    let old = slot.take().map(|s| s.state);
+    *slot = T::evolve(old, event, at).map(|state| Slot { version, state });
+}

@@ -1,0 +1,160 @@
+//! Everything, at one position of the log.
+
+use super::view::ProjectView;
+use crate::domain::account::{ApiKey, ServiceAccount};
+use crate::domain::instance::{self, Instance};
+use crate::domain::mailbox::Mailbox;
+use crate::domain::names::Kind;
+use crate::domain::room::Room;
+use crate::domain::scheduled_task::ScheduledTask;
+use crate::domain::service::Service;
+use crate::domain::session::Session;
+use crate::domain::{DecodeError, Event};
+use crate::eventlog::Recorded;
+use crate::id::{
+    ApiKeyId, MailboxId, Position, ProjectId, RoomId, ScheduledTaskId, ServiceAccountId, ServiceId, SessionId,
+};
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Why an event cannot be folded in.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    #[error("event at position {position} cannot be read: {source}")]
+    Decode { position: Position, source: DecodeError },
+    #[error("event at position {got} came where {want} was due; the log has a gap")]
+    Gap { got: Position, want: Position },
+}
+
+/// The fold of the log up to `position`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct World {
+    pub position: Position,
+    projects: OrdMap<ProjectId, ProjectView>,
+}
+
+macro_rules! look_ups {
+    ($($one:ident, $all:ident: $table:ident, $id:ident => $state:ty;)*) => {$(
+        #[must_use]
+        pub fn $one(&self, id: $id) -> Option<&$state> {
+            self.project(id.project())?.$table.get(&id.uuid()).map(|slot| &slot.state)
+        }
+
+        /// All of one project, in order of identifier, which is the order of making.
+        pub fn $all(&self, project: ProjectId) -> impl Iterator<Item = ($id, &$state)> {
+            self.project(project).into_iter().flat_map(move |view| {
+                view.$table.iter().map(move |(uuid, slot)| ($id::new(project, *uuid), &slot.state))
+            })
+        }
+    )*};
+}
+
+impl World {
+    /// Version of this fold's shape. A snapshot of another version is discarded and the log replayed.
+    pub const VERSION: u32 = 1;
+
+    #[must_use]
+    pub fn project(&self, id: ProjectId) -> Option<&ProjectView> {
+        self.projects.get(&id)
+    }
+
+    /// Every project that exists, in order of identifier.
+    pub fn projects(&self) -> impl Iterator<Item = (ProjectId, &ProjectView)> {
+        self.projects.iter().filter(|(_, view)| view.project.is_some()).map(|(id, view)| (*id, view))
+    }
+
+    look_ups! {
+        room, rooms: rooms, RoomId => Room;
+        service, services: services, ServiceId => Service;
+        task, tasks: tasks, ScheduledTaskId => ScheduledTask;
+        mailbox, mailboxes: mailboxes, MailboxId => Mailbox;
+        account, accounts: accounts, ServiceAccountId => ServiceAccount;
+        key, keys: keys, ApiKeyId => ApiKey;
+        session, sessions: sessions, SessionId => Session;
+    }
+
+    #[must_use]
+    pub fn instance(&self, key: instance::Key) -> Option<&Instance> {
+        let view = self.project(key.session.project())?;
+        view.instances.get(&format!("{}.{}", key.session, key.service)).map(|slot| &slot.state)
+    }
+
+    /// Every instance of one project's running sessions.
+    pub fn instances(&self, project: ProjectId) -> impl Iterator<Item = &Instance> {
+        self.project(project).into_iter().flat_map(|view| view.instances.values().map(|slot| &slot.state))
+    }
+
+    /// What a name means. `scope` is the room for things that live in one.
+    #[must_use]
+    pub fn named(&self, project: ProjectId, kind: Kind, scope: Option<RoomId>, name: &str) -> Option<Uuid> {
+        let names = self.project(project)?.names.as_ref()?;
+        names.state.get(kind, scope.map(RoomId::uuid), name)
+    }
+
+    #[must_use]
+    pub fn room_named(&self, project: ProjectId, name: &str) -> Option<(RoomId, &Room)> {
+        let id = RoomId::new(project, self.named(project, Kind::Room, None, name)?);
+        Some((id, self.room(id)?))
+    }
+
+    /// A room by its name, or by its UUID.
+    #[must_use]
+    pub fn find_room(&self, project: ProjectId, name_or_id: &str) -> Option<(RoomId, &Room)> {
+        self.room_named(project, name_or_id).or_else(|| {
+            let id = RoomId::new(project, Uuid::parse_str(name_or_id).ok()?);
+            Some((id, self.room(id)?))
+        })
+    }
+
+    /// The run of a room that has not ended.
+    #[must_use]
+    pub fn active_session(&self, room: RoomId) -> Option<(SessionId, &Session)> {
+        self.sessions(room.project()).filter(|(_, s)| s.room == room && s.is_active()).last()
+    }
+
+    /// Version of a stream, 0 where nothing is (any more).
+    #[must_use]
+    pub fn version(&self, project: ProjectId, stream: &crate::id::StreamId) -> u64 {
+        let Some(view) = self.project(project) else { return 0 };
+        let by_id = |uuid: &str| Uuid::parse_str(uuid).ok();
+        macro_rules! of {
+            ($table:ident) => {
+                by_id(stream.key()).and_then(|id| view.$table.get(&id)).map(|s| s.version)
+            };
+        }
+        let version = match stream.category() {
+            "names" => view.names.as_ref().map(|s| s.version),
+            "project" => view.project.as_ref().map(|s| s.version),
+            RoomId::CATEGORY => of!(rooms),
+            ServiceId::CATEGORY => of!(services),
+            ScheduledTaskId::CATEGORY => of!(tasks),
+            MailboxId::CATEGORY => of!(mailboxes),
+            ServiceAccountId::CATEGORY => of!(accounts),
+            ApiKeyId::CATEGORY => of!(keys),
+            SessionId::CATEGORY => of!(sessions),
+            instance::Key::CATEGORY => view.instances.get(stream.key()).map(|s| s.version),
+            _ => None,
+        };
+        version.unwrap_or(0)
+    }
+
+    /// Folds one recorded event in. It must be the very next one.
+    pub fn apply(&mut self, recorded: &Recorded) -> Result<(), ApplyError> {
+        let want = Position(self.position.0 + 1);
+        if recorded.position != want {
+            return Err(ApplyError::Gap { got: recorded.position, want });
+        }
+        let event = Event::decode(&recorded.kind, recorded.schema_version, &recorded.data)
+            .map_err(|source| ApplyError::Decode { position: recorded.position, source })?;
+        let project = recorded.metadata.project.unwrap_or(ProjectId::PLATFORM);
+        if !self.projects.contains_key(&project) {
+            self.projects.insert(project, ProjectView::default());
+        }
+        if let Some(view) = self.projects.get_mut(&project) {
+            view.apply(&recorded.stream, recorded.version, &event, recorded.recorded_at);
+        }
+        self.position = recorded.position;
+        Ok(())
+    }
+}
