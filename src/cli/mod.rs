@@ -1,6 +1,7 @@
 //! The command line: parses, resolves server, project and room, calls the clients, prints. It talks to a server like
 //! any other client; only `up`, `log` and `bench` reach into the program itself.
 
+pub mod args;
 pub mod commands;
 pub mod error;
 pub mod output;

@@ -2,7 +2,15 @@
 //! of the server's inside.
 
 mod completion;
+mod env;
+mod mailbox;
 pub mod process;
+mod project;
+mod rooms;
+mod scheduled_task;
+mod service_account;
+mod session;
+mod setup;
 pub mod up;
 mod version;
 
@@ -15,6 +23,28 @@ use super::resolve::Ctx;
 pub enum Command {
     /// Run the whole platform on this machine, as one process
     Up(up::Args),
+    /// Check the connection to a server and make it the default
+    Setup,
+    /// Print the environment that points other tools at the local server
+    Env(env::Args),
+    /// Projects
+    #[command(subcommand)]
+    Project(project::Command),
+    /// Rooms
+    #[command(subcommand)]
+    Rooms(rooms::Command),
+    /// Scheduled tasks
+    #[command(subcommand)]
+    ScheduledTask(scheduled_task::Command),
+    /// Mailboxes
+    #[command(subcommand)]
+    Mailbox(mailbox::Command),
+    /// Sessions: the runs of rooms
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Service accounts and their API keys
+    #[command(subcommand)]
+    ServiceAccount(service_account::Command),
     /// Run, describe and deploy process-backed agents
     #[command(subcommand)]
     Process(process::Command),
@@ -27,10 +57,19 @@ pub enum Command {
 /// Runs one command.
 pub async fn run(cli: Cli) -> Result<(), CliError> {
     let globals = cli.globals;
+    let ctx = |globals| Ctx::load(globals);
     match cli.command {
         Command::Up(args) => up::run(args).await,
+        Command::Setup => setup::run(&ctx(globals)?).await,
+        Command::Env(args) => env::run(args),
+        Command::Project(command) => project::run(&ctx(globals)?, command).await,
+        Command::Rooms(command) => rooms::run(&ctx(globals)?, command).await,
+        Command::ScheduledTask(command) => scheduled_task::run(&ctx(globals)?, command).await,
+        Command::Mailbox(command) => mailbox::run(&ctx(globals)?, command).await,
+        Command::Session(command) => session::run(&ctx(globals)?, command).await,
+        Command::ServiceAccount(command) => service_account::run(&ctx(globals)?, command).await,
         Command::Process(command) => process::run(globals, command).await,
-        Command::Version => version::run(&Ctx::load(globals)?).await,
+        Command::Version => version::run(&ctx(globals)?).await,
         Command::Completion(args) => completion::run(&args),
     }
 }
