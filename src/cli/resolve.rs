@@ -50,7 +50,14 @@ impl LocalServer {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Globals {
     /// Server to talk to [default: the active profile's, else the local server's]
-    #[arg(long, global = true, env = "MESHAGENT_API_URL", value_name = "URL", help_heading = "Connection")]
+    #[arg(
+        long,
+        global = true,
+        env = "MESHAGENT_API_URL",
+        value_name = "URL",
+        help_heading = "Connection",
+        hide_env_values = true
+    )]
     pub api_url: Option<String>,
 
     /// Project to work in [default: the active one]

@@ -65,8 +65,7 @@ pub struct Add {
     #[command(flatten)]
     room: RoomArg,
     /// A `kind: ScheduledTask` file; `-` is stdin
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = PARTS,
-          required_unless_present_all = ["queue", "schedule"])]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = PARTS)]
     file: Option<PathBuf>,
     #[command(flatten)]
     parts: Parts,
@@ -153,7 +152,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
         Command::Add(args) => {
             let spec = match &args.file {
                 Some(file) => read_spec(file)?,
-                None => args.parts.apply(blank()),
+                None => args.parts.whole()?.apply(blank()),
             };
             let id = project.create_task(args.room.name()?, &spec).await?;
             output::note(format!("Created scheduled task: {id}"));
@@ -187,6 +186,16 @@ fn blank() -> Value {
 }
 
 impl Parts {
+    /// Errors if a new task could not be made out of these.
+    fn whole(self) -> Result<Self, CliError> {
+        if self.queue.is_some() && self.schedule.is_some() {
+            return Ok(self);
+        }
+        Err(CliError::usage("a task needs --queue and --schedule, or --file").hint(
+            "for example: --queue support-jobs --schedule \"30 17 * * *\" --payload '{\"prompt\": \"…\"}'",
+        ))
+    }
+
     fn demand_some(&self) -> Result<(), CliError> {
         let texts = [&self.queue, &self.schedule, &self.name];
         let some = texts.into_iter().any(Option::is_some) || self.payload.is_some() || self.once.is_some();
