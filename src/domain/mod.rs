@@ -3,6 +3,7 @@
 //! Synchronous, total functions. Nothing here may know of IO, time of day, randomness, SQL, HTTP or tokio:
 //! times and fresh identifiers arrive inside commands, recorded times arrive beside events.
 
+pub mod access;
 pub mod account;
 pub mod event;
 pub mod instance;
