@@ -17,6 +17,7 @@ pub mod domain;
 pub mod eventlog;
 pub mod vault;
 
+pub mod blob;
 pub mod lease;
 pub mod queue;
 pub mod runtime;

@@ -1,0 +1,439 @@
+//! Files in a local directory: `<data>/rooms/<project>/<room>/files/`, unfinished uploads beside it in `uploads/`.
+
+use super::{
+    Backend, BlobError, Download, DownloadSource, FileInfo, FilePath, HIDDEN_DIRECTORY_MARK, LIST_MAX,
+    UPLOAD_PREFIX, UploadSink, cut,
+};
+use crate::clock::IdSource;
+use crate::id::RoomId;
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use std::fs;
+use std::io::{self, ErrorKind, Seek as _};
+use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// Tries to put a file into a folder that is being removed because it became empty.
+const PLACE_TRIES: u32 = 8;
+
+pub(super) struct Local {
+    rooms: PathBuf,
+    ids: Arc<dyn IdSource>,
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").field("rooms", &self.rooms).finish_non_exhaustive()
+    }
+}
+
+/// The two directories of a room.
+#[derive(Clone)]
+struct Place {
+    files: PathBuf,
+    uploads: PathBuf,
+}
+
+impl Local {
+    pub(super) fn new(data_dir: PathBuf, ids: Arc<dyn IdSource>) -> Self {
+        Self { rooms: data_dir.join("rooms"), ids }
+    }
+
+    fn place(&self, room: RoomId) -> Place {
+        let base = self.rooms.join(room.project().to_string()).join(room.uuid().to_string());
+        Place { files: base.join("files"), uploads: base.join("uploads") }
+    }
+
+    /// A name in the room's upload directory that nobody has.
+    fn fresh(&self, place: &Place) -> PathBuf {
+        place.uploads.join(format!("{UPLOAD_PREFIX}{}", self.ids.fresh()))
+    }
+}
+
+impl Place {
+    /// The path on disk. No component may be a symbolic link: it could lead out of the room.
+    fn locate(&self, path: &FilePath) -> Result<PathBuf, BlobError> {
+        let mut on_disk = self.files.clone();
+        for segment in path.segments() {
+            on_disk.push(segment);
+            match fs::symlink_metadata(&on_disk) {
+                Ok(metadata) if metadata.is_symlink() => {
+                    return Err(BlobError::invalid(path.as_str(), "a symbolic link is in it"));
+                }
+                Ok(_) => {}
+                Err(error) if gone(&error) => {}
+                Err(error) => return Err(failed("look at", path, &error)),
+            }
+        }
+        Ok(on_disk)
+    }
+
+    /// Removes the folders above `path` that became empty, up to the room's root.
+    fn prune(&self, on_disk: &Path) {
+        let mut folder = on_disk.parent();
+        while let Some(path) = folder.filter(|path| *path != self.files && path.starts_with(&self.files)) {
+            if fs::remove_dir(path).is_err() {
+                return;
+            }
+            folder = path.parent();
+        }
+    }
+
+    /// Makes the folders above a target. A file among them is an invalid path.
+    fn make_parents(&self, path: &FilePath, on_disk: &Path) -> Result<(), BlobError> {
+        let parent = on_disk.parent().unwrap_or(&self.files);
+        fs::create_dir_all(parent).map_err(|error| match error.kind() {
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                BlobError::invalid(path.as_str(), "a part of it is a file, not a folder")
+            }
+            _ => failed("make the folders of", path, &error),
+        })
+    }
+
+    /// Puts a finished file or folder at its place, durably.
+    fn put(&self, from: &Path, path: &FilePath, overwrite: bool) -> Result<(), BlobError> {
+        let on_disk = self.locate(path)?;
+        let mut tries = 0;
+        loop {
+            self.make_parents(path, &on_disk)?;
+            tries += 1;
+            match put_once(from, &on_disk, overwrite) {
+                Ok(()) => break,
+                Err(error) if error.kind() == ErrorKind::NotFound && from.exists() && tries < PLACE_TRIES => {
+                }
+                Err(error) => return Err(put_failed(path, &error)),
+            }
+        }
+        sync_up(&on_disk, &self.files).map_err(|error| failed("store", path, &error))
+    }
+}
+
+fn put_failed(path: &FilePath, error: &io::Error) -> BlobError {
+    match error.kind() {
+        ErrorKind::AlreadyExists
+        | ErrorKind::IsADirectory
+        | ErrorKind::DirectoryNotEmpty
+        | ErrorKind::NotADirectory => BlobError::AlreadyExists { path: path.to_string() },
+        _ => failed("store", path, error),
+    }
+}
+
+fn put_once(from: &Path, to: &Path, overwrite: bool) -> io::Result<()> {
+    let folder = fs::symlink_metadata(from)?.is_dir();
+    match fs::symlink_metadata(to) {
+        Ok(there) if !overwrite || folder || there.is_dir() => return Err(ErrorKind::AlreadyExists.into()),
+        _ => {}
+    }
+    if overwrite || folder {
+        return fs::rename(from, to);
+    }
+    // A link never replaces what came meanwhile.
+    fs::hard_link(from, to)?;
+    fs::remove_file(from)
+}
+
+/// Makes new entries durable: every folder from the one that holds `on_disk` up to `root`.
+fn sync_up(on_disk: &Path, root: &Path) -> io::Result<()> {
+    for folder in on_disk.ancestors().skip(1).take_while(|path| path.starts_with(root)) {
+        match fs::File::open(folder) {
+            Ok(directory) => directory.sync_all()?,
+            Err(error) if gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn gone(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+fn failed(action: &'static str, path: &FilePath, error: &io::Error) -> BlobError {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BlobError::DiskFull { path: path.to_string() },
+        kind if kind == ErrorKind::NotFound => BlobError::NotFound { path: path.to_string() },
+        _ => BlobError::Io { action, path: path.to_string(), detail: error.to_string() },
+    }
+}
+
+fn info(name: &str, metadata: &fs::Metadata) -> FileInfo {
+    let is_folder = metadata.is_dir();
+    FileInfo {
+        name: name.to_owned(),
+        is_folder,
+        size: (!is_folder).then_some(metadata.len()),
+        created_at: metadata.created().ok().map(Into::into),
+        updated_at: metadata.modified().ok().map(Into::into),
+    }
+}
+
+/// Runs file work off the async threads.
+async fn blocking<T: Send + 'static>(
+    action: &'static str,
+    path: &FilePath,
+    work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
+) -> Result<T, BlobError> {
+    let ended = |error: tokio::task::JoinError| BlobError::Io {
+        action,
+        path: path.to_string(),
+        detail: error.to_string(),
+    };
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(ended(error)))
+}
+
+#[async_trait]
+impl Backend for Local {
+    async fn stat(&self, room: RoomId, path: &FilePath) -> Result<Option<FileInfo>, BlobError> {
+        let (place, own) = (self.place(room), path.clone());
+        blocking("look at", path, move || match fs::symlink_metadata(place.locate(&own)?) {
+            Ok(metadata) => Ok(Some(info(own.name(), &metadata))),
+            Err(error) if gone(&error) && own.is_root() => Ok(Some(empty_root())),
+            Err(error) if gone(&error) => Ok(None),
+            Err(error) => Err(failed("look at", &own, &error)),
+        })
+        .await
+    }
+
+    async fn list(&self, room: RoomId, path: &FilePath) -> Result<Vec<FileInfo>, BlobError> {
+        let (place, own) = (self.place(room), path.clone());
+        blocking("list", path, move || list(&place, &own)).await
+    }
+
+    async fn delete(&self, room: RoomId, path: &FilePath, recursive: bool) -> Result<(), BlobError> {
+        let (place, own) = (self.place(room), path.clone());
+        let trash = self.fresh(&place);
+        blocking("delete", path, move || delete(&place, &own, &trash, recursive)).await
+    }
+
+    async fn rename(
+        &self,
+        room: RoomId,
+        from: &FilePath,
+        to: &FilePath,
+        overwrite: bool,
+    ) -> Result<(), BlobError> {
+        let (place, own_from, own_to) = (self.place(room), from.clone(), to.clone());
+        blocking("move", from, move || {
+            let source = place.locate(&own_from)?;
+            if let Err(error) = fs::symlink_metadata(&source) {
+                return Err(match gone(&error) {
+                    true => BlobError::NotFound { path: own_from.to_string() },
+                    false => failed("move", &own_from, &error),
+                });
+            }
+            place.put(&source, &own_to, overwrite)?;
+            place.prune(&source);
+            sync_up(&source, &place.files).map_err(|error| failed("move", &own_from, &error))
+        })
+        .await
+    }
+
+    async fn open_write(
+        &self,
+        room: RoomId,
+        path: &FilePath,
+        overwrite: bool,
+    ) -> Result<Box<dyn UploadSink>, BlobError> {
+        let (place, own) = (self.place(room), path.clone());
+        let temporary = self.fresh(&place);
+        blocking("write", path, move || {
+            match fs::symlink_metadata(place.locate(&own)?) {
+                Ok(there) if !overwrite || there.is_dir() => {
+                    return Err(BlobError::AlreadyExists { path: own.to_string() });
+                }
+                _ => {}
+            }
+            fs::create_dir_all(&place.uploads).map_err(|error| failed("write", &own, &error))?;
+            let options = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary);
+            let file = options.map_err(|error| failed("write", &own, &error))?;
+            let file = tokio::fs::File::from_std(file);
+            Ok(Box::new(LocalUpload { file, temporary: Temporary(temporary), place, path: own, overwrite })
+                as Box<_>)
+        })
+        .await
+    }
+
+    async fn open_read(
+        &self,
+        room: RoomId,
+        path: &FilePath,
+        range: Option<Range<u64>>,
+    ) -> Result<Download, BlobError> {
+        let (place, own) = (self.place(room), path.clone());
+        blocking("read", path, move || {
+            let on_disk = place.locate(&own)?;
+            let mut file = fs::File::open(&on_disk).map_err(|error| match gone(&error) {
+                true => BlobError::NotFound { path: own.to_string() },
+                false => failed("read", &own, &error),
+            })?;
+            let metadata = file.metadata().map_err(|error| failed("read", &own, &error))?;
+            if !metadata.is_file() {
+                return Err(BlobError::invalid(own.as_str(), "it is a folder, not a file"));
+            }
+            let range = cut(range, metadata.len());
+            file.seek(io::SeekFrom::Start(range.start)).map_err(|error| failed("read", &own, &error))?;
+            let info = info(own.name(), &metadata);
+            let source = Box::new(LocalDownload { file: tokio::fs::File::from_std(file), path: own });
+            Ok(Download { info, left: range.end - range.start, source })
+        })
+        .await
+    }
+
+    async fn delete_room(&self, room: RoomId) -> Result<(), BlobError> {
+        let path = FilePath::parse("")?;
+        let place = self.place(room);
+        let own = path.clone();
+        blocking("delete", &path, move || {
+            let base = place.files.parent().unwrap_or(&place.files);
+            match fs::remove_dir_all(base) {
+                Err(error) if !gone(&error) => Err(failed("delete", &own, &error)),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    async fn sweep(&self) -> Result<u64, BlobError> {
+        let rooms = self.rooms.clone();
+        let path = FilePath::parse("")?;
+        blocking("sweep", &path, move || Ok(sweep(&rooms))).await
+    }
+
+    fn describe(&self) -> String {
+        format!("local directory {}", self.rooms.display())
+    }
+}
+
+fn empty_root() -> FileInfo {
+    FileInfo { name: String::new(), is_folder: true, size: None, created_at: None, updated_at: None }
+}
+
+fn list(place: &Place, path: &FilePath) -> Result<Vec<FileInfo>, BlobError> {
+    let on_disk = place.locate(path)?;
+    let entries = match fs::read_dir(&on_disk) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound && path.is_root() => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotADirectory && on_disk.is_file() => {
+            return Err(BlobError::invalid(path.as_str(), "it is a file, not a folder"));
+        }
+        Err(error) if gone(&error) => return Err(BlobError::NotFound { path: path.to_string() }),
+        Err(error) => return Err(failed("list", path, &error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| failed("list", path, &error))?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        // What went away meanwhile, and links, are not listed.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let hidden =
+            name.starts_with(UPLOAD_PREFIX) || name == HIDDEN_DIRECTORY_MARK || metadata.is_symlink();
+        if hidden {
+            continue;
+        }
+        if files.len() == LIST_MAX {
+            return Err(BlobError::TooMany { path: path.to_string(), limit: LIST_MAX });
+        }
+        files.push(info(&name, &metadata));
+    }
+    Ok(files)
+}
+
+fn delete(place: &Place, path: &FilePath, trash: &Path, recursive: bool) -> Result<(), BlobError> {
+    let on_disk = place.locate(path)?;
+    let metadata = fs::symlink_metadata(&on_disk).map_err(|error| match gone(&error) {
+        true => BlobError::NotFound { path: path.to_string() },
+        false => failed("delete", path, &error),
+    })?;
+    let removed = match (metadata.is_dir(), recursive) {
+        (false, _) => fs::remove_file(&on_disk),
+        (true, false) => fs::remove_dir(&on_disk),
+        // Out of sight at once, then removed piece by piece.
+        (true, true) => fs::create_dir_all(&place.uploads).and_then(|()| fs::rename(&on_disk, trash)),
+    };
+    removed.map_err(|error| match error.kind() {
+        ErrorKind::DirectoryNotEmpty => BlobError::RecursiveRequired { path: path.to_string() },
+        _ => failed("delete", path, &error),
+    })?;
+    place.prune(&on_disk);
+    sync_up(&on_disk, &place.files).map_err(|error| failed("delete", path, &error))?;
+    if metadata.is_dir() && recursive {
+        fs::remove_dir_all(trash).map_err(|error| failed("delete", path, &error))?;
+    }
+    Ok(())
+}
+
+/// Empties all upload directories. Number of entries removed.
+fn sweep(rooms: &Path) -> u64 {
+    let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let uploads = entries(rooms).flat_map(|project| entries(&project).collect::<Vec<_>>());
+    let mut removed = 0;
+    for left in uploads.flat_map(|room| entries(&room.join("uploads")).collect::<Vec<_>>()) {
+        let gone = if left.is_dir() { fs::remove_dir_all(&left) } else { fs::remove_file(&left) };
+        removed += u64::from(gone.is_ok());
+    }
+    removed
+}
+
+/// A file that disappears with its owner.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+struct LocalUpload {
+    file: tokio::fs::File,
+    temporary: Temporary,
+    place: Place,
+    path: FilePath,
+    overwrite: bool,
+}
+
+#[async_trait]
+impl UploadSink for LocalUpload {
+    async fn write(&mut self, data: Bytes) -> Result<(), BlobError> {
+        self.file.write_all(&data).await.map_err(|error| failed("write", &self.path, &error))
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<FileInfo, BlobError> {
+        let own = self.path.clone();
+        let io = |error: io::Error| failed("write", &own, &error);
+        self.file.flush().await.map_err(io)?;
+        self.file.sync_all().await.map_err(io)?;
+        let path = self.path.clone();
+        blocking("write", &path, move || {
+            self.place.put(&self.temporary.0, &self.path, self.overwrite)?;
+            let metadata = fs::symlink_metadata(self.place.locate(&self.path)?);
+            metadata
+                .map(|there| info(self.path.name(), &there))
+                .map_err(|error| failed("write", &self.path, &error))
+        })
+        .await
+    }
+}
+
+struct LocalDownload {
+    file: tokio::fs::File,
+    path: FilePath,
+}
+
+#[async_trait]
+impl DownloadSource for LocalDownload {
+    async fn read(&mut self, max: usize) -> Result<Bytes, BlobError> {
+        let mut buffer = BytesMut::with_capacity(max);
+        while buffer.len() < max {
+            let mut rest = (&mut self.file).take((max - buffer.len()) as u64);
+            let read =
+                rest.read_buf(&mut buffer).await.map_err(|error| failed("read", &self.path, &error))?;
+            if read == 0 {
+                break;
+            }
+        }
+        Ok(buffer.freeze())
+    }
+}
