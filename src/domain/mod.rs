@@ -11,6 +11,7 @@ pub mod mailbox;
 pub mod names;
 pub mod project;
 pub mod room;
+pub mod schedule;
 pub mod scheduled_task;
 pub mod service;
 pub mod session;
