@@ -13,6 +13,8 @@ pub mod wire;
 pub mod spec;
 // domain
 pub mod domain;
+// databases
+pub mod store;
 // ports and their adapters
 pub mod eventlog;
 pub mod vault;

@@ -2,6 +2,7 @@
 
 use super::Expected;
 use crate::id::{Position, StreamId};
+use crate::store::StoreError;
 use uuid::Uuid;
 
 /// Why an append was refused. Nothing of it was recorded, except after [`AppendError::Unavailable`], where it may
@@ -15,6 +16,8 @@ pub enum AppendError {
     TooLarge { what: &'static str, got: usize, limit: usize },
     #[error("data of event `{kind}` ({event_id}) is not JSON on one line; write it with a JSON serialiser")]
     NotJson { event_id: Uuid, kind: String },
+    #[error("{text:?} cannot name a stream or an event kind; use 1 to {max} bytes without control characters", max = super::STREAM_BYTES_MAX)]
+    BadName { text: String },
     #[error("event id {event_id} is already used by a different event; make a fresh id for each new event")]
     IdReused { event_id: Uuid },
     #[error(
@@ -23,7 +26,8 @@ pub enum AppendError {
     Full { place: String },
     #[error("the event log at {place} is damaged: {reason}; stop the server and run `meshagent log verify`")]
     Damaged { place: String, reason: String },
-    #[error("the event log is not available: {reason}; retry with the same event ids")]
+    /// `reason` ends in the next step.
+    #[error("the event log is not available: {reason}")]
     Unavailable { reason: String },
 }
 
@@ -38,6 +42,33 @@ pub enum LogError {
     SnapshotTooLarge { name: String, got: usize, limit: usize },
     #[error("the disk is full at {place}; free some space and retry, no restart is needed")]
     Full { place: String },
-    #[error("the event log is not available: {reason}; retry")]
+    /// `reason` ends in the next step.
+    #[error("the event log is not available: {reason}")]
     Unavailable { reason: String },
+}
+
+impl From<StoreError> for LogError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full { place } => Self::Full { place },
+            StoreError::Damaged { place, reason } => Self::Damaged { place, reason },
+            other => Self::Unavailable { reason: other.to_string() },
+        }
+    }
+}
+
+impl From<LogError> for AppendError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Full { place } => Self::Full { place },
+            LogError::Damaged { place, reason } => Self::Damaged { place, reason },
+            other => Self::Unavailable { reason: other.to_string() },
+        }
+    }
+}
+
+impl From<StoreError> for AppendError {
+    fn from(error: StoreError) -> Self {
+        LogError::from(error).into()
+    }
 }

@@ -130,7 +130,9 @@ pub(super) fn repeat(
     });
     match mismatch {
         Some((_, original)) => Err(AppendError::IdReused { event_id: original.event_id }),
-        None if known.len() < events.len() => Err(AppendError::IdReused { event_id: first.event_id }),
+        None if known.len() < events.len() || !known.is_sorted_by_key(|original| original.position) => {
+            Err(AppendError::IdReused { event_id: first.event_id })
+        }
         None => Ok(Some(known)),
     }
 }

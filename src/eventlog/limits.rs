@@ -26,9 +26,9 @@ pub(super) fn check(writes: &[StreamWrite]) -> Result<(), AppendError> {
     let mut bytes = 0;
     let mut ids = HashSet::with_capacity(events);
     for write in writes {
-        within("bytes in a stream name", write.stream.as_str().len(), STREAM_BYTES_MAX)?;
+        name(write.stream.as_str())?;
         for event in &write.events {
-            within("bytes in an event kind", event.kind.len(), STREAM_BYTES_MAX)?;
+            name(&event.kind)?;
             within("bytes in one event's data", event.data.len(), EVENT_BYTES_MAX)?;
             bytes += event.data.len();
             if !ids.insert(event.event_id) {
@@ -54,4 +54,10 @@ pub(super) fn check_snapshot(snapshot: &Snapshot) -> Result<(), LogError> {
 
 fn within(what: &'static str, got: usize, limit: usize) -> Result<(), AppendError> {
     if got > limit { Err(AppendError::TooLarge { what, got, limit }) } else { Ok(()) }
+}
+
+fn name(text: &str) -> Result<(), AppendError> {
+    let good =
+        !text.is_empty() && text.len() <= STREAM_BYTES_MAX && !text.bytes().any(|b| b.is_ascii_control());
+    if good { Ok(()) } else { Err(AppendError::BadName { text: text.chars().take(80).collect() }) }
 }

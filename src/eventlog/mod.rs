@@ -8,6 +8,9 @@ mod error;
 mod event;
 mod limits;
 pub mod memory;
+mod query;
+mod row;
+pub mod sqlite;
 mod tail;
 pub mod verify;
 

@@ -58,7 +58,7 @@ impl Tail {
             if !page.is_empty() {
                 return Ok(page);
             }
-            let gone = |_| LogError::Unavailable { reason: "the log was closed".to_owned() };
+            let gone = |_| LogError::Unavailable { reason: "it was closed; start again".to_owned() };
             self.changes.changed().await.map_err(gone)?;
         }
     }

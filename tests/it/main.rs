@@ -1,4 +1,7 @@
-//! Integration tests: the server as its users see it. One binary, one module per door.
+//! Integration tests: the server as its users see it, and its parts where only the whole can show them. One binary,
+//! one module per door.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 mod conformance;
+mod eventlog;
 mod support;
