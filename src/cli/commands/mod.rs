@@ -6,6 +6,7 @@ mod env;
 mod mailbox;
 pub mod process;
 mod project;
+pub mod room;
 mod rooms;
 mod scheduled_task;
 mod service_account;
@@ -27,16 +28,19 @@ pub enum Command {
     Setup,
     /// Print the environment that points other tools at the local server
     Env(env::Args),
-    /// Projects
+    /// Projects: what holds rooms, services and keys
     #[command(subcommand)]
     Project(project::Command),
-    /// Rooms
+    /// Rooms: the live places where people, agents, tools and services meet
     #[command(subcommand)]
     Rooms(rooms::Command),
-    /// Scheduled tasks
+    /// Inside a room: queues, files, tools, messages, services, the log
+    #[command(subcommand)]
+    Room(room::Command),
+    /// Scheduled tasks: work put into queues at set times
     #[command(subcommand)]
     ScheduledTask(scheduled_task::Command),
-    /// Mailboxes
+    /// Mailboxes: mail that becomes work in a queue
     #[command(subcommand)]
     Mailbox(mailbox::Command),
     /// Sessions: the runs of rooms
@@ -64,6 +68,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Env(args) => env::run(args),
         Command::Project(command) => project::run(&ctx(globals)?, command).await,
         Command::Rooms(command) => rooms::run(&ctx(globals)?, command).await,
+        Command::Room(command) => room::run(&ctx(globals)?, command).await,
         Command::ScheduledTask(command) => scheduled_task::run(&ctx(globals)?, command).await,
         Command::Mailbox(command) => mailbox::run(&ctx(globals)?, command).await,
         Command::Session(command) => session::run(&ctx(globals)?, command).await,

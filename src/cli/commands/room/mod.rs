@@ -1,0 +1,102 @@
+//! `meshagent room …`: what happens inside a room. All but `storage` go over the room's socket; `storage` uses the files
+//! service. Each file is one of the room's toolkits as a person uses it.
+
+mod agent;
+mod developer;
+mod messaging;
+mod queue;
+mod service;
+mod storage;
+
+use crate::cli::args;
+use crate::cli::error::CliError;
+use crate::cli::resolve::Ctx;
+use crate::cli::settings;
+use crate::client::room::{Options, Retry, RoomClient, RoomError, Token, room_url};
+
+/// Work inside a room.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Queues: durable work for agents
+    #[command(subcommand)]
+    Queue(queue::Command),
+    /// Files of the room or of an agent
+    #[command(subcommand)]
+    Storage(storage::Command),
+    /// Toolkits and tools of the room and of those in it
+    #[command(subcommand, alias = "agents")]
+    Agent(agent::Command),
+    /// Messages between participants
+    #[command(subcommand)]
+    Messaging(messaging::Command),
+    /// Services of the room as they run
+    #[command(subcommand, alias = "services")]
+    Service(service::Command),
+    /// Follow the room's developer log until Ctrl-C
+    Developer(developer::Args),
+}
+
+pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Queue(command) => queue::run(ctx, command).await,
+        Command::Storage(command) => storage::run(ctx, command).await,
+        Command::Agent(command) => agent::run(ctx, command).await,
+        Command::Messaging(command) => messaging::run(ctx, command).await,
+        Command::Service(command) => service::run(ctx, command).await,
+        Command::Developer(args) => developer::run(ctx, args).await,
+    }
+}
+
+/// Enters a room: with the environment's own token inside a room, else by asking the server for a way in.
+pub async fn connect(ctx: &Ctx, room: &str) -> Result<RoomClient, CliError> {
+    let base = settings::env("MESHAGENT_ROOM_URL");
+    let (url, token) = match ctx.room_token(room) {
+        Some(token) => {
+            let base = base.map_or_else(|| ctx.api_url(), Ok)?;
+            (room_url(&base, room), Token::new(token.expose()))
+        }
+        None => {
+            let connection = ask(ctx, room).await?;
+            let url = base.map_or(connection.room_url, |base| room_url(&base, room));
+            (url, Token::new(connection.jwt))
+        }
+    };
+    Ok(RoomClient::connect(Options::new(url, token).retry(Retry::Never)).await?)
+}
+
+async fn ask(ctx: &Ctx, room: &str) -> Result<crate::client::rest::Connection, CliError> {
+    let project = ctx.project()?;
+    match project.connect(room).await {
+        Ok(connection) => Ok(connection),
+        Err(error) if error.is_not_found() => {
+            // Says which room is meant, or that there is none.
+            super::rooms::find(&project, room).await?;
+            Err(error.into())
+        }
+        Err(error) if error.status() == Some(423) => {
+            Err(CliError::server(format!("room `{room}` is disabled"))
+                .hint(format!("enable it with `meshagent rooms update {room} --enabled`")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl From<RoomError> for CliError {
+    fn from(error: RoomError) -> Self {
+        match error {
+            RoomError::BadUrl { .. } => Self::user(error.to_string()),
+            _ => Self::server(error.to_string()),
+        }
+    }
+}
+
+/// An error about a name that is not there, with the nearest of those that are.
+fn missing<'a>(what: &str, name: &str, there: impl IntoIterator<Item = &'a str>) -> CliError {
+    let names: Vec<&str> = there.into_iter().collect();
+    let error = CliError::user(format!("there is no {what} `{name}`"));
+    match (args::nearest(name, names.iter().copied()), names.is_empty()) {
+        (Some(near), _) => error.hint(format!("did you mean `{near}`?")),
+        (None, true) => error,
+        (None, false) => error.hint(format!("there are: {}", names.join(", "))),
+    }
+}
