@@ -27,6 +27,8 @@ pub mod runtime;
 pub mod projection;
 
 pub mod app;
+// edges
+pub mod api;
 // clients
 pub mod client;
 // binary

@@ -32,6 +32,9 @@ pub trait RoomHost: Send + Sync + 'static {
     /// Sends everybody away for good and stops running the room.
     async fn end(&self, room: RoomId, reason: crate::domain::session::Reason);
 
+    /// A file was stored or deleted by somebody outside the room.
+    fn file_changed(&self, room: RoomId, path: &str, deleted: bool, by: &str);
+
     /// One line for the room's developer log.
     fn log_line(&self, room: RoomId, kind: &str, data: serde_json::Value);
 }

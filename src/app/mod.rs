@@ -8,6 +8,7 @@ mod error;
 mod execute;
 pub mod host;
 pub mod key;
+pub mod links;
 mod mailboxes;
 mod projects;
 mod rooms;

@@ -1,0 +1,78 @@
+//! Questions about what somebody may do. Until roles can be bound, a service account may do everything in its project.
+
+use super::auth::{Access, Caller, InProject};
+use super::body::Body;
+use super::route::Route;
+use super::{Api, Problem};
+use axum::Json;
+use axum::extract::State;
+use axum::http::Method;
+use axum::routing::post;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Roles that this server can serve at all; the model proxy is not built yet.
+const NOT_SERVED: &[&str] = &["llm_proxy_user", "llm_quota_manager", "billing_manager"];
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(
+            Method::POST,
+            "/accounts/projects/{project_id}/access:test",
+            "test_access",
+            "Whether a subject has a relation to a resource",
+            Access::Member,
+            post(test),
+        )
+        .takes::<Question>(),
+    ]
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Subject {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Resource {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Question {
+    subject: Subject,
+    resource: Resource,
+    relation: String,
+}
+
+async fn test(
+    State(api): State<Api>,
+    caller: Caller,
+    InProject(project): InProject,
+    Body(question): Body<Question>,
+) -> Result<Json<Value>, Problem> {
+    let world = api.app.world();
+    let (subject, resource) = (&question.subject, &question.resource);
+    let own = |id: &Option<String>| id.as_deref().is_none_or(|id| id == "me");
+    let account = match subject.kind.as_str() {
+        "user" | "service_account" if own(&subject.id) => matches!(caller, Caller::Account { .. }),
+        "service_account" => {
+            let id = subject.id.clone().unwrap_or_default();
+            world.accounts(project).any(|(known, a)| known.to_string() == id || a.profile.name == id)
+        }
+        _ => false,
+    };
+    let exists = match (resource.kind.as_str(), resource.id.as_deref()) {
+        ("room", Some(id)) => world.find_room(project, id).is_some(),
+        _ => true,
+    };
+    let served = !NOT_SERVED.contains(&question.relation.as_str());
+    Ok(Json(json!({"allowed": account && exists && served})))
+}

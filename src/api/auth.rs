@@ -1,0 +1,195 @@
+//! Who calls, and whether the route is for them: decided here, before any handler runs.
+
+use super::{Api, Problem};
+use crate::app::key::ApiKeyText;
+use crate::app::token::Bearer;
+use crate::app::{Actor, App};
+use crate::id::{ApiKeyId, ProjectId, ServiceAccountId};
+use crate::vault::Secret;
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
+
+/// Service accounts with this annotation may make projects and act in all of them.
+pub const OPERATOR_ANNOTATION: &str = "meshagent.operator";
+
+/// Who may use a route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Everybody, without credentials.
+    Open,
+    /// Any valid credential.
+    SignedIn,
+    /// A service account or a participant of the project in the path. Participants see their own room only.
+    Member,
+    /// A service account of the project in the path.
+    Account,
+    /// A service account that operates this server.
+    Operator,
+}
+
+/// A verified caller.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    Account { id: ServiceAccountId, name: String, operator: bool },
+    Participant(Box<Bearer>),
+}
+
+impl Caller {
+    #[must_use]
+    pub fn project(&self) -> ProjectId {
+        match self {
+            Self::Account { id, .. } => id.project(),
+            Self::Participant(bearer) => bearer.project,
+        }
+    }
+
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::Account { name, .. } => Actor::new("service-account", name),
+            Self::Participant(bearer) => Actor::new("participant", &bearer.name),
+        }
+    }
+
+    /// Name by which participants see this caller.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Account { name, .. } => name,
+            Self::Participant(bearer) => &bearer.name,
+        }
+    }
+
+    /// Participants reach only the room their token is for.
+    pub fn check_room(&self, room: &str) -> Result<(), Problem> {
+        match self {
+            Self::Account { .. } => Ok(()),
+            Self::Participant(bearer) if bearer.room.as_deref() == Some(room) => Ok(()),
+            Self::Participant(_) => Err(Problem::forbidden(format!(
+                "this participant token is not for room `{room}`; use an API key"
+            ))),
+        }
+    }
+
+    fn is_operator(&self) -> bool {
+        matches!(self, Self::Account { operator: true, .. })
+    }
+}
+
+/// Middleware of every route: verifies the credential and holds it against the route's [`Access`].
+pub(super) async fn guard(
+    State((api, access)): State<(Api, Access)>,
+    path: RawPathParams,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if access == Access::Open {
+        return Ok(next.run(request).await);
+    }
+    let bearer = bearer(request.headers()).map(str::to_owned);
+    let caller = identify(&api.app, bearer.as_deref()).await?;
+    let project = path.iter().find(|(name, _)| *name == "project_id").map(|(_, value)| value.to_owned());
+    allow(access, &caller, project.as_deref(), request.uri().path())?;
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+fn allow(access: Access, caller: &Caller, project: Option<&str>, path: &str) -> Result<(), Problem> {
+    if let Some(text) = project {
+        let same = text.parse::<ProjectId>().is_ok_and(|id| id == caller.project());
+        if !same && !caller.is_operator() {
+            // Asking whether a project is there must not tell strangers that it is.
+            let whole = path.trim_end_matches('/').ends_with(text);
+            return Err(if whole {
+                Problem::not_found(format!("no project `{text}` here that this credential may use"))
+            } else {
+                Problem::forbidden(format!(
+                    "this credential belongs to project {}, not `{text}`; check MESHAGENT_PROJECT_ID",
+                    caller.project()
+                ))
+            });
+        }
+    }
+    match (access, caller) {
+        (Access::Open | Access::SignedIn | Access::Member, _) | (Access::Account, Caller::Account { .. }) => {
+            Ok(())
+        }
+        (Access::Account, Caller::Participant(_)) => {
+            Err(Problem::forbidden("participant tokens cannot do this; use an API key of the project"))
+        }
+        (Access::Operator, caller) if caller.is_operator() => Ok(()),
+        (Access::Operator, _) => Err(Problem::forbidden(
+            "only an operator of this server may do this; use the API key that `meshagent up` made at its first start",
+        )),
+    }
+}
+
+/// Reads the bearer: an API key, or a participant token.
+async fn identify(app: &App, bearer: Option<&str>) -> Result<Caller, Problem> {
+    let Some(bearer) = bearer else {
+        return Err(Problem::unauthorized(
+            "no credential: send `Authorization: Bearer` with an API key (MESHAGENT_API_KEY) or a participant token",
+        ));
+    };
+    if bearer.starts_with("ma-") {
+        return by_key(app, bearer).await;
+    }
+    let bearer = app.verify(bearer).await.map_err(|error| Problem::unauthorized(error.to_string()))?;
+    Ok(Caller::Participant(Box::new(bearer)))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    header.strip_prefix("Bearer ").map(str::trim).filter(|b| !b.is_empty())
+}
+
+async fn by_key(app: &App, text: &str) -> Result<Caller, Problem> {
+    let refused =
+        || Problem::unauthorized("this API key is not known here or was revoked; check MESHAGENT_API_KEY");
+    let given = ApiKeyText::parse(text).map_err(|_| refused())?;
+    let id = ApiKeyId::new(given.project, given.key);
+    let kept = app.key_secret(id).await?.ok_or_else(refused)?;
+    if !same(&kept, &given.secret) {
+        return Err(refused());
+    }
+    let world = app.world();
+    let account = world.key(id).map(|key| key.account).ok_or_else(refused)?;
+    let profile = &world.account(account).ok_or_else(refused)?.profile;
+    let operator = profile.annotations.get(OPERATOR_ANNOTATION).is_some_and(|v| v == "true");
+    Ok(Caller::Account { id: account, name: profile.name.clone(), operator })
+}
+
+/// In a time that does not depend on where the two differ.
+fn same(kept: &Secret, given: &Secret) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(kept.expose(), given.expose()).is_ok()
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| Problem::unauthorized("this route needs a credential"))
+    }
+}
+
+/// The project in the path. The guard has held it against the caller already.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InProject(pub ProjectId);
+
+impl<S: Send + Sync> FromRequestParts<S> for InProject {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|error| Problem::bad_request(error.to_string()))?;
+        let text = params.iter().find(|(name, _)| *name == "project_id").map(|(_, value)| value);
+        let id = text.and_then(|t| t.parse().ok());
+        id.map(Self).ok_or_else(|| Problem::not_found("no such project"))
+    }
+}

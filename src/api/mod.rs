@@ -1,0 +1,49 @@
+//! The REST edge. One table of routes ([`routes`]) builds the router, the OpenAPI document and the access tests.
+//!
+//! Parses, asks the application, answers in the public clients' field names (REST reference §5). Decides nothing, and
+//! never touches the log, a queue or another edge by itself.
+
+mod access;
+mod accounts;
+mod auth;
+mod body;
+mod error;
+mod events;
+mod files;
+mod mailboxes;
+pub mod openapi;
+mod paging;
+mod projects;
+mod rooms;
+mod route;
+mod services;
+mod sessions;
+mod system;
+mod tasks;
+mod templates;
+mod tokens;
+
+pub use auth::{Access, Caller};
+pub use error::Problem;
+pub use route::{Route, router, routes};
+
+use crate::app::App;
+use crate::app::host::RoomHost;
+use crate::app::links::Links;
+use crate::blob::Blobs;
+use std::sync::Arc;
+
+/// What handlers work with.
+#[derive(Clone)]
+pub struct Api {
+    pub app: Arc<App>,
+    pub host: Arc<dyn RoomHost>,
+    pub files: Blobs,
+    pub links: Arc<Links>,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,42 @@
+//! Readiness, and the configuration that clients ask for before anything else.
+
+use super::auth::Access;
+use super::route::Route;
+use super::{Api, openapi};
+use axum::Json;
+use axum::extract::State;
+use axum::http::Method;
+use axum::routing::get;
+use serde_json::{Value, json};
+
+/// Version of the clients this server was written for; a higher one would make them ask people to upgrade.
+pub const CLIENT_VERSION: &str = "0.55.1";
+
+pub(super) fn routes() -> Vec<Route> {
+    let open =
+        |path, name, summary, handler| Route::new(Method::GET, path, name, summary, Access::Open, handler);
+    vec![
+        open("/", "root", "200 when ready", get(ready)),
+        open("/healthz", "healthz", "200 when ready", get(ready)),
+        open("/config", "config", "What clients need to know of this deployment", get(config)),
+        open("/openapi.json", "openapi", "This document", get(document)),
+    ]
+}
+
+async fn ready() -> Json<Value> {
+    Json(json!({"ok": true, "name": "meshagent", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+async fn config(State(api): State<Api>) -> Json<Value> {
+    let url = &api.app.settings.public_url;
+    let host = url.split_once("://").map_or(url.as_str(), |(_, host)| host);
+    Json(json!({
+        "domains": {"api": host, "files": format!("{url}/files"), "mail": "mail.localhost"},
+        "reserved_route_domains": [],
+        "version": CLIENT_VERSION,
+    }))
+}
+
+async fn document() -> Json<Value> {
+    Json(openapi::document())
+}
