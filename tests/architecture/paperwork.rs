@@ -1,6 +1,6 @@
 //! What must stand beside the code: module docs, listed files, paired migrations, error pages; and what must stand nowhere.
 
-use crate::source::{Source, files_below, has_extension, report, root, text, word_positions};
+use crate::source::{Source, end_of_braces, files_below, has_extension, report, root, text, word_positions};
 use std::collections::BTreeSet;
 
 /// Files that tools write and that quote the outside world.
@@ -47,7 +47,9 @@ fn every_source_file_is_a_module_of_its_folder() {
                 declaration == Some(name)
             })
         };
-        if !parents.iter().any(is_listed) {
+        let by_path = format!("#[path = \"{file}\"]");
+        let is_named = |sibling: &String| sibling.starts_with(folder) && text(sibling).contains(&by_path);
+        if !parents.iter().any(is_listed) && !files_below(folder).iter().any(is_named) {
             problems.push(format!("{path} is in no `mod {name};`, so nothing compiles it"));
         }
     }
@@ -96,19 +98,53 @@ fn kebab(name: &str) -> String {
     out
 }
 
-#[test]
-fn every_room_error_code_has_a_page() {
-    let codes = room_codes();
-    assert!(codes.len() > 20, "the list of room codes in src/error_code.rs was not understood");
-    let mut problems = Vec::new();
-    for (name, number) in codes {
-        let page = format!("docs/errors/{}.md", kebab(&name));
-        let page_text = text(&page);
-        if !page_text.contains(&format!("`{number}`")) {
-            problems.push(format!("{page} should explain code `{number}` ({name})"));
+/// Text codes: the literals in bodies of `fn code`, and those that stand as `code: "…"`.
+fn text_codes() -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    for source in Source::all_below(&["src"]) {
+        let mut spans: Vec<(usize, usize)> =
+            source.text.match_indices("code: \"").map(|(at, _)| (at, at + 80)).collect();
+        for at in
+            word_positions(&source.code, "code").into_iter().filter(|at| source.code[..*at].ends_with("fn "))
+        {
+            if let Some(open) =
+                source.code[at..].find(['{', ';']).filter(|open| source.code.as_bytes()[at + open] == b'{')
+            {
+                spans.push((at, end_of_braces(&source.code, at + open)));
+            }
         }
-        if !page_text.contains("## What to do") {
-            problems.push(format!("{page} should have a section `## What to do`"));
+        for (from, to) in spans {
+            let piece = source.text.get(from..to.min(source.text.len())).unwrap_or_default();
+            let piece =
+                if piece.starts_with("code: ") { piece.lines().next().unwrap_or_default() } else { piece };
+            let is_code = |literal: &&str| {
+                literal.len() > 2 && literal.chars().all(|each| each.is_ascii_lowercase() || each == '-')
+            };
+            codes.extend(piece.split('"').skip(1).step_by(2).filter(is_code).map(str::to_owned));
+        }
+    }
+    codes
+}
+
+#[test]
+fn every_error_code_has_a_page_and_every_page_a_code() {
+    let room_codes: Vec<(String, String)> =
+        room_codes().into_iter().map(|(name, number)| (kebab(&name), number)).collect();
+    let text_codes = text_codes();
+    assert!(room_codes.len() > 20 && text_codes.len() > 20, "the codes in src were not understood");
+    let mut problems = Vec::new();
+    let numbers = room_codes.iter().map(|(page, number)| (page, number));
+    for (page, code) in numbers.chain(text_codes.iter().map(|code| (code, code))) {
+        let page_text = text(&format!("docs/errors/{page}.md"));
+        if !page_text.contains(&format!("`{code}`")) || !page_text.contains("## What to do") {
+            problems
+                .push(format!("docs/errors/{page}.md should explain code `{code}` and have `## What to do`"));
+        }
+    }
+    for path in files_below("docs/errors") {
+        let name = path.trim_start_matches("docs/errors/").trim_end_matches(".md");
+        if !text_codes.contains(name) && !room_codes.iter().any(|(page, _)| page == name) {
+            problems.push(format!("{path} explains a code that nothing has"));
         }
     }
     report("an error code is a promise; its page says what happened and what to do", &problems);
