@@ -1,0 +1,126 @@
+//! The input stream of one call to a built-in toolkit: items wait here, bounded, until the toolkit reads them.
+
+use super::lock;
+use super::toolkit::ToolError;
+use crate::wire::content::STATUS_NORMAL;
+use crate::wire::{Content, Control};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+
+/// Most items that may wait for a toolkit.
+pub const INPUT_ITEMS_MAX: usize = 4_096;
+/// Most data bytes that may wait for a toolkit.
+pub const INPUT_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Content>,
+    bytes: usize,
+    overflowed: bool,
+    end: Option<(u16, Option<String>)>,
+}
+
+/// Shared by the connection, which pushes, and the call, which reads.
+#[derive(Debug, Clone, Default)]
+pub struct InputStream {
+    shared: Arc<(Mutex<State>, Notify)>,
+}
+
+impl InputStream {
+    /// Takes an item or the close. Late ones are dropped; too many fail the stream.
+    pub fn push(&self, content: Content) {
+        let (state, wake) = &*self.shared;
+        let mut state = lock(state);
+        if state.end.is_some() || state.overflowed {
+            return;
+        }
+        match content {
+            Content::Control(Control::Close { status, message }) => state.end = Some((status, message)),
+            Content::Control(Control::Open) => return,
+            item => {
+                let bytes = data_len(&item);
+                if state.items.len() >= INPUT_ITEMS_MAX || state.bytes + bytes > INPUT_BYTES_MAX {
+                    state.overflowed = true;
+                } else {
+                    state.bytes += bytes;
+                    state.items.push_back(item);
+                }
+            }
+        }
+        drop(state);
+        wake.notify_one();
+    }
+
+    /// The next item, `None` when the caller closed the stream; an error when it closed it because it failed.
+    pub async fn next(&self) -> Result<Option<Content>, ToolError> {
+        let (state, wake) = &*self.shared;
+        loop {
+            {
+                let mut state = lock(state);
+                if let Some(item) = state.items.pop_front() {
+                    state.bytes -= data_len(&item);
+                    return Ok(Some(item));
+                }
+                if state.overflowed {
+                    return Err(ToolError::invalid(format!(
+                        "the input came faster than it was taken: more than {INPUT_ITEMS_MAX} items or {INPUT_BYTES_MAX} bytes waited; send an item when it is asked for"
+                    )));
+                }
+                match &state.end {
+                    Some((STATUS_NORMAL, _)) => return Ok(None),
+                    Some((status, message)) => {
+                        let message = message.as_deref().unwrap_or("no reason given");
+                        return Err(ToolError::invalid(format!("the caller's input failed with status {status}: {message}")));
+                    }
+                    None => {}
+                }
+            }
+            wake.notified().await;
+        }
+    }
+}
+
+/// Data bytes of a content, for bounds.
+#[must_use]
+pub fn data_len(content: &Content) -> usize {
+    match content {
+        Content::File { data, .. } | Content::Binary { data, .. } => data.len(),
+        Content::Text(text) => text.len(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn items_come_in_order_and_then_the_end() {
+        let input = InputStream::default();
+        input.push(Content::Text("a".into()));
+        input.push(Content::Control(Control::END));
+        input.push(Content::Text("late".into()));
+        assert_eq!(input.next().await.unwrap(), Some(Content::Text("a".into())));
+        assert_eq!(input.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_failed_producer_is_an_error() {
+        let input = InputStream::default();
+        input.push(Content::Control(Control::Close { status: 1007, message: Some("disk".into()) }));
+        assert!(input.next().await.unwrap_err().text.contains("status 1007: disk"));
+    }
+
+    #[tokio::test]
+    async fn too_many_items_fail_the_stream() {
+        let input = InputStream::default();
+        for _ in 0..=INPUT_ITEMS_MAX {
+            input.push(Content::Empty);
+        }
+        for _ in 0..INPUT_ITEMS_MAX {
+            assert!(input.next().await.unwrap().is_some());
+        }
+        assert!(input.next().await.is_err());
+    }
+}

@@ -1,0 +1,236 @@
+//! What waits to be written to one socket, bounded. Whoever has something to say pushes and goes on; a reader
+//! that does not keep up is cut off, never waited for.
+
+use super::lock;
+use crate::wire::Content;
+use bytes::Bytes;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use tokio::sync::Notify;
+
+/// Most messages that may wait for one reader.
+pub const OUTBOX_MESSAGES_MAX: usize = 16_384;
+/// Most payload bytes that may wait for one reader. A single larger message is let through when nothing else waits.
+pub const OUTBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Type of the answer to a request.
+pub const RESPONSE: &str = "__response__";
+/// WebSocket close code that ends a session for good: the clients do not come back.
+pub const CLOSE_NORMAL: u16 = 1000;
+
+/// Run once a message was written. Dropped without being run it means that the message never left.
+pub struct Receipt(pub Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Receipt")
+    }
+}
+
+/// One message to write.
+#[derive(Debug)]
+pub struct Outgoing {
+    pub id: u64,
+    pub kind: Cow<'static, str>,
+    pub payload: Bytes,
+    pub receipt: Option<Receipt>,
+}
+
+/// How the writing ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Drop TCP without a close frame: the clients reconnect. The text goes to the server's own log.
+    Drop(&'static str),
+    /// Write what waits, then a close frame.
+    Close { code: u16, reason: String },
+}
+
+/// What the writer does next.
+#[derive(Debug)]
+pub enum Batch {
+    Messages(VecDeque<Outgoing>),
+    Ping,
+    Close { code: u16, reason: String },
+    Drop(&'static str),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Outgoing>,
+    /// Payload bytes pushed and not yet written.
+    bytes: usize,
+    ping: bool,
+    end: Option<End>,
+    last_id: u64,
+}
+
+/// The outbox of one connection. Any number of pushers, one writer.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    state: Mutex<State>,
+    wake: Notify,
+    dropped: Notify,
+}
+
+impl Outbox {
+    /// An identifier for a message of ours; ids count up per connection.
+    pub fn reserve_id(&self) -> u64 {
+        let mut state = lock(&self.state);
+        state.last_id += 1;
+        state.last_id
+    }
+
+    /// Puts a message with a reserved id in line. False when the connection has ended.
+    pub fn send(&self, id: u64, kind: impl Into<Cow<'static, str>>, payload: Bytes) -> bool {
+        self.put(Outgoing { id, kind: kind.into(), payload, receipt: None })
+    }
+
+    /// Puts a message in line. False, with the message dropped, when the connection has ended.
+    pub fn put(&self, message: Outgoing) -> bool {
+        let mut state = lock(&self.state);
+        if state.end.is_some() {
+            return false;
+        }
+        let full = state.queue.len() >= OUTBOX_MESSAGES_MAX
+            || (state.bytes > 0 && state.bytes + message.payload.len() > OUTBOX_BYTES_MAX);
+        if full {
+            let unsent = std::mem::take(&mut state.queue);
+            state.end = Some(End::Drop("the reader did not keep up with what was sent to it"));
+            drop(state);
+            drop(unsent);
+            self.wake.notify_one();
+            self.dropped.notify_one();
+            return false;
+        }
+        state.bytes += message.payload.len();
+        state.queue.push_back(message);
+        drop(state);
+        self.wake.notify_one();
+        true
+    }
+
+    /// Puts a message with a fresh id in line.
+    pub fn push(&self, kind: impl Into<Cow<'static, str>>, payload: Bytes) -> bool {
+        self.send(self.reserve_id(), kind, payload)
+    }
+
+    /// Answers the client's request `id`.
+    pub fn respond(&self, id: u64, content: Content) -> bool {
+        self.send(id, RESPONSE, content.pack())
+    }
+
+    /// Asks for a WebSocket ping.
+    pub fn ping(&self) {
+        lock(&self.state).ping = true;
+        self.wake.notify_one();
+    }
+
+    /// Ends the writing; the first end given stands, except that a drop overrides a close.
+    pub fn end(&self, end: End) {
+        let mut state = lock(&self.state);
+        let drops = matches!(end, End::Drop(_));
+        let mut unsent = VecDeque::new();
+        if state.end.is_none() || (drops && matches!(state.end, Some(End::Close { .. }))) {
+            if drops {
+                unsent = std::mem::take(&mut state.queue);
+            }
+            state.end = Some(end);
+        }
+        drop(state);
+        drop(unsent);
+        self.wake.notify_one();
+        if drops {
+            self.dropped.notify_one();
+        }
+    }
+
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        lock(&self.state).end.is_some()
+    }
+
+    /// Returns when the connection is to be dropped, even while a write is stuck.
+    pub async fn dropped(&self) {
+        loop {
+            if matches!(lock(&self.state).end, Some(End::Drop(_))) {
+                return;
+            }
+            self.dropped.notified().await;
+        }
+    }
+
+    /// Waits for what to write next. For the one writer only.
+    pub async fn next(&self) -> Batch {
+        loop {
+            if let Some(batch) = self.take() {
+                return batch;
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    fn take(&self) -> Option<Batch> {
+        let mut state = lock(&self.state);
+        if let Some(End::Drop(why)) = state.end {
+            return Some(Batch::Drop(why));
+        }
+        if !state.queue.is_empty() {
+            return Some(Batch::Messages(std::mem::take(&mut state.queue)));
+        }
+        if std::mem::take(&mut state.ping) {
+            return Some(Batch::Ping);
+        }
+        match &state.end {
+            Some(End::Close { code, reason }) => Some(Batch::Close { code: *code, reason: reason.clone() }),
+            _ => None,
+        }
+    }
+
+    /// Reports payload bytes as written, which makes room for more.
+    pub fn written(&self, bytes: usize) {
+        let mut state = lock(&self.state);
+        state.bytes = state.bytes.saturating_sub(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn messages_come_out_in_order_and_a_close_comes_last() {
+        let outbox = Outbox::default();
+        assert!(outbox.push("a", Bytes::new()));
+        outbox.end(End::Close { code: 1000, reason: "done".into() });
+        assert!(!outbox.push("b", Bytes::new()), "nothing is taken after the end");
+        let Batch::Messages(messages) = outbox.next().await else { panic!("messages first") };
+        assert_eq!(messages.len(), 1);
+        assert!(matches!(outbox.next().await, Batch::Close { code: 1000, .. }));
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_cut_off() {
+        let outbox = Outbox::default();
+        let half = Bytes::from(vec![0; OUTBOX_BYTES_MAX / 2 + 1]);
+        assert!(outbox.push("x", half.clone()));
+        assert!(!outbox.push("x", half), "the second half is too much");
+        assert!(matches!(outbox.next().await, Batch::Drop(_)));
+        outbox.dropped().await;
+    }
+
+    #[tokio::test]
+    async fn written_bytes_make_room() {
+        let outbox = Outbox::default();
+        let most = Bytes::from(vec![0; OUTBOX_BYTES_MAX - 1]);
+        assert!(outbox.push("x", most.clone()));
+        assert!(matches!(outbox.next().await, Batch::Messages(_)));
+        outbox.written(most.len());
+        assert!(outbox.push("x", most));
+    }
+
+    #[test]
+    fn ids_count_up() {
+        let outbox = Outbox::default();
+        assert_eq!((outbox.reserve_id(), outbox.reserve_id()), (1, 2));
+    }
+}

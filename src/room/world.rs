@@ -1,0 +1,150 @@
+//! What the room edge needs from the rest of the server, as traits. The composition root implements them.
+
+use crate::id::{RoomId, ServiceId, SessionId};
+use crate::spec::grant::ApiScope;
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// A participant that may enter, as its token and the room's state say.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    pub room: RoomRef,
+    /// Name the token was made for; other participants see it as the attribute `name`.
+    pub name: String,
+    /// `user`, `agent`, `tool`, …
+    pub role: String,
+    /// What the participant may do.
+    pub api: Arc<ApiScope>,
+    /// The service that started this participant, for one the server's own controllers started. Such a
+    /// participant does not keep a session alive.
+    pub service: Option<ServiceId>,
+}
+
+/// A room as the edge addresses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomRef {
+    pub id: RoomId,
+    pub name: String,
+    /// Where clients reach the room's socket, `http(s)://…/rooms/{name}` or `ws(s)://…`.
+    pub url: String,
+}
+
+/// Why a connection is refused before its upgrade. The text says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// 403: no token, or one that is broken, expired, signed by somebody else or meant for another room.
+    #[error("{0}")]
+    Forbidden(String),
+    /// 404
+    #[error("{0}")]
+    NoRoom(String),
+    /// 423
+    #[error("{0}")]
+    Disabled(String),
+    /// 503: the server or the session is starting or stopping; the clients come back by themselves.
+    #[error("{0}")]
+    NotReady(String),
+}
+
+/// Decides who may enter which room.
+#[async_trait]
+pub trait Gate: Send + Sync + 'static {
+    /// Verifies `token` (HS256 by an API key of its project, not expired, room grant equal to `room`) and looks the
+    /// room up, creating it where the server is set so.
+    async fn admit(&self, room: &str, token: &str) -> Result<Admission, Refusal>;
+}
+
+/// A session that this server now hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenedSession {
+    pub id: SessionId,
+    /// Grows with every change of host; a host with an older one must not write.
+    pub epoch: u64,
+}
+
+/// Who runs a room's session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    Here(OpenedSession),
+    /// Another server; its clients are forwarded to `url` (`ws(s)://…/rooms/{name}`).
+    Elsewhere {
+        url: String,
+    },
+}
+
+/// Why a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    Idle,
+    /// Somebody asked for it, or the room was deleted or disabled.
+    Stopped,
+    /// This server lost the lease on the session.
+    LeaseLost,
+}
+
+impl EndReason {
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Idle => "the session ended because it was idle",
+            Self::Stopped => "the session was ended",
+            Self::LeaseLost => "the session moved to another server",
+        }
+    }
+}
+
+/// A change among a session's participants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    Joined,
+    Left,
+}
+
+/// Records sessions: the facts about them live in the log.
+#[async_trait]
+pub trait SessionKeeper: Send + Sync + 'static {
+    /// Called once when a room is first needed; takes the lease and records the session.
+    async fn open(&self, room: &RoomRef) -> Result<Host, Refusal>;
+    /// A participant came or went. Must not block.
+    fn touched(&self, room: RoomId, session: SessionId, participant: &str, presence: Presence);
+    /// The live session is gone from this server; its sockets are closed.
+    async fn ended(&self, room: RoomId, session: SessionId, reason: EndReason);
+}
+
+/// What the `services` toolkit and the room's controllers know of services.
+#[async_trait]
+pub trait Services: Send + Sync + 'static {
+    /// `ServiceSpec` documents and `ServiceRuntimeState` objects (room protocol §3.12) of the room.
+    async fn list(&self, room: RoomId) -> Result<Vec<(Value, Value)>, ServiceError>;
+    /// Asks for a restart; the controllers do it.
+    async fn restart(&self, room: RoomId, service_id: &str, by: &str) -> Result<(), ServiceError>;
+}
+
+/// Why a service request failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceError {
+    #[error("service `{0}` does not exist in this room; `services.list` shows those that do")]
+    NotFound(String),
+    #[error("service `{service}` cannot be restarted: {why}")]
+    RestartNotAllowed { service: String, why: String },
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Makes URLs by which somebody without a token may read one file for a while.
+pub trait FileLinks: Send + Sync + 'static {
+    /// A signed URL that expires. `download`: the answer carries `Content-Disposition: attachment`.
+    fn url(&self, room: &RoomRef, path: &str, download: bool) -> Result<String, String>;
+}
+
+/// What `room.call` needs: credentials for the agent that is called.
+#[async_trait]
+pub trait Callouts: Send + Sync + 'static {
+    /// A participant token for `name` in the room. `api` as the caller asked, `None` for the default.
+    async fn mint(&self, room: &RoomRef, name: &str, api: Option<&Map<String, Value>>) -> Result<String, String>;
+    /// The secret that signs calls to webhooks, `None` when the operator has set none.
+    fn webhook_secret(&self) -> Option<Vec<u8>>;
+    /// Hosts, beyond public addresses, that calls may go to (`host` or `host:port`), set by the operator.
+    fn allowed_hosts(&self) -> &[String];
+}
