@@ -5,7 +5,7 @@ use super::early::Chunk;
 use super::lock;
 use super::outbox::RESPONSE;
 use super::session::{LiveSession, Peer};
-use super::stream::{Action, Event, Relay};
+use super::stream::{Action, Event, Input, Relay};
 use super::toolkit::{RESPONSE_CHUNK, ToolError};
 use crate::clock::Clock;
 use crate::error_code::RoomCode;
@@ -178,6 +178,13 @@ impl HostedCall {
         });
     }
 
+    /// True when nothing the caller says can matter any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let relay = *lock(&self.relay);
+        relay.is_over() && relay.input != Input::Open
+    }
+
     /// The caller's connection is gone.
     pub fn lose_caller(&self) {
         self.on(Event::CallerLost, |action| {
@@ -219,7 +226,7 @@ impl HostedCall {
         act(action);
         drop(relay);
         if over {
-            self.session.work_done(self.clock.now());
+            self.session.work_done(&*self.clock);
             self.keep_for_late_progress();
         }
     }

@@ -1,8 +1,9 @@
 //! The input stream of one call to a built-in toolkit: items wait here, bounded, until the toolkit reads them.
 
+use super::early::Chunk;
 use super::lock;
 use super::toolkit::ToolError;
-use crate::wire::content::STATUS_NORMAL;
+use crate::wire::content::{STATUS_INVALID_DATA, STATUS_NORMAL};
 use crate::wire::{Content, Control};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -50,6 +51,17 @@ impl InputStream {
         }
         drop(state);
         wake.notify_one();
+    }
+
+    /// Takes a chunk as it came; one that is no content fails the stream.
+    pub fn push_chunk(&self, chunk: &Chunk) {
+        match Content::from_parts(&chunk.header, chunk.data.clone()) {
+            Ok(content) => self.push(content),
+            Err(error) => self.push(Content::Control(Control::Close {
+                status: STATUS_INVALID_DATA,
+                message: Some(error.to_string()),
+            })),
+        }
     }
 
     /// The next item, `None` when the caller closed the stream; an error when it closed it because it failed.

@@ -6,6 +6,7 @@ use super::lock;
 use super::outbox::Outbox;
 use super::toolkits::developer::LogBook;
 use super::world::{Admission, OpenedSession, RoomRef};
+use crate::clock::Clock;
 use crate::id::ServiceId;
 use crate::spec::grant::ApiScope;
 use crate::wire::pack;
@@ -179,11 +180,11 @@ impl LiveSession {
         self.working.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub fn work_done(&self, now: DateTime<Utc>) {
+    pub fn work_done(&self, clock: &dyn Clock) {
         if self.working.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut state = lock(&self.state);
             if state.idle_since.is_some() {
-                state.idle_since = Some(now);
+                state.idle_since = Some(clock.now());
             }
         }
     }

@@ -1,0 +1,210 @@
+//! One connection after its handshake: takes messages in arrival order and answers every request.
+
+use super::bus::Bus;
+use super::early::{Chunk, Early};
+use super::hosted::{self, HostedCall};
+use super::input::InputStream;
+use super::outbox::End;
+use super::session::{LiveSession, Peer};
+use super::toolkit::ToolError;
+use super::{call_out, invoke, listing};
+use crate::wire::{Content, FrameError, Message, pack, unpack};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// Most requests of one connection that may be in work.
+pub const REQUESTS_MAX: usize = 4_096;
+
+/// A request in work; gives the tool call that it ends, if any.
+pub type Job = BoxFuture<'static, Option<String>>;
+
+/// Where the input chunks of a call go.
+#[derive(Debug)]
+pub(super) enum Attached {
+    BuiltIn(Option<InputStream>),
+    Hosted(Arc<HostedCall>),
+}
+
+/// The connection's own state; only its task touches it.
+pub struct Connection {
+    pub(super) bus: Arc<Bus>,
+    pub(super) session: Arc<LiveSession>,
+    pub(super) peer: Arc<Peer>,
+    pub(super) calls: HashMap<String, Attached>,
+    pub(super) early: Early,
+    jobs: FuturesUnordered<Job>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("peer", &self.peer.id).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    pub fn new(bus: Arc<Bus>, session: Arc<LiveSession>, peer: Arc<Peer>) -> Self {
+        Self { bus, session, peer, calls: HashMap::new(), early: Early::default(), jobs: FuturesUnordered::new() }
+    }
+
+    /// Tells the client who it is and that the room is ready.
+    pub fn greet(&self) {
+        let room = &self.session.room;
+        let init = json!({
+            "type": "init",
+            "participantId": self.peer.id,
+            "attributes": {"name": self.peer.name},
+        });
+        let ready = json!({
+            "room_name": room.name,
+            "room_url": room.url,
+            "session_id": self.session.opened.id.to_string(),
+        });
+        self.peer.outbox.push("connected", pack(&init, b""));
+        self.peer.outbox.push("room_ready", pack(&ready, b""));
+    }
+
+    /// Takes one message.
+    pub fn take(&mut self, message: Message) {
+        let Message { id, kind, payload } = message;
+        // The answer of a host is a content, passed on as it is.
+        if kind == "room.tool_call_response" {
+            if let Some(call) = hosted::find(&self.peer, id) {
+                call.answered(payload);
+            }
+            return;
+        }
+        let (header, data) = match unpack(&payload) {
+            Ok(parts) => parts,
+            Err(error) => return self.fail(id, &ToolError::invalid(error.to_string())),
+        };
+        match kind.as_str() {
+            "room.invoke_tool" => invoke::invoke(self, id, header, data),
+            "room.tool_call_request_chunk" => self.request_chunk(id, header, data),
+            "room.tool_call_response_chunk" => self.response_chunk(id, &header, &data),
+            "set_attributes" => self.set_attributes(id, header),
+            "room.list_toolkits" => listing::list(self, id, &header),
+            "room.register_toolkit" => listing::register(self, id, header),
+            "room.unregister_toolkit" => listing::unregister(self, id, &header),
+            "room.call" => call_out::call(self, id, header),
+            other => self.fail(
+                id,
+                &ToolError::invalid(format!(
+                    "unknown request `{other}`; room APIs are called through `room.invoke_tool`"
+                )),
+            ),
+        }
+    }
+
+    /// Takes a packet that could not be read; the connection goes on.
+    pub fn bad_frame(&self, error: &FrameError) {
+        if let Some(id) = error.message_id() {
+            self.fail(id, &ToolError::invalid(error.to_string()));
+        }
+        tracing::debug!(participant = %self.peer.id, %error, "a packet could not be read");
+    }
+
+    /// Ends a request that was taken on with [`Connection::work`].
+    pub async fn finished(&mut self) {
+        match self.jobs.next().await {
+            Some(Some(call)) => self.end_call(call),
+            Some(None) => {}
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes the participant out of everything; called when the connection is gone.
+    pub fn leave(mut self) {
+        self.peer.outbox.end(End::Drop("the connection is gone"));
+        // Whatever its requests were doing is cancelled here.
+        self.jobs.clear();
+        for (_, attached) in self.calls.drain() {
+            if let Attached::Hosted(call) = attached {
+                call.lose_caller();
+            }
+        }
+        self.bus.hub.leave(&self.session, &self.peer);
+        hosted::host_lost(&self.peer);
+    }
+
+    pub(super) fn answer(&self, id: u64, content: Content) {
+        self.peer.outbox.respond(id, content);
+    }
+
+    pub(super) fn fail(&self, id: u64, error: &ToolError) {
+        self.answer(id, error.content());
+    }
+
+    /// Runs a request as far as it goes at once, and the rest beside the others.
+    pub(super) fn work(&mut self, id: u64, mut job: Job) {
+        if self.jobs.len() >= REQUESTS_MAX {
+            let text = format!("{REQUESTS_MAX} requests of this connection are in work; wait for some to end");
+            return self.fail(id, &ToolError::new(crate::error_code::RoomCode::InvalidState, text));
+        }
+        // Most requests are done without waiting; those never enter the set.
+        match job.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(call)) => self.end_call(call),
+            Poll::Ready(None) => {}
+            Poll::Pending => self.jobs.push(job),
+        }
+    }
+
+    pub(super) fn end_call(&mut self, call: String) {
+        let attached = self.calls.remove(&call);
+        if !matches!(attached, Some(Attached::BuiltIn(None))) {
+            self.early.ended(call);
+        }
+    }
+
+    /// An input chunk. The answer is always `empty`: TypeScript waits for it before it sends the next chunk.
+    fn request_chunk(&mut self, id: u64, mut header: Map<String, Value>, data: Bytes) {
+        self.answer(id, Content::Empty);
+        let Some(Value::Object(chunk)) = header.remove("chunk") else {
+            tracing::debug!(participant = %self.peer.id, "an input chunk has no `chunk`");
+            return;
+        };
+        let Some(call) = header.get("tool_call_id").and_then(Value::as_str) else {
+            tracing::debug!(participant = %self.peer.id, "an input chunk has no `tool_call_id`");
+            return;
+        };
+        let chunk = Chunk { header: chunk, data };
+        match self.calls.get(call) {
+            Some(Attached::BuiltIn(Some(input))) => input.push_chunk(&chunk),
+            Some(Attached::BuiltIn(None)) => {}
+            Some(Attached::Hosted(hosted)) => {
+                hosted.from_caller(&chunk);
+                if hosted.is_over() {
+                    let call = call.to_owned();
+                    self.end_call(call);
+                }
+            }
+            None => self.early.keep(call, chunk),
+        }
+    }
+
+    /// An output chunk of a call that this participant's toolkit works on.
+    fn response_chunk(&self, id: u64, header: &Map<String, Value>, data: &Bytes) {
+        let by_call = || {
+            let id = header.get("tool_call_id")?.as_str()?;
+            hosted::find(&self.peer, u64::from_str_radix(id, 16).ok()?)
+        };
+        let Some(call) = hosted::find(&self.peer, id).or_else(by_call) else {
+            return;
+        };
+        if let Some(Value::Object(chunk)) = header.get("chunk") {
+            call.host_chunk(chunk, data);
+        }
+    }
+
+    /// One way; an answer is sent only to say what is wrong.
+    fn set_attributes(&self, id: u64, attributes: Map<String, Value>) {
+        if let Err(error) = self.session.set_attributes(&self.peer.id, attributes) {
+            self.fail(id, &ToolError::invalid(error.to_string()));
+        }
+    }
+}

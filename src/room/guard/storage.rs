@@ -1,0 +1,55 @@
+//! Which file actions each storage tool needs. Paths are read as `domain::access` reads them; one that cannot be
+//! read is an invalid path, whatever the grants.
+
+use super::{either, need, text, unknown};
+use crate::domain::access::{self, Need, StoragePath};
+use crate::error_code::RoomCode;
+use crate::room::toolkit::ToolError;
+use crate::spec::grant::{ApiScope, FileAction};
+use serde_json::{Map, Value};
+
+pub(super) fn check(api: &ApiScope, tool: &str, fields: &Map<String, Value>) -> Result<(), ToolError> {
+    if tool == "move" {
+        let (from, to) = (path(text(fields, "source_path"))?, path(text(fields, "destination_path"))?);
+        file(api, FileAction::Read, &from)?;
+        need(api, &Need::FileTree { action: FileAction::Delete, path: &from })
+            .or_else(|error| leaf(api, fields, &from, error))?;
+        return file(api, FileAction::Write, &to);
+    }
+    let path = path(text(fields, "path"))?;
+    match tool {
+        "exists" | "stat" => {
+            either(api, &Need::File { action: FileAction::Read, path: &path }, &Need::ListFolder(&path))
+        }
+        "list" => need(api, &Need::ListFolder(&path)),
+        "delete" if fields.get("recursive").and_then(Value::as_bool) == Some(true) => {
+            need(api, &Need::FileTree { action: FileAction::Delete, path: &path })
+        }
+        "delete" => file(api, FileAction::Delete, &path),
+        "download" => file(api, FileAction::Read, &path),
+        "upload" => file(api, FileAction::Write, &path),
+        "download_url" => file(api, FileAction::Presign, &path),
+        _ => Err(unknown("storage", tool)),
+    }
+}
+
+/// May the participant hear of changes to this path?
+#[must_use]
+pub fn can_read(api: &ApiScope, text: &str) -> bool {
+    StoragePath::parse(text)
+        .is_ok_and(|path| access::allows(api, &Need::File { action: FileAction::Read, path: &path }))
+}
+
+/// May the participant see this entry in a listing?
+#[must_use]
+pub fn can_list(api: &ApiScope, text: &str) -> bool {
+    StoragePath::parse(text).is_ok_and(|path| access::allows(api, &Need::ListFolder(&path)))
+}
+
+fn file(api: &ApiScope, action: FileAction, path: &StoragePath) -> Result<(), ToolError> {
+    need(api, &Need::File { action, path })
+}
+
+fn path(text: &str) -> Result<StoragePath, ToolError> {
+    StoragePath::parse(text).map_err(|error| ToolError::new(RoomCode::StorageInvalidPath, error.to_string()))
+}

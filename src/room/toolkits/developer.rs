@@ -1,0 +1,219 @@
+//! `developer`: the room's log lines, from participants and from the processes of its services (room protocol §3.13).
+
+use crate::room::lock;
+use crate::room::toolkit::{Call, Takes, ToolError, ToolInfo, Toolkit, ToolkitInfo};
+use crate::wire::Content;
+use async_trait::async_trait;
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tokio::sync::broadcast;
+
+/// Lines a new reader is shown first.
+pub const RECENT_LINES_MAX: usize = 500;
+/// Bytes of those lines.
+pub const RECENT_BYTES_MAX: usize = 1024 * 1024;
+/// Lines a reader may be behind; what it misses beyond is counted and said.
+pub const BEHIND_LINES_MAX: usize = 1_024;
+/// Longest line kept; the rest of a longer one is left out.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// One line: its type (`info`, `stdout`, …) and its data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogLine {
+    pub kind: String,
+    pub data: Map<String, Value>,
+    bytes: usize,
+}
+
+/// The log of one session: recent lines, and those who follow.
+#[derive(Debug)]
+pub struct LogBook {
+    recent: Mutex<(VecDeque<Arc<LogLine>>, usize)>,
+    followers: broadcast::Sender<Arc<LogLine>>,
+}
+
+impl Default for LogBook {
+    fn default() -> Self {
+        Self { recent: Mutex::default(), followers: broadcast::Sender::new(BEHIND_LINES_MAX) }
+    }
+}
+
+impl LogBook {
+    /// Adds a line. Never waits.
+    pub fn add(&self, kind: &str, mut data: Map<String, Value>) {
+        let mut bytes = size(&data);
+        if bytes > LINE_BYTES_MAX {
+            data = cut(&data, bytes);
+            bytes = size(&data);
+        }
+        let line = Arc::new(LogLine { kind: kind.to_owned(), data, bytes });
+        let mut recent = lock(&self.recent);
+        let (lines, total) = &mut *recent;
+        lines.push_back(Arc::clone(&line));
+        *total += bytes;
+        while lines.len() > RECENT_LINES_MAX || *total > RECENT_BYTES_MAX {
+            let Some(oldest) = lines.pop_front() else { break };
+            *total -= oldest.bytes;
+        }
+        // Sent under the lock, so that a new follower gets each line once. Without followers it is only kept.
+        let _ = self.followers.send(line);
+    }
+
+    /// The recent lines, and those to come.
+    #[must_use]
+    pub fn follow(&self) -> (Vec<Arc<LogLine>>, broadcast::Receiver<Arc<LogLine>>) {
+        let recent = lock(&self.recent);
+        (recent.0.iter().map(Arc::clone).collect(), self.followers.subscribe())
+    }
+}
+
+fn size(data: &Map<String, Value>) -> usize {
+    serde_json::to_vec(data).map_or(0, |json| json.len())
+}
+
+/// A line that is too long, as the beginning of its message.
+fn cut(data: &Map<String, Value>, bytes: usize) -> Map<String, Value> {
+    let message = data.get("message").and_then(Value::as_str).unwrap_or_default();
+    let shown: String = message.chars().take(LINE_BYTES_MAX / 8).collect();
+    let mut short = Map::new();
+    short.insert("message".into(), format!("{shown}… (a line of {bytes} bytes, cut)").into());
+    short
+}
+
+/// The toolkit.
+#[derive(Debug)]
+pub struct Developer {
+    info: ToolkitInfo,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Log {
+    r#type: String,
+    #[serde(default)]
+    data: Option<Map<String, Value>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Said {
+    message: String,
+    #[serde(default)]
+    extra: Option<Map<String, Value>>,
+}
+
+impl Default for Developer {
+    fn default() -> Self {
+        let none = ["empty"];
+        let tools = vec![
+            ToolInfo::unary::<Log>("log", &none, "Adds a line of any type to the room's log."),
+            ToolInfo::unary::<Said>("info", &none, "Adds an informative line to the room's log."),
+            ToolInfo::unary::<Said>("warning", &none, "Adds a warning to the room's log."),
+            ToolInfo::unary::<Said>("error", &none, "Adds an error to the room's log."),
+            ToolInfo::stream("logs", Takes::OnlyEnd, "Shows the recent lines, then each new one.").waiting(),
+        ];
+        let info = ToolkitInfo {
+            name: "developer",
+            title: "Developer",
+            description: "The log of this room.",
+            tools,
+        };
+        Self { info }
+    }
+}
+
+#[async_trait]
+impl Toolkit for Developer {
+    fn describe(&self) -> &ToolkitInfo {
+        &self.info
+    }
+
+    async fn invoke(&self, call: &mut Call) -> Result<Content, ToolError> {
+        match call.tool {
+            "log" => {
+                let args: Log = call.args()?;
+                call.session.logs.add(&args.r#type, args.data.unwrap_or_default());
+            }
+            "logs" => follow(call).await?,
+            level => {
+                let args: Said = call.args()?;
+                let mut data = args.extra.unwrap_or_default();
+                data.insert("message".into(), args.message.into());
+                data.insert("participant_name".into(), call.caller.name.clone().into());
+                call.session.logs.add(level, data);
+            }
+        }
+        Ok(Content::Empty)
+    }
+}
+
+/// Shows lines until the caller closes its input.
+async fn follow(call: &mut Call) -> Result<(), ToolError> {
+    let (recent, mut lines) = call.session.logs.follow();
+    call.open();
+    for line in recent {
+        call.send(chunk(&line.kind, &line.data));
+    }
+    loop {
+        tokio::select! {
+            item = call.next() => {
+                if item?.is_none() {
+                    return Ok(());
+                }
+            }
+            line = lines.recv() => match line {
+                Ok(line) => call.send(chunk(&line.kind, &line.data)),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    let mut data = Map::new();
+                    data.insert("message".into(), format!("{missed} lines were left out: this reader is too slow").into());
+                    call.send(chunk("warning", &data));
+                }
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+}
+
+fn chunk(kind: &str, data: &Map<String, Value>) -> Content {
+    let data = if data.is_empty() { Vec::new() } else { serde_json::to_vec(data).unwrap_or_default() };
+    Content::binary(json!({"type": kind}), Bytes::from(data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Map<String, Value> {
+        let mut data = Map::new();
+        data.insert("message".into(), text.into());
+        data
+    }
+
+    #[test]
+    fn the_log_keeps_the_newest_lines_within_its_bounds() {
+        let book = LogBook::default();
+        for n in 0..=RECENT_LINES_MAX {
+            book.add("info", line(&n.to_string()));
+        }
+        let (recent, _) = book.follow();
+        assert_eq!(recent.len(), RECENT_LINES_MAX);
+        assert_eq!(recent[0].data["message"], "1");
+        let long = "x".repeat(LINE_BYTES_MAX / 2);
+        for _ in 0..100 {
+            book.add("info", line(&long));
+        }
+        let (recent, _) = book.follow();
+        assert!(recent.iter().map(|l| l.bytes).sum::<usize>() <= RECENT_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_says_so() {
+        let book = LogBook::default();
+        book.add("stdout", line(&"y".repeat(LINE_BYTES_MAX)));
+        let (recent, _) = book.follow();
+        assert!(recent[0].bytes <= LINE_BYTES_MAX);
+        assert!(recent[0].data["message"].as_str().unwrap().ends_with("bytes, cut)"));
+    }
+}

@@ -1,0 +1,8 @@
+//! The toolkits that the server itself offers. Each knows its port and the call it was given, nothing of sockets;
+//! grants were checked before it runs.
+
+pub mod developer;
+pub mod messaging;
+pub mod queues;
+pub mod services;
+pub mod storage;
