@@ -29,6 +29,7 @@ pub mod projection;
 pub mod app;
 // edges
 pub mod api;
+pub mod room;
 // clients
 pub mod client;
 // binary

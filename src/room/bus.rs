@@ -38,6 +38,12 @@ pub struct Bus {
     toolkits: BTreeMap<&'static str, Arc<dyn Toolkit>>,
 }
 
+impl fmt::Debug for BusParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BusParts").field("toolkits", &self.toolkits.len()).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bus").field("toolkits", &self.names().collect::<Vec<_>>()).finish_non_exhaustive()
@@ -61,7 +67,7 @@ impl Bus {
         self.toolkits.values()
     }
 
-    pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.toolkits.keys().copied()
     }
 

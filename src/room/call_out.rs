@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 /// Takes one `room.call`.
 pub(super) fn call(connection: &mut Connection, id: u64, header: Map<String, Value>) {
     let error = match check(connection, &header) {
-        Ok(()) => ToolError::missing_dependency("this server does not call webhooks yet; have the agent join the room itself"),
+        Ok(()) => ToolError::missing_dependency(
+            "this server does not call webhooks yet; have the agent join the room itself",
+        ),
         Err(error) => error,
     };
     connection.fail(id, &error);

@@ -49,7 +49,14 @@ impl fmt::Debug for Connection {
 
 impl Connection {
     pub fn new(bus: Arc<Bus>, session: Arc<LiveSession>, peer: Arc<Peer>) -> Self {
-        Self { bus, session, peer, calls: HashMap::new(), early: Early::default(), jobs: FuturesUnordered::new() }
+        Self {
+            bus,
+            session,
+            peer,
+            calls: HashMap::new(),
+            early: Early::default(),
+            jobs: FuturesUnordered::new(),
+        }
     }
 
     /// Tells the client who it is and that the room is ready.
@@ -143,7 +150,8 @@ impl Connection {
     /// Runs a request as far as it goes at once, and the rest beside the others.
     pub(super) fn work(&mut self, id: u64, mut job: Job) {
         if self.jobs.len() >= REQUESTS_MAX {
-            let text = format!("{REQUESTS_MAX} requests of this connection are in work; wait for some to end");
+            let text =
+                format!("{REQUESTS_MAX} requests of this connection are in work; wait for some to end");
             return self.fail(id, &ToolError::new(crate::error_code::RoomCode::InvalidState, text));
         }
         // Most requests are done without waiting; those never enter the set.

@@ -18,7 +18,12 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 type Upstream = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
 /// Connects to `url` with the client's own token, then upgrades the client. A server that cannot be reached is 503.
-pub(super) async fn upgrade(request: Request, token: String, protocol: Option<HeaderValue>, url: String) -> Response {
+pub(super) async fn upgrade(
+    request: Request,
+    token: String,
+    protocol: Option<HeaderValue>,
+    url: String,
+) -> Response {
     let upstream = match tokio::time::timeout(CONNECT_WAIT, connect(&url, &token)).await {
         Ok(Ok(upstream)) => upstream,
         Ok(Err(error)) => return unreachable(&error),
@@ -41,7 +46,9 @@ async fn connect(url: &str, token: &str) -> Result<Upstream, String> {
 
 fn unreachable(why: &str) -> Response {
     tracing::warn!(why, "the server that hosts the session cannot be reached");
-    let refusal = Refusal::NotReady("the server that hosts this session cannot be reached; connect again in a moment".into());
+    let refusal = Refusal::NotReady(
+        "the server that hosts this session cannot be reached; connect again in a moment".into(),
+    );
     let body = serde_json::json!({"error": {"message": refusal.to_string()}});
     (axum::http::StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)).into_response()
 }

@@ -10,7 +10,12 @@ use crate::spec::grant::ApiScope;
 use serde_json::{Map, Value};
 
 /// May the participant call this tool of a built-in toolkit with these fields? Unknown tools are denied.
-pub fn check(api: &ApiScope, toolkit: &str, tool: &str, fields: &Map<String, Value>) -> Result<(), ToolError> {
+pub fn check(
+    api: &ApiScope,
+    toolkit: &str,
+    tool: &str,
+    fields: &Map<String, Value>,
+) -> Result<(), ToolError> {
     match toolkit {
         "queues" => queues(api, tool, text(fields, "name")),
         "messaging" => messaging(api, tool),
@@ -48,12 +53,12 @@ pub fn may_list_participants(api: &ApiScope) -> bool {
     access::allows(api, &Need::ListParticipants)
 }
 
-pub(self) fn need(api: &ApiScope, need: &Need<'_>) -> Result<(), ToolError> {
+fn need(api: &ApiScope, need: &Need<'_>) -> Result<(), ToolError> {
     Ok(access::check(api, need)?)
 }
 
 /// Passes when one of the needs is covered; the refusal is the first need's.
-pub(self) fn either(api: &ApiScope, first: &Need<'_>, second: &Need<'_>) -> Result<(), ToolError> {
+fn either(api: &ApiScope, first: &Need<'_>, second: &Need<'_>) -> Result<(), ToolError> {
     if access::allows(api, second) { Ok(()) } else { need(api, first) }
 }
 
@@ -68,7 +73,8 @@ fn present<G>(grant: Option<&G>, name: &str, what: &str) -> Result<(), ToolError
     if grant.is_some() {
         return Ok(());
     }
-    let text = format!("the token has no `{name}` grant, which {what} needs; use a token whose api scope has it");
+    let text =
+        format!("the token has no `{name}` grant, which {what} needs; use a token whose api scope has it");
     Err(ToolError::new(RoomCode::PermissionDenied, text))
 }
 
@@ -76,7 +82,7 @@ fn unknown(toolkit: &str, tool: &str) -> ToolError {
     ToolError::new(RoomCode::PermissionDenied, format!("no grant covers {toolkit}.{tool}"))
 }
 
-pub(self) fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> &'a str {
+fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> &'a str {
     fields.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -88,7 +94,9 @@ fn queues(api: &ApiScope, tool: &str, name: &str) -> Result<(), ToolError> {
         "open" => either(api, &sends, &receives),
         // Takes the queue away from both sides.
         "close" => need(api, &sends).and_then(|()| need(api, &receives)),
-        "receive" | "drain" | "lease" | "ack" | "nack" | "extend" | "dead_letters" | "replay" => need(api, &receives),
+        "receive" | "drain" | "lease" | "ack" | "nack" | "extend" | "dead_letters" | "replay" => {
+            need(api, &receives)
+        }
         _ => Err(unknown("queues", tool)),
     }
 }
@@ -113,7 +121,9 @@ fn services(api: &ApiScope, tool: &str) -> Result<(), ToolError> {
 
 fn developer(api: &ApiScope, tool: &str) -> Result<(), ToolError> {
     match tool {
-        "log" | "info" | "warning" | "error" => present(api.developer.as_ref(), "developer", "writing to the log"),
+        "log" | "info" | "warning" | "error" => {
+            present(api.developer.as_ref(), "developer", "writing to the log")
+        }
         "logs" => need(api, &Need::ReadLogs),
         _ => Err(unknown("developer", tool)),
     }

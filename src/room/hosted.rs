@@ -7,7 +7,6 @@ use super::outbox::RESPONSE;
 use super::session::{LiveSession, Peer};
 use super::stream::{Action, Event, Input, Relay};
 use super::toolkit::{RESPONSE_CHUNK, ToolError};
-use crate::clock::Clock;
 use crate::error_code::RoomCode;
 use crate::wire::{Content, Control, pack, unpack};
 use bytes::Bytes;
@@ -43,7 +42,6 @@ pub struct HostedCall {
     tool: String,
     relay: Mutex<Relay>,
     session: Arc<LiveSession>,
-    clock: Arc<dyn Clock>,
 }
 
 /// What a caller asks of a participant's toolkit.
@@ -62,7 +60,6 @@ pub struct Ask {
 /// Passes a call on to its host.
 pub fn begin(
     session: &Arc<LiveSession>,
-    clock: &Arc<dyn Clock>,
     caller: &Arc<Peer>,
     host: &Arc<Peer>,
     ask: Ask,
@@ -88,7 +85,6 @@ pub fn begin(
         tool: ask.tool,
         relay: Mutex::new(Relay::new(ask.streamed)),
         session: Arc::clone(session),
-        clock: Arc::clone(clock),
     });
     {
         let mut hosting = lock(&host.hosting);
@@ -152,7 +148,10 @@ impl HostedCall {
             Ok(_) => (Event::Result, payload),
             // A malformed answer would leave the caller waiting for ever.
             Err(error) => {
-                let text = format!("the host of toolkit `{}` gave an answer that is no content: {error}", self.toolkit);
+                let text = format!(
+                    "the host of toolkit `{}` gave an answer that is no content: {error}",
+                    self.toolkit
+                );
                 (Event::Result, ToolError::invalid(text).content().pack())
             }
         };
@@ -226,7 +225,7 @@ impl HostedCall {
         act(action);
         drop(relay);
         if over {
-            self.session.work_done(&*self.clock);
+            self.session.work_done();
             self.keep_for_late_progress();
         }
     }

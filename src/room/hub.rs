@@ -1,9 +1,9 @@
 //! The live sessions of this server, by room.
 
+use super::lock;
 use super::outbox::{CLOSE_NORMAL, End};
 use super::session::{LiveSession, Peer, Present, SessionError};
 use super::world::{Admission, EndReason, Host, Presence, Refusal, RoomRef, SessionKeeper};
-use super::lock;
 use crate::clock::{Clock, IdSource};
 use crate::id::{RoomId, SessionId};
 use chrono::{DateTime, Utc};
@@ -60,7 +60,9 @@ impl Hub {
         let opened = slot
             .get_or_try_init(|| async {
                 match self.keeper.open(room).await? {
-                    Host::Here(opened) => Ok(Arc::new(LiveSession::new(room.clone(), opened, self.clock.now()))),
+                    Host::Here(opened) => {
+                        Ok(Arc::new(LiveSession::new(room.clone(), opened, Arc::clone(&self.clock))))
+                    }
                     Host::Elsewhere { url } => Err(JoinError::Elsewhere { url }),
                 }
             })
@@ -96,7 +98,7 @@ impl Hub {
 
     /// Takes a participant out after its connection ended.
     pub fn leave(&self, session: &LiveSession, peer: &Peer) {
-        session.leave(&peer.id, self.clock.now());
+        session.leave(&peer.id);
         self.keeper.touched(session.room.id, session.opened.id, &peer.name, Presence::Left);
     }
 
@@ -124,7 +126,9 @@ impl Hub {
             let end = match reason {
                 // Dropped without a close frame, the clients find the new host by connecting again.
                 EndReason::LeaseLost => End::Drop("the session moved to another server"),
-                EndReason::Idle | EndReason::Stopped => End::Close { code: CLOSE_NORMAL, reason: reason.text().into() },
+                EndReason::Idle | EndReason::Stopped => {
+                    End::Close { code: CLOSE_NORMAL, reason: reason.text().into() }
+                }
             };
             peer.outbox.end(end);
         }
@@ -172,7 +176,8 @@ impl Hub {
 
     fn drop_slot(&self, room: RoomId, session: &Arc<LiveSession>) {
         let mut slots = lock(&self.slots);
-        let same = slots.get(&room).and_then(|slot| slot.get()).is_some_and(|live| Arc::ptr_eq(live, session));
+        let same =
+            slots.get(&room).and_then(|slot| slot.get()).is_some_and(|live| Arc::ptr_eq(live, session));
         if same {
             slots.remove(&room);
         }

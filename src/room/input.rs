@@ -83,7 +83,9 @@ impl InputStream {
                     Some((STATUS_NORMAL, _)) => return Ok(None),
                     Some((status, message)) => {
                         let message = message.as_deref().unwrap_or("no reason given");
-                        return Err(ToolError::invalid(format!("the caller's input failed with status {status}: {message}")));
+                        return Err(ToolError::invalid(format!(
+                            "the caller's input failed with status {status}: {message}"
+                        )));
                     }
                     None => {}
                 }

@@ -7,7 +7,6 @@ use super::input::InputStream;
 use super::session::{LiveSession, Peer, Registration};
 use super::toolkit::{Call, Takes, ToolError, ToolInfo, Toolkit};
 use super::{guard, near};
-use crate::clock::Clock;
 use crate::error_code::RoomCode;
 use crate::wire::{Content, Control};
 use bytes::Bytes;
@@ -41,8 +40,12 @@ fn try_invoke(
     data: Bytes,
 ) -> Result<(), ToolError> {
     let request = Request::read(id, header)?;
-    if connection.calls.contains_key(&request.tool_call_id) {
-        let text = format!("tool_call_id `{}` is in use on this connection; choose a fresh one", request.tool_call_id);
+    let stale = |attached: &Attached| matches!(attached, Attached::Hosted(call) if call.is_over());
+    if connection.calls.get(&request.tool_call_id).is_some_and(|attached| !stale(attached)) {
+        let text = format!(
+            "tool_call_id `{}` is in use on this connection; choose a fresh one",
+            request.tool_call_id
+        );
         return Err(ToolError::new(RoomCode::AlreadyExists, text));
     }
     let early = connection.early.take(&request.tool_call_id);
@@ -76,8 +79,9 @@ fn call_built_in(
         let known = near::hint(&request.tool, info.tools.iter().map(|t| t.name));
         ToolError::not_found(format!("toolkit `{}` has no tool `{}`; {known}", info.name, request.tool))
     })?;
-    let content = Content::from_parts(&request.arguments, data)
-        .map_err(|error| ToolError::invalid(format!("the arguments of {}.{}: {error}", info.name, tool.name)))?;
+    let content = Content::from_parts(&request.arguments, data).map_err(|error| {
+        ToolError::invalid(format!("the arguments of {}.{}: {error}", info.name, tool.name))
+    })?;
     let input = input_of(info.name, tool, &content, early)?;
     let mut call = Call {
         session: Arc::clone(&connection.session),
@@ -95,7 +99,7 @@ fn call_built_in(
     call.set_content(content);
     let (takes, waits) = (tool.takes, tool.waits);
     connection.calls.insert(request.tool_call_id, Attached::BuiltIn(input));
-    let work = (!waits).then(|| Working::begin(&connection.session, &connection.bus.clock));
+    let work = (!waits).then(|| Working::begin(&connection.session));
     let job: Job = Box::pin(async move {
         let result = run(&*toolkit, &mut call, takes).await;
         call.finish(result);
@@ -107,7 +111,12 @@ fn call_built_in(
 }
 
 /// The call's input stream, if its tool takes one; the way it was called must fit.
-fn input_of(toolkit: &str, tool: &ToolInfo, content: &Content, early: Kept) -> Result<Option<InputStream>, ToolError> {
+fn input_of(
+    toolkit: &str,
+    tool: &ToolInfo,
+    content: &Content,
+    early: Kept,
+) -> Result<Option<InputStream>, ToolError> {
     let streamed = matches!(content, Content::Control(Control::Open));
     match (tool.takes, streamed) {
         (Takes::Unary, false) => Ok(None),
@@ -133,7 +142,10 @@ fn input_of(toolkit: &str, tool: &ToolInfo, content: &Content, early: Kept) -> R
 async fn run(toolkit: &dyn Toolkit, call: &mut Call, takes: Takes) -> Result<Content, ToolError> {
     if takes == Takes::Stream {
         let first = call.next().await?.ok_or_else(|| {
-            ToolError::invalid(format!("the input of {}.{} ended before its first item", call.toolkit, call.tool))
+            ToolError::invalid(format!(
+                "the input of {}.{} ended before its first item",
+                call.toolkit, call.tool
+            ))
         })?;
         call.set_content(first);
     }
@@ -172,7 +184,7 @@ fn call_hosted(
         data,
         streamed,
     };
-    let call = hosted::begin(&connection.session, &connection.bus.clock, &connection.peer, &host, ask)?;
+    let call = hosted::begin(&connection.session, &connection.peer, &host, ask)?;
     if let Kept::Chunks(chunks) = early {
         chunks.iter().for_each(|chunk| call.from_caller(chunk));
     }
@@ -212,7 +224,8 @@ fn find_host(connection: &Connection, request: &Request) -> Result<Arc<Peer>, To
                 Err(ToolError::not_found(text))
             }
             None => {
-                let public: Vec<String> = registrations.iter().filter(|r| r.public).map(|r| r.name.clone()).collect();
+                let public: Vec<String> =
+                    registrations.iter().filter(|r| r.public).map(|r| r.name.clone()).collect();
                 Err(connection.bus.no_toolkit(&request.toolkit, &public))
             }
         }
@@ -241,21 +254,18 @@ fn audit(
 }
 
 /// Counts a call as work while it lives.
-struct Working {
-    session: Arc<LiveSession>,
-    clock: Arc<dyn Clock>,
-}
+struct Working(Arc<LiveSession>);
 
 impl Working {
-    fn begin(session: &Arc<LiveSession>, clock: &Arc<dyn Clock>) -> Self {
+    fn begin(session: &Arc<LiveSession>) -> Self {
         session.work_begun();
-        Self { session: Arc::clone(session), clock: Arc::clone(clock) }
+        Self(Arc::clone(session))
     }
 }
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.session.work_done(&*self.clock);
+        self.0.work_done();
     }
 }
 
@@ -281,7 +291,9 @@ impl Request {
         }
         let on_behalf_of = header.remove("on_behalf_of_id").unwrap_or(Value::Null);
         let Some(Value::Object(arguments)) = header.remove("arguments") else {
-            return Err(ToolError::invalid("room.invoke_tool: field `arguments` must be a content header (an object)"));
+            return Err(ToolError::invalid(
+                "room.invoke_tool: field `arguments` must be a content header (an object)",
+            ));
         };
         Ok(Self { toolkit, tool, participant, on_behalf_of, arguments, tool_call_id })
     }

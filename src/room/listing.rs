@@ -97,7 +97,8 @@ fn try_register(connection: &Connection, mut header: Map<String, Value>) -> Resu
     let name = match header.remove("name") {
         Some(Value::String(name)) if !name.is_empty() && name.len() <= NAME_BYTES_MAX => name,
         _ => {
-            let text = format!("room.register_toolkit: field `name` must be 1 to {NAME_BYTES_MAX} bytes of text");
+            let text =
+                format!("room.register_toolkit: field `name` must be 1 to {NAME_BYTES_MAX} bytes of text");
             return Err(ToolError::invalid(text));
         }
     };
@@ -105,12 +106,14 @@ fn try_register(connection: &Connection, mut header: Map<String, Value>) -> Resu
         Some(Value::Object(tools)) => tools,
         Some(Value::Null) | None => Map::new(),
         Some(_) => {
-            let text = format!("room.register_toolkit `{name}`: field `tools` must be an object keyed by tool name");
+            let text =
+                format!("room.register_toolkit `{name}`: field `tools` must be an object keyed by tool name");
             return Err(ToolError::invalid(text));
         }
     };
     let text = |field: &str| header.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let annotations = header.get("annotations").filter(|a| a.is_object()).cloned().unwrap_or_else(|| json!({}));
+    let annotations =
+        header.get("annotations").filter(|a| a.is_object()).cloned().unwrap_or_else(|| json!({}));
     let listing = json!({
         "title": text("title"),
         "description": text("description"),
@@ -120,7 +123,9 @@ fn try_register(connection: &Connection, mut header: Map<String, Value>) -> Resu
     });
     let bytes = serde_json::to_vec(&listing).map_or(usize::MAX, |json| json.len());
     if bytes > LISTING_BYTES_MAX {
-        let text = format!("toolkit `{name}` describes itself with {bytes} bytes, at most {LISTING_BYTES_MAX} are kept");
+        let text = format!(
+            "toolkit `{name}` describes itself with {bytes} bytes, at most {LISTING_BYTES_MAX} are kept"
+        );
         return Err(ToolError::invalid(text));
     }
     let Value::Object(listing) = listing else {
@@ -145,6 +150,7 @@ pub(super) fn unregister(connection: &mut Connection, id: u64, header: &Map<Stri
     if connection.session.unregister(&connection.peer.id, registration) {
         return connection.answer(id, Content::Empty);
     }
-    let text = format!("you have no toolkit registration `{registration}`; it may have been replaced or taken back");
+    let text =
+        format!("you have no toolkit registration `{registration}`; it may have been replaced or taken back");
     connection.fail(id, &ToolError::not_found(text));
 }

@@ -19,7 +19,7 @@ pub const RESPONSE: &str = "__response__";
 pub const CLOSE_NORMAL: u16 = 1000;
 
 /// Run once a message was written. Dropped without being run it means that the message never left.
-pub struct Receipt(pub Box<dyn FnOnce() + Send>);
+pub struct Receipt(pub Box<dyn FnOnce() + Send + Sync>);
 
 impl std::fmt::Debug for Receipt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -84,18 +85,20 @@ pub enum SessionError {
     Ended(String),
     #[error("room `{0}` is full: it holds {PARTICIPANTS_MAX} participants; try again when some have left")]
     Full(String),
-    #[error("attributes of participant `{0}` would be larger than {ATTRIBUTES_BYTES_MAX} bytes; remove some first")]
+    #[error(
+        "attributes of participant `{0}` would be larger than {ATTRIBUTES_BYTES_MAX} bytes; remove some first"
+    )]
     AttributesTooLarge(String),
     #[error("participant `{0}` hosts {REGISTRATIONS_MAX} toolkits already; unregister some first")]
     TooManyToolkits(String),
 }
 
 /// One run of a room, on this server.
-#[derive(Debug)]
 pub struct LiveSession {
     pub room: RoomRef,
     pub opened: OpenedSession,
     pub logs: LogBook,
+    clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// Calls in flight that count as work (not those that only wait for something to happen).
     working: AtomicU64,
@@ -103,13 +106,24 @@ pub struct LiveSession {
     toolkits_changed: watch::Sender<u64>,
 }
 
+impl fmt::Debug for LiveSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveSession")
+            .field("room", &self.room)
+            .field("opened", &self.opened)
+            .finish_non_exhaustive()
+    }
+}
+
 impl LiveSession {
     #[must_use]
-    pub fn new(room: RoomRef, opened: OpenedSession, now: DateTime<Utc>) -> Self {
+    pub fn new(room: RoomRef, opened: OpenedSession, clock: Arc<dyn Clock>) -> Self {
+        let now = clock.now();
         Self {
             room,
             opened,
             logs: LogBook::default(),
+            clock,
             state: Mutex::new(State { idle_since: Some(now), ..State::default() }),
             working: AtomicU64::new(0),
             toolkits_changed: watch::Sender::new(0),
@@ -144,7 +158,7 @@ impl LiveSession {
     }
 
     /// Takes a participant out, with its toolkits, and tells those who knew it by messaging.
-    pub fn leave(&self, id: &str, now: DateTime<Utc>) {
+    pub fn leave(&self, id: &str) {
         let mut state = lock(&self.state);
         let Some(member) = state.members.remove(id) else { return };
         let hosted = state.registrations.len();
@@ -156,7 +170,7 @@ impl LiveSession {
             state.tell_others(id, "participant.disabled", &json!({"id": id}));
         }
         if member.peer.service.is_none() && !state.anybody_counts() {
-            state.idle_since = Some(now);
+            state.idle_since = Some(self.clock.now());
         }
     }
 
@@ -180,11 +194,11 @@ impl LiveSession {
         self.working.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub fn work_done(&self, clock: &dyn Clock) {
+    pub fn work_done(&self) {
         if self.working.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut state = lock(&self.state);
             if state.idle_since.is_some() {
-                state.idle_since = Some(clock.now());
+                state.idle_since = Some(self.clock.now());
             }
         }
     }
@@ -240,7 +254,10 @@ impl LiveSession {
         let about = member.about();
         let others = state.members.values().filter(|m| lists && m.messaging && m.peer.id != id);
         let participants: Vec<Value> = others.map(Member::about).collect();
-        peer.outbox.push(MESSAGING_PUSH, server_message(id, "messaging.enabled", &json!({"participants": participants})));
+        peer.outbox.push(
+            MESSAGING_PUSH,
+            server_message(id, "messaging.enabled", &json!({"participants": participants})),
+        );
         if !again {
             state.tell_others(id, "participant.enabled", &about);
         }

@@ -3,7 +3,7 @@
 use super::bus::Bus;
 use super::connection::Connection;
 use super::hub::JoinError;
-use super::outbox::{Batch, End, Outbox};
+use super::outbox::{Batch, Outbox};
 use super::world::{Admission, Gate, Refusal};
 use crate::wire::{Assembler, encode};
 use axum::Router;
@@ -50,10 +50,7 @@ impl fmt::Debug for RoomEdge {
 
 /// The endpoint. A client whose base URL ends with `/` asks for `//rooms/…`.
 pub fn router(edge: RoomEdge) -> Router {
-    Router::new()
-        .route("/rooms/{room}", any(enter))
-        .route("//rooms/{room}", any(enter))
-        .with_state(edge)
+    Router::new().route("/rooms/{room}", any(enter)).route("//rooms/{room}", any(enter)).with_state(edge)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -99,7 +96,10 @@ async fn enter(
 }
 
 /// Prepares the upgrade: sizes, and the sub-protocol to echo.
-pub(super) async fn upgrade(request: Request, protocol: Option<HeaderValue>) -> Result<WebSocketUpgrade, Response> {
+pub(super) async fn upgrade(
+    request: Request,
+    protocol: Option<HeaderValue>,
+) -> Result<WebSocketUpgrade, Response> {
     let (mut parts, _) = request.into_parts();
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;
     let mut upgrade = upgrade.map_err(IntoResponse::into_response)?;
@@ -285,7 +285,11 @@ fn frame(code: u16, reason: &str) -> CloseFrame {
 }
 
 /// Says goodbye and waits a moment for the answer, so that the close frame is not lost with the socket.
-async fn close(sink: &mut SplitSink<WebSocket, Message>, stream: &mut SplitStream<WebSocket>, frame: CloseFrame) {
+async fn close(
+    sink: &mut SplitSink<WebSocket, Message>,
+    stream: &mut SplitStream<WebSocket>,
+    frame: CloseFrame,
+) {
     let goodbye = async {
         if sink.send(Message::Close(Some(frame))).await.is_ok() {
             while let Some(Ok(_)) = stream.next().await {}

@@ -170,7 +170,12 @@ impl Call {
         serde_path_to_error::deserialize(value).map_err(|error| {
             let path = error.path().to_string();
             let at = if path == "." { String::new() } else { format!("field `{path}`: ") };
-            ToolError::invalid(format!("the arguments of {}.{} are wrong: {at}{}", self.toolkit, self.tool, error.inner()))
+            ToolError::invalid(format!(
+                "the arguments of {}.{} are wrong: {at}{}",
+                self.toolkit,
+                self.tool,
+                error.inner()
+            ))
         })
     }
 
@@ -202,7 +207,7 @@ impl Call {
     }
 
     /// Runs `delivered` once the answer was written to the socket; drops it when it cannot be.
-    pub fn on_delivery(&mut self, delivered: impl FnOnce() + Send + 'static) {
+    pub fn on_delivery(&mut self, delivered: impl FnOnce() + Send + Sync + 'static) {
         self.receipt = Some(Receipt(Box::new(delivered)));
     }
 
@@ -224,7 +229,12 @@ impl Call {
                 let content = result.unwrap_or_else(|error| error.content());
                 let payload = content.pack();
                 let receipt = self.receipt.take();
-                self.caller.outbox.put(Outgoing { id: self.request_id, kind: RESPONSE.into(), payload, receipt });
+                self.caller.outbox.put(Outgoing {
+                    id: self.request_id,
+                    kind: RESPONSE.into(),
+                    payload,
+                    receipt,
+                });
             }
             (true, Ok(_)) => self.send(Content::Control(Control::END)),
             (true, Err(error)) if error.code == RoomCode::InvalidRequest => {

@@ -142,7 +142,12 @@ pub trait FileLinks: Send + Sync + 'static {
 #[async_trait]
 pub trait Callouts: Send + Sync + 'static {
     /// A participant token for `name` in the room. `api` as the caller asked, `None` for the default.
-    async fn mint(&self, room: &RoomRef, name: &str, api: Option<&Map<String, Value>>) -> Result<String, String>;
+    async fn mint(
+        &self,
+        room: &RoomRef,
+        name: &str,
+        api: Option<&Map<String, Value>>,
+    ) -> Result<String, String>;
     /// The secret that signs calls to webhooks, `None` when the operator has set none.
     fn webhook_secret(&self) -> Option<Vec<u8>>;
     /// Hosts, beyond public addresses, that calls may go to (`host` or `host:port`), set by the operator.

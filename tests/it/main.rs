@@ -4,4 +4,5 @@
 
 mod conformance;
 mod eventlog;
+mod room;
 mod support;

@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 
 pub(super) fn check(api: &ApiScope, tool: &str, fields: &Map<String, Value>) -> Result<(), ToolError> {
     if tool == "move" {
+        // Whether the source is a folder is not known here, so the grants must cover what a folder would hold.
         let (from, to) = (path(text(fields, "source_path"))?, path(text(fields, "destination_path"))?);
-        file(api, FileAction::Read, &from)?;
-        need(api, &Need::FileTree { action: FileAction::Delete, path: &from })
-            .or_else(|error| leaf(api, fields, &from, error))?;
-        return file(api, FileAction::Write, &to);
+        tree(api, FileAction::Read, &from)?;
+        tree(api, FileAction::Delete, &from)?;
+        return tree(api, FileAction::Write, &to);
     }
     let path = path(text(fields, "path"))?;
     match tool {
@@ -23,7 +23,7 @@ pub(super) fn check(api: &ApiScope, tool: &str, fields: &Map<String, Value>) -> 
         }
         "list" => need(api, &Need::ListFolder(&path)),
         "delete" if fields.get("recursive").and_then(Value::as_bool) == Some(true) => {
-            need(api, &Need::FileTree { action: FileAction::Delete, path: &path })
+            tree(api, FileAction::Delete, &path)
         }
         "delete" => file(api, FileAction::Delete, &path),
         "download" => file(api, FileAction::Read, &path),
@@ -48,6 +48,10 @@ pub fn can_list(api: &ApiScope, text: &str) -> bool {
 
 fn file(api: &ApiScope, action: FileAction, path: &StoragePath) -> Result<(), ToolError> {
     need(api, &Need::File { action, path })
+}
+
+fn tree(api: &ApiScope, action: FileAction, path: &StoragePath) -> Result<(), ToolError> {
+    need(api, &Need::FileTree { action, path })
 }
 
 fn path(text: &str) -> Result<StoragePath, ToolError> {

@@ -1,9 +1,9 @@
 //! `messaging`: presence and messages between participants (room protocol §3.4). Nothing here waits, so that the
 //! messages of one sender keep their order.
 
+use crate::room::guard;
 use crate::room::session::MESSAGING_PUSH;
 use crate::room::toolkit::{Call, Takes, ToolError, ToolInfo, Toolkit, ToolkitInfo};
-use crate::room::guard;
 use crate::wire::{Content, pack};
 use async_trait::async_trait;
 use base64::Engine;
@@ -43,7 +43,11 @@ impl Default for Messaging {
     fn default() -> Self {
         let none = ["empty"];
         let tools = vec![
-            ToolInfo::unary::<Nothing>("enable", &none, "Begins to take messages and to hear who comes and goes."),
+            ToolInfo::unary::<Nothing>(
+                "enable",
+                &none,
+                "Begins to take messages and to hear who comes and goes.",
+            ),
             ToolInfo::unary::<Nothing>("disable", &none, "Stops taking messages."),
             ToolInfo::unary::<Send>("send", &none, "Sends a message to one participant."),
             ToolInfo::unary::<RoomMessage>("broadcast", &none, "Sends a message to everybody else."),
@@ -99,14 +103,16 @@ impl RoomMessage {
         let message: Map<String, Value> = match &self.message_json {
             None => Map::new(),
             Some(text) => serde_json::from_str(text).map_err(|error| {
-                ToolError::invalid(format!("field `message_json` must be the JSON text of an object: {error}"))
+                ToolError::invalid(format!(
+                    "field `message_json` must be the JSON text of an object: {error}"
+                ))
             })?,
         };
         let attachment = match &self.attachment_base64 {
             None => Vec::new(),
-            Some(text) => STANDARD
-                .decode(text)
-                .map_err(|error| ToolError::invalid(format!("field `attachment_base64` is no base64: {error}")))?,
+            Some(text) => STANDARD.decode(text).map_err(|error| {
+                ToolError::invalid(format!("field `attachment_base64` is no base64: {error}"))
+            })?,
         };
         let header = json!({"from_participant_id": from, "type": self.r#type, "message": message});
         Ok(pack(&header, &attachment))

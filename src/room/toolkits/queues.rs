@@ -100,19 +100,35 @@ impl Queues {
     pub fn new(store: Arc<dyn QueueStore>) -> Self {
         let (json, empty) = (["json"], ["empty"]);
         let tools = vec![
-            ToolInfo::unary::<Nothing>("list", &json, "Lists the room's queues and how many items wait in each."),
+            ToolInfo::unary::<Nothing>(
+                "list",
+                &json,
+                "Lists the room's queues and how many items wait in each.",
+            ),
             ToolInfo::unary::<Named>("open", &empty, "Makes a queue unless it is there."),
             ToolInfo::unary::<Send>("send", &empty, "Puts one item at the end of a queue."),
             ToolInfo::unary::<Named>("drain", &empty, "Removes all items of a queue."),
             ToolInfo::unary::<Named>("close", &empty, "Deletes a queue with everything in it."),
-            ToolInfo::unary::<Receive>("receive", &["json", "text", "empty"], "Takes the oldest item out of a queue.")
-                .waiting(),
-            ToolInfo::unary::<Lease>("lease", &["json", "empty"], "Takes the oldest item for a while; `ack` removes it.")
-                .waiting(),
+            ToolInfo::unary::<Receive>(
+                "receive",
+                &["json", "text", "empty"],
+                "Takes the oldest item out of a queue.",
+            )
+            .waiting(),
+            ToolInfo::unary::<Lease>(
+                "lease",
+                &["json", "empty"],
+                "Takes the oldest item for a while; `ack` removes it.",
+            )
+            .waiting(),
             ToolInfo::unary::<Leased>("ack", &empty, "Removes a leased item: the work is done."),
             ToolInfo::unary::<Leased>("nack", &json, "Gives a leased item back: the work failed."),
             ToolInfo::unary::<Leased>("extend", &empty, "Moves the end of a lease."),
-            ToolInfo::unary::<DeadLetters>("dead_letters", &json, "Lists the items that failed too often, with the reason."),
+            ToolInfo::unary::<DeadLetters>(
+                "dead_letters",
+                &json,
+                "Lists the items that failed too often, with the reason.",
+            ),
             ToolInfo::unary::<Replay>("replay", &json, "Puts dead letters back in the queue."),
         ];
         let info = ToolkitInfo {
@@ -160,8 +176,10 @@ impl Queues {
     }
 
     async fn settle(&self, call: &Call, args: Leased) -> Result<Content, ToolError> {
-        let token: LeaseToken =
-            args.lease_token.parse().map_err(|error: queue::InvalidLeaseToken| ToolError::invalid(error.to_string()))?;
+        let token: LeaseToken = match args.lease_token.parse() {
+            Ok(token) => token,
+            Err(error) => return Err(ToolError::invalid(format!("{error}"))),
+        };
         let key = QueueKey::new(call.session.room.id, args.name);
         match call.tool {
             "ack" => self.store.ack(&key, token).await?,
@@ -196,7 +214,8 @@ impl Queues {
     }
 
     async fn replay(&self, room: RoomId, args: Replay) -> Result<Content, ToolError> {
-        let ids: Result<Vec<ItemId>, _> = args.item_ids.unwrap_or_default().iter().map(|id| item_id(id)).collect();
+        let ids: Result<Vec<ItemId>, _> =
+            args.item_ids.unwrap_or_default().iter().map(|id| item_id(id)).collect();
         let replayed = self.store.replay_dead(&QueueKey::new(room, args.name), &ids?).await?;
         Ok(Content::Json(json!({"replayed": replayed})))
     }

@@ -34,7 +34,11 @@ struct Restart {
 impl Services {
     pub fn new(port: Arc<dyn Port>) -> Self {
         let tools = vec![
-            ToolInfo::unary::<Nothing>("list", &["json"], "Lists the room's services and what they are doing."),
+            ToolInfo::unary::<Nothing>(
+                "list",
+                &["json"],
+                "Lists the room's services and what they are doing.",
+            ),
             ToolInfo::unary::<Restart>("restart", &["empty"], "Stops and starts a service."),
         ];
         let info = ToolkitInfo {

@@ -75,16 +75,16 @@ impl Storage {
             ToolInfo::unary::<At>("list", &json, "Lists one level of a folder."),
             ToolInfo::unary::<Delete>("delete", &["empty"], "Deletes a file, or a folder with all below it."),
             ToolInfo::unary::<Move>("move", &["empty"], "Moves or renames a file or folder."),
-            ToolInfo::unary::<DownloadUrl>("download_url", &json, "Makes a URL that reads one file for a while."),
+            ToolInfo::unary::<DownloadUrl>(
+                "download_url",
+                &json,
+                "Makes a URL that reads one file for a while.",
+            ),
             ToolInfo::stream("upload", Takes::Stream, "Writes a file; it appears whole when its data ended."),
             ToolInfo::stream("download", Takes::Stream, "Reads a file block by block."),
         ];
-        let info = ToolkitInfo {
-            name: "storage",
-            title: "Storage",
-            description: "The files of this room.",
-            tools,
-        };
+        let info =
+            ToolkitInfo { name: "storage", title: "Storage", description: "The files of this room.", tools };
         Self { blobs, links, info }
     }
 
@@ -135,7 +135,9 @@ impl Storage {
     async fn download_url(&self, call: &Call, files: &RoomFiles) -> Result<Content, ToolError> {
         let args: DownloadUrl = call.args()?;
         let Some(links) = &self.links else {
-            return Err(ToolError::missing_dependency("this server makes no download URLs; use storage.download"));
+            return Err(ToolError::missing_dependency(
+                "this server makes no download URLs; use storage.download",
+            ));
         };
         let path = FilePath::parse(&args.path)?;
         if !files.stat(path.as_str()).await?.is_some_and(|info| !info.is_folder) {

@@ -102,7 +102,9 @@ fn starts(call: &Call) -> Result<(), ToolError> {
 
 fn block(item: Content, path: &str) -> Result<Bytes, ToolError> {
     match item {
-        Content::Binary { headers, data } if headers.get("kind").and_then(|k| k.as_str()) == Some("data") => Ok(data),
+        Content::Binary { headers, data } if headers.get("kind").and_then(|k| k.as_str()) == Some("data") => {
+            Ok(data)
+        }
         other => Err(ToolError::invalid(format!(
             "the upload of `{path}` wants binary items with the header `kind: data`, got {:?}; nothing was stored",
             other.kind().unwrap_or("an item without a kind")
