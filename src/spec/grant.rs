@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 /// The `api` grant of a participant token.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-aliases" = { "database": "dataset", "datasets": "dataset" }))]
 pub struct ApiScope {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub livekit: Option<LivekitGrant>,

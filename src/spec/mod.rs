@@ -5,17 +5,26 @@
 //! nothing of the state that documents are applied to.
 
 mod agent;
+mod check;
 mod common;
 mod container;
 mod document;
 pub mod grant;
 mod mailbox;
+mod parse;
 mod port;
+mod problem;
 mod project;
 mod route;
+mod route_rules;
+mod rules;
+mod scalar;
+pub mod schedule;
 mod scheduled_task;
+pub mod schema;
 mod service;
 mod service_template;
+mod tree;
 
 pub use agent::{
     Agent, AgentChannels, AgentEmail, EmailChannel, Heartbeat, MessagingChannel, MessagingProtocol, Prompt,
@@ -32,14 +41,21 @@ pub use container::{
 pub use document::{Document, Kind};
 pub use grant::ApiScope;
 pub use mailbox::Mailbox;
+pub use parse::{PROBLEMS_MAX, Written, check_set, from_json, parse, parse_files, scope_from_token};
 pub use port::{
     AllowedTools, Endpoint, McpEndpoint, MeshagentEndpoint, OauthClient, Port, PortNumber, PortType,
     RESERVED_PORT, RequireApproval,
 };
+pub use problem::{Problem, summary};
 pub use project::{Project, Room, ServiceAccount};
 pub use route::{
     Backend, BackendRef, Compression, Content, CorsRule, PathType, Route, RoutePath, TargetPort,
 };
 pub use scheduled_task::{QueueTarget, SCHEDULE_TIMEZONE, ScheduledTask, TaskMetadata};
+pub use schema::Spec;
 pub use service::{External, ROOM, SERVICE_ID, SeedFile, Service};
 pub use service_template::{ServiceTemplate, TemplateExternal, TemplateVariable, VariableType};
+pub use tree::{DEPTH_MAX, DOCUMENTS_MAX, NODES_MAX, TEXT_BYTES_MAX};
+
+#[cfg(test)]
+mod tests;

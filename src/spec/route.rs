@@ -184,3 +184,20 @@ fn without_slashes<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Erro
 fn upper_cased<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     Ok(Vec::<String>::deserialize(from)?.iter().map(|method| method.to_uppercase()).collect())
 }
+
+/// The older flat form `{domain, room_name, port, annotations}` as a route with one path; anything else as it is.
+pub(super) fn migrated(value: Value) -> Value {
+    let (Some(domain), Some(room)) = (value.get("domain"), value.get("room_name")) else { return value };
+    if value.get("backend").is_some() {
+        return value;
+    }
+    let notes = value.get("annotations").filter(|notes| notes.is_object()).cloned();
+    serde_json::json!({
+        "version": "v1",
+        "kind": "Route",
+        "metadata": { "name": domain, "annotations": notes.unwrap_or_else(|| serde_json::json!({})) },
+        "domain": domain,
+        "backend": { "room": { "name": room } },
+        "paths": [{ "path": "/", "pathType": "prefix", "targetPort": value.get("port") }],
+    })
+}
