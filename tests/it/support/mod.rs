@@ -1,3 +1,7 @@
-//! What integration tests share: servers under test and the public clients.
+//! What integration tests share: servers under test, programs beside them, and the public clients.
 
 pub mod clients;
+#[allow(dead_code, reason = "used by the conformance tests, which come with `meshagent up`")]
+pub mod script;
+#[allow(dead_code, reason = "used by the conformance tests, which come with `meshagent up`")]
+pub mod server;
