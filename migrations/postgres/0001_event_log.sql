@@ -17,7 +17,7 @@ CREATE TABLE events (
 CREATE FUNCTION events_are_facts() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'events are never changed and never deleted'; END $$;
 
-CREATE TRIGGER events_are_facts BEFORE UPDATE OR DELETE ON events
+CREATE TRIGGER events_are_facts BEFORE UPDATE OR DELETE OR TRUNCATE ON events
 FOR EACH STATEMENT EXECUTE FUNCTION events_are_facts();
 
 -- Disposable: the log is complete without them.

@@ -276,7 +276,10 @@ impl ObjectUpload {
             }
             if !self.overwrite && self.store.head(&self.key).await.is_ok() {
                 let path = self.key.to_string();
-                return Err(StoreError::AlreadyExists { path, source: "it came while this was written".into() });
+                return Err(StoreError::AlreadyExists {
+                    path,
+                    source: "it came while this was written".into(),
+                });
             }
             if let Some(parts) = &mut self.parts {
                 parts.complete().await?;

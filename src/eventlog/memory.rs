@@ -1,13 +1,13 @@
 //! The log in memory, for tests and for trying things out. Nothing survives the process.
 
+use super::place::place;
 use super::{
-    AppendError, Appended, EventLog, Filter, LogError, NewEvent, PAGE_EVENTS_MAX, Recorded, Report, Snapshot,
+    AppendError, Appended, EventLog, Filter, LogError, PAGE_EVENTS_MAX, Recorded, Report, Snapshot,
     StreamWrite, limits,
 };
 use crate::clock::Clock;
 use crate::id::{Position, StreamId};
 use async_trait::async_trait;
-use chrono::{DateTime, SubsecRound, Utc};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -64,27 +64,10 @@ impl Inner {
         super::event::repeat(&events, known.collect())
     }
 
-    fn check_expected(&self, writes: &[StreamWrite]) -> Result<(), AppendError> {
-        let mut written: HashMap<&StreamId, u64> = HashMap::new();
-        for write in writes {
-            let version = written.entry(&write.stream).or_insert_with(|| self.version(&write.stream));
-            if !write.expected.allows(*version) {
-                let (expected, actual) = (write.expected, *version);
-                return Err(AppendError::Conflict { stream: write.stream.clone(), expected, actual });
-            }
-            *version += write.events.len() as u64;
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, stream: &StreamId, event: NewEvent, recorded_at: DateTime<Utc>) -> Recorded {
-        let position = Position(self.events.len() as u64 + 1);
-        let positions = self.streams.entry(stream.clone()).or_default();
-        positions.push(position.0);
-        let recorded = event.record(position, stream.clone(), positions.len() as u64, recorded_at);
-        self.ids.insert(recorded.event_id, position.0);
-        self.events.push(recorded.clone());
-        recorded
+    fn push(&mut self, event: Recorded) {
+        self.streams.entry(event.stream.clone()).or_default().push(event.position.0);
+        self.ids.insert(event.event_id, event.position.0);
+        self.events.push(event);
     }
 }
 
@@ -96,13 +79,11 @@ impl EventLog for MemoryLog {
         if let Some(events) = inner.repeat_of(&writes)? {
             return Ok(Appended { events, repeated: true });
         }
-        inner.check_expected(&writes)?;
-        let recorded_at = self.clock.now().trunc_subsecs(6);
-        let mut events = Vec::new();
-        for write in writes {
-            for event in write.events {
-                events.push(inner.push(&write.stream, event, recorded_at));
-            }
+        let head = Position(inner.events.len() as u64);
+        let version_of = |stream: &StreamId| Ok::<_, AppendError>(inner.version(stream));
+        let events = place(&writes, head, self.clock.now(), version_of)?;
+        for event in &events {
+            inner.push(event.clone());
         }
         if let Some(last) = events.last() {
             self.changes.send_replace(last.position);

@@ -8,6 +8,8 @@ mod error;
 mod event;
 mod limits;
 pub mod memory;
+mod place;
+pub mod postgres;
 mod query;
 mod row;
 pub mod sqlite;

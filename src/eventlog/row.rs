@@ -3,7 +3,7 @@
 
 use super::{LogError, Metadata, Recorded};
 use crate::id::{Position, StreamId};
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::DateTime;
 use uuid::Uuid;
 
 /// An event's fields as they are stored.
@@ -77,11 +77,6 @@ pub(super) fn encoded<T>(event: &Recorded, metadata: &str, with: impl FnOnce(&Ro
 /// Databases count in signed numbers; no log reaches 2^63.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Databases keep microseconds.
-pub(super) fn micros(time: DateTime<Utc>) -> DateTime<Utc> {
-    time.trunc_subsecs(6)
 }
 
 /// CRC-32 of a snapshot.

@@ -1,10 +1,11 @@
 //! The log in the server's SQLite file. The file's one writer gives positions without a gap, in order of commit.
 
+use super::place::{Conflict, place};
 use super::query::{self, Dialect};
 use super::row::{self, Row};
 use super::{
-    AppendError, Appended, EventLog, Expected, Filter, LogError, NewEvent, PAGE_EVENTS_MAX, Recorded, Report,
-    Snapshot, StreamWrite, limits,
+    AppendError, Appended, EventLog, Filter, LogError, NewEvent, PAGE_EVENTS_MAX, Recorded, Report, Snapshot,
+    StreamWrite, limits,
 };
 use crate::clock::Clock;
 use crate::id::{Position, StreamId};
@@ -13,7 +14,6 @@ use crate::store::sqlite::Sqlite;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -62,9 +62,15 @@ impl SqliteLog {
 
 /// Why the writer's job failed.
 enum Refused {
-    Conflict { stream: StreamId, expected: Expected, actual: u64 },
+    Conflict(Conflict),
     DuplicateId,
     Store(StoreError),
+}
+
+impl From<Conflict> for Refused {
+    fn from(conflict: Conflict) -> Self {
+        Self::Conflict(conflict)
+    }
 }
 
 impl From<StoreError> for Refused {
@@ -110,9 +116,7 @@ impl EventLog for SqliteLog {
             writes.iter().flat_map(|w| w.events.iter().map(|e| (w.stream.clone(), e.clone()))).collect();
         match (self.repeat_of(events).await?, refused) {
             (Some(events), _) => Ok(Appended { events, repeated: true }),
-            (None, Refused::Conflict { stream, expected, actual }) => {
-                Err(AppendError::Conflict { stream, expected, actual })
-            }
+            (None, Refused::Conflict(conflict)) => Err(conflict.into()),
             (None, _) => Err(AppendError::Unavailable {
                 reason: "an event id was refused but is not there; retry".into(),
             }),
@@ -198,41 +202,19 @@ impl EventLog for SqliteLog {
     }
 }
 
-/// Checks every expectation, then inserts. On the writer thread, inside a savepoint.
+/// On the writer thread, inside a savepoint.
 fn write(
     connection: &Connection,
     writes: &[StreamWrite],
     metadata: &[String],
     now: DateTime<Utc>,
 ) -> Result<Vec<Recorded>, Refused> {
-    let mut versions: HashMap<&StreamId, u64> = HashMap::with_capacity(writes.len());
-    for write in writes {
-        let known = versions.get(&write.stream).copied();
-        let actual = known.map_or_else(|| version(connection, &write.stream), Ok)?;
-        if !write.expected.allows(actual) {
-            return Err(Refused::Conflict { stream: write.stream.clone(), expected: write.expected, actual });
-        }
-        versions.insert(&write.stream, actual + write.events.len() as u64);
+    let head = Position(head(connection)?.unsigned_abs());
+    let events = place(writes, head, now, |stream| version(connection, stream))?;
+    for (event, metadata) in events.iter().zip(metadata) {
+        row::encoded(event, metadata, |row| insert(connection, row))?;
     }
-    // What each stream has come to when its last event is in; counted back from there.
-    let mut left: HashMap<&StreamId, u64> = HashMap::with_capacity(writes.len());
-    for write in writes {
-        *left.entry(&write.stream).or_default() += write.events.len() as u64;
-    }
-    let recorded_at = row::micros(now);
-    let mut position = head(connection)?.unsigned_abs();
-    let mut recorded = Vec::with_capacity(metadata.len());
-    let events = writes.iter().flat_map(|w| w.events.iter().map(move |e| (&w.stream, e)));
-    for ((stream, event), metadata) in events.zip(metadata) {
-        let left = left.entry(stream).or_default();
-        *left -= 1;
-        let version = versions.get(stream).copied().unwrap_or_default() - *left;
-        position += 1;
-        let event = event.clone().record(Position(position), stream.clone(), version, recorded_at);
-        row::encoded(&event, metadata, |row| insert(connection, row))?;
-        recorded.push(event);
-    }
-    Ok(recorded)
+    Ok(events)
 }
 
 fn insert(connection: &Connection, row: &Row<'_>) -> Result<(), Refused> {

@@ -5,6 +5,7 @@
 
 mod error;
 pub mod migrations;
+pub mod postgres;
 pub mod sqlite;
 
 pub use error::StoreError;

@@ -1,15 +1,18 @@
 //! The event log: one suite over every engine, then what only one engine can show.
 
 mod conformance;
+mod postgres;
 mod sqlite;
 
 use async_trait::async_trait;
 use chrono::DateTime;
 use meshagent::clock::Fixed;
 use meshagent::eventlog::memory::MemoryLog;
+use meshagent::eventlog::postgres::PostgresLog;
 use meshagent::eventlog::sqlite::SqliteLog;
 use meshagent::eventlog::{EventLog, Expected, Metadata, NewEvent, StreamWrite};
 use meshagent::id::StreamId;
+use meshagent::store::postgres::Postgres;
 use meshagent::store::sqlite::Sqlite;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -18,7 +21,8 @@ use uuid::Uuid;
 /// One kind of log; gives an empty one to each test.
 #[async_trait]
 trait Engine: Send + Sync {
-    async fn open() -> Self
+    /// `None` where the machine has no such database.
+    async fn open() -> Option<Self>
     where
         Self: Sized;
     fn log(&self) -> Arc<dyn EventLog>;
@@ -32,8 +36,8 @@ struct Memory(Arc<MemoryLog>);
 
 #[async_trait]
 impl Engine for Memory {
-    async fn open() -> Self {
-        Self(Arc::new(MemoryLog::new(clock())))
+    async fn open() -> Option<Self> {
+        Some(Self(Arc::new(MemoryLog::new(clock()))))
     }
     fn log(&self) -> Arc<dyn EventLog> {
         Arc::clone(&self.0) as Arc<dyn EventLog>
@@ -47,13 +51,26 @@ struct OnSqlite {
 
 #[async_trait]
 impl Engine for OnSqlite {
-    async fn open() -> Self {
+    async fn open() -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let store = Arc::new(Sqlite::open(dir.path()).unwrap());
-        Self { log: Arc::new(SqliteLog::open(store, clock()).await.unwrap()), _dir: dir }
+        Some(Self { log: Arc::new(SqliteLog::open(store, clock()).await.unwrap()), _dir: dir })
     }
     fn log(&self) -> Arc<dyn EventLog> {
         Arc::clone(&self.log) as Arc<dyn EventLog>
+    }
+}
+
+struct OnPostgres(Arc<PostgresLog>);
+
+#[async_trait]
+impl Engine for OnPostgres {
+    async fn open() -> Option<Self> {
+        let store = Arc::new(Postgres::open(&crate::support::postgres::database().await?).await.unwrap());
+        Some(Self(Arc::new(PostgresLog::open(store, clock()).await.unwrap())))
+    }
+    fn log(&self) -> Arc<dyn EventLog> {
+        Arc::clone(&self.0) as Arc<dyn EventLog>
     }
 }
 

@@ -1,6 +1,6 @@
 //! What every engine must do.
 
-use super::{Engine, Memory, OnSqlite, event, write};
+use super::{Engine, Memory, OnPostgres, OnSqlite, event, write};
 use meshagent::eventlog::{
     AppendError, EventLog, Expected, Filter, KindFilter, LogError, PAGE_EVENTS_MAX, Recorded,
     SNAPSHOT_BYTES_MAX, Snapshot, StreamWrite, Tail,
@@ -13,13 +13,14 @@ macro_rules! on_every_engine {
     ($($case:ident),* $(,)?) => {
         on_every_engine!(@ memory, Memory, $($case),*);
         on_every_engine!(@ sqlite, OnSqlite, $($case),*);
+        on_every_engine!(@ postgres, OnPostgres, $($case),*);
     };
     (@ $module:ident, $engine:ident, $($case:ident),*) => {
         mod $module {
             use super::{Engine, $engine};
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                let engine = <$engine as Engine>::open().await;
+                let Some(engine) = <$engine as Engine>::open().await else { return };
                 super::$case(engine.log()).await;
                 let report = engine.log().verify().await.unwrap();
                 assert!(report.is_sound(), "{:?}", report.problems);
