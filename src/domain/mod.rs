@@ -15,6 +15,7 @@ pub mod schedule;
 pub mod scheduled_task;
 pub mod service;
 pub mod session;
+pub mod template;
 pub mod upcast;
 
 pub use event::{DecodeError, Event};

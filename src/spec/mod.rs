@@ -41,7 +41,10 @@ pub use container::{
 pub use document::{Document, Kind};
 pub use grant::ApiScope;
 pub use mailbox::Mailbox;
-pub use parse::{PROBLEMS_MAX, Written, check_set, from_json, parse, parse_files, scope_from_token};
+pub use parse::{
+    PROBLEMS_MAX, Written, check_set, from_json, parse, parse_files, parse_template, scope_from_token,
+    validate,
+};
 pub use port::{
     AllowedTools, Endpoint, McpEndpoint, MeshagentEndpoint, OauthClient, Port, PortNumber, PortType,
     RESERVED_PORT, RequireApproval,

@@ -83,6 +83,39 @@ pub fn from_json<T: Spec>(value: Value) -> Result<T, Vec<Problem>> {
     if findings.is_empty() { Ok(typed) } else { Err(placed("", &node, findings)) }
 }
 
+/// What its rules say against a document that was made and not read, such as a rendered template.
+pub fn validate(document: &Document) -> Vec<Problem> {
+    placed("", &Node::of_json(Value::Null), rules::check(document))
+}
+
+/// The one ServiceTemplate in a rendered text; `render` is given every scalar that carries `!template`.
+pub fn parse_template(
+    source: &str,
+    text: &str,
+    render: &dyn Fn(&str) -> Result<String, String>,
+) -> Result<ServiceTemplate, Vec<Problem>> {
+    let nodes = tree::read(source, text).map_err(|problem| vec![problem])?;
+    let [mut node] = <[Node; 1]>::try_from(nodes).map_err(|nodes| {
+        let message = format!("a template is exactly one document, this text has {}", nodes.len());
+        placed(source, &Node::of_json(Value::Null), vec![Finding::new(Path::default(), message)])
+    })?;
+    let mut findings = Vec::new();
+    node.render_tagged(&Path::default(), render, &mut findings);
+    if !findings.is_empty() {
+        return Err(placed(source, &node, findings));
+    }
+    match document(&node) {
+        Ok(Document::ServiceTemplate(template)) => Ok(template),
+        Ok(other) => {
+            let finding =
+                Finding::new(Path::of("kind"), format!("this is a {}, not a ServiceTemplate", other.kind()));
+            let finding = finding.hint("use the command for services, or change `kind`");
+            Err(placed(source, &node, vec![finding]))
+        }
+        Err(findings) => Err(placed(source, &node, findings)),
+    }
+}
+
 /// The `api` grant of a token. A grant this version does not know allows nothing and is left out;
 /// anything unknown inside a known grant is refused, as it might restrict it.
 pub fn scope_from_token(value: &Value) -> Result<ApiScope, Vec<Problem>> {

@@ -2,7 +2,7 @@
 //!
 //! Bounded in every direction: text, documents, depth, nodes (also those that aliases repeat).
 
-use super::problem::{Mark, Path, Problem, Step, shown};
+use super::problem::{Finding, Mark, Path, Problem, Step, shown};
 use super::scalar;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::{Map, Value};
@@ -81,6 +81,33 @@ impl Node {
 
     pub fn is_null(&self) -> bool {
         matches!(&self.shape, Shape::Scalar { value: Value::Null, .. })
+    }
+
+    /// Renders every scalar that carries `!template`; the result is a text.
+    pub fn render_tagged(
+        &mut self,
+        path: &Path,
+        render: &dyn Fn(&str) -> Result<String, String>,
+        findings: &mut Vec<Finding>,
+    ) {
+        match &mut self.shape {
+            Shape::Scalar { value, tagged } => {
+                if let (true, Some(text)) = (*tagged, value.as_str()) {
+                    match render(text) {
+                        Ok(text) => *value = Value::String(text),
+                        Err(message) => findings.push(Finding::new(path.clone(), message)),
+                    }
+                }
+            }
+            Shape::Sequence(items) => {
+                let each = items.iter_mut().enumerate();
+                each.for_each(|(at, item)| item.render_tagged(&path.index(at), render, findings));
+            }
+            Shape::Mapping(entries) => {
+                let each = entries.iter_mut();
+                each.for_each(|(key, value)| value.render_tagged(&path.key(&key.text), render, findings));
+            }
+        }
     }
 
     /// Where the path leads, or the nearest place above it: the key where the last step is a key.
