@@ -1,5 +1,14 @@
 //! The room edge over real sockets: a bare test client that speaks packets, against the edge with its ports in memory.
 
+mod access;
+mod bad_input;
 mod client;
+mod entry;
 mod harness;
+mod hosted;
+mod lifetime;
+mod messaging;
+mod queues;
+mod small_toolkits;
 mod smoke;
+mod storage;
