@@ -30,9 +30,11 @@ impl std::fmt::Debug for Local {
     }
 }
 
-/// The two directories of a room.
+/// The directories of a room.
 #[derive(Clone)]
 struct Place {
+    /// Of all rooms; the folders between it and `files` are new with the room's first file.
+    top: PathBuf,
     files: PathBuf,
     uploads: PathBuf,
 }
@@ -44,7 +46,7 @@ impl Local {
 
     fn place(&self, room: RoomId) -> Place {
         let base = self.rooms.join(room.project().to_string()).join(room.uuid().to_string());
-        Place { files: base.join("files"), uploads: base.join("uploads") }
+        Place { top: self.rooms.clone(), files: base.join("files"), uploads: base.join("uploads") }
     }
 
     /// A name in the room's upload directory that nobody has.
@@ -107,7 +109,7 @@ impl Place {
                 Err(error) => return Err(put_failed(path, &error)),
             }
         }
-        sync_up(&on_disk, &self.files).map_err(|error| failed("store", path, &error))
+        sync_up(&on_disk, &self.top).map_err(|error| failed("store", path, &error))
     }
 }
 

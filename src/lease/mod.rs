@@ -4,9 +4,12 @@
 //! (fencing). Times are the database's where there is one. Knows nothing of what a lease is for.
 
 mod memory;
+mod sqlite;
 
 pub use memory::MemoryLeases;
+pub use sqlite::SqliteLeases;
 
+use crate::store::StoreError;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use std::fmt;
@@ -36,8 +39,8 @@ pub enum LeaseError {
     Held(Lease),
     #[error("the lease of `{name}` with epoch {epoch} is over; stop acting for it and acquire it anew")]
     Lost { name: String, epoch: u64 },
-    #[error("cannot {action} the lease of `{name}`: {detail}")]
-    Storage { action: &'static str, name: String, detail: String },
+    #[error("cannot reach the lease of `{name}`: {error}")]
+    Store { name: String, error: StoreError },
 }
 
 /// The leases of all servers on one store.

@@ -14,16 +14,28 @@ pub struct Line {
 
 #[derive(Debug, Default)]
 struct Place {
-    called: Mutex<bool>,
+    call: Mutex<Call>,
     wake: Notify,
 }
 
+/// Why somebody in the line is to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Call {
+    #[default]
+    No,
+    /// The one before left: there may be more.
+    Passed,
+    /// An item came. Counts for one item, so that a second one calls the next in line.
+    Item,
+}
+
 impl Place {
-    fn is_called(&self) -> bool {
-        *lock(&self.called)
+    fn is_called(&self, at_least: Call) -> bool {
+        *lock(&self.call) >= at_least
     }
-    fn call(&self) {
-        *lock(&self.called) = true;
+    fn call(&self, why: Call) {
+        let mut call = lock(&self.call);
+        *call = why.max(*call);
         self.wake.notify_one();
     }
 }
@@ -39,7 +51,7 @@ impl Line {
         let mut waiting = lock(&self.waiting);
         let line = waiting.entry(key.clone()).or_default();
         if line.is_empty() {
-            place.call();
+            place.call(Call::Passed);
         }
         line.push_back(Arc::clone(&place));
         Turn { line: Arc::clone(self), key: key.clone(), place }
@@ -49,19 +61,23 @@ impl Line {
     pub fn call(&self, key: &QueueKey, items: usize) {
         let waiting = lock(&self.waiting);
         if let Some(line) = waiting.get(key) {
-            line.iter().filter(|place| !place.is_called()).take(items).for_each(|place| place.call());
+            line.iter().filter(|p| !p.is_called(Call::Item)).take(items).for_each(|p| p.call(Call::Item));
         }
     }
 
     /// Calls everyone who waits for a queue of the room: something else than a new item happened.
     pub fn call_room(&self, room: RoomId) {
         let waiting = lock(&self.waiting);
-        waiting.iter().filter(|(key, _)| key.room == room).flat_map(|(_, line)| line).for_each(|p| p.call());
+        waiting
+            .iter()
+            .filter(|(key, _)| key.room == room)
+            .flat_map(|(_, line)| line)
+            .for_each(|p| p.call(Call::Item));
     }
 
     /// Calls everyone: what happened while nobody listened is not known.
     pub fn call_all(&self) {
-        lock(&self.waiting).values().flatten().for_each(|place| place.call());
+        lock(&self.waiting).values().flatten().for_each(|p| p.call(Call::Item));
     }
 
     /// Number of those who wait.
@@ -89,9 +105,9 @@ impl Turn {
     pub async fn mine(&mut self) {
         loop {
             {
-                let mut called = lock(&self.place.called);
-                if *called {
-                    *called = false;
+                let mut call = lock(&self.place.call);
+                if *call > Call::No {
+                    *call = Call::No;
                     return;
                 }
             }
@@ -106,8 +122,8 @@ impl Drop for Turn {
         let Some(line) = waiting.get_mut(&self.key) else { return };
         line.retain(|place| !Arc::ptr_eq(place, &self.place));
         // There may be more for the next: one attempt too many costs little, a forgotten item costs all.
-        match line.iter().find(|place| !place.is_called()) {
-            Some(next) => next.call(),
+        match line.iter().find(|place| !place.is_called(Call::Passed)) {
+            Some(next) => next.call(Call::Passed),
             None if line.is_empty() => drop(waiting.remove(&self.key)),
             None => {}
         }
@@ -137,6 +153,16 @@ mod tests {
         assert!(second.mine().now_or_never().is_none());
         assert!(first.mine().now_or_never().is_some());
         line.call(&key(), 2);
+        assert!(second.mine().now_or_never().is_some());
+    }
+
+    #[test]
+    fn an_item_that_comes_while_a_call_is_passed_on_is_for_the_first() {
+        let line = Arc::new(Line::default());
+        let (first, mut second, mut third) = (line.join(&key()), line.join(&key()), line.join(&key()));
+        drop(first);
+        line.call(&key(), 1);
+        assert!(third.mine().now_or_never().is_none());
         assert!(second.mine().now_or_never().is_some());
     }
 

@@ -9,11 +9,13 @@
 mod alarm;
 mod line;
 mod memory;
+mod sqlite;
 mod take;
 pub mod types;
 
 pub use line::{Line, Turn};
 pub use memory::MemoryQueues;
+pub use sqlite::SqliteQueues;
 pub use take::{Taken, lease_wait, take};
 pub use types::{
     DeadItem, DeadPage, ItemId, LeaseToken, LeasedItem, Limits, NewItem, QueueError, QueueInfo, QueueItem,

@@ -3,6 +3,7 @@
 use crate::error_code::RoomCode;
 use crate::id::RoomId;
 use crate::name::QueueName;
+use crate::store::StoreError;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -201,6 +202,14 @@ pub enum QueueError {
     LeaseLength { queue: QueueName, lease_ms: u64, min: u64, max: u64 },
     #[error("cannot {action} in queue `{queue}`: {detail}")]
     Storage { action: &'static str, queue: String, detail: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for QueueError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
 }
 
 impl QueueError {
@@ -219,7 +228,7 @@ impl QueueError {
             }
             Self::Full { .. } | Self::TooManyQueues { .. } => RoomCode::InvalidState,
             Self::LeaseLost { .. } => RoomCode::Conflict,
-            Self::Storage { .. } => RoomCode::OperationFailed,
+            Self::Storage { .. } | Self::Store(_) => RoomCode::OperationFailed,
         }
     }
 }

@@ -21,6 +21,9 @@ macro_rules! migrations {
 
 migrations! {
     "0001_event_log",
+    "0002_queue",
+    "0003_vault",
+    "0004_lease",
 }
 
 /// The schema version this program knows.

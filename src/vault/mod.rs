@@ -9,12 +9,15 @@ mod kek;
 mod memory;
 mod seal;
 mod secret;
+mod sqlite;
 
 pub use kek::{KEK_FILE, Kek};
 pub use memory::MemorySecrets;
 pub use seal::Sealed;
 pub use secret::{InvalidSecretId, Secret, SecretId};
+pub use sqlite::SqliteSecrets;
 
+use crate::store::StoreError;
 use async_trait::async_trait;
 use std::fmt;
 use std::path::PathBuf;
@@ -62,8 +65,10 @@ pub enum VaultError {
     DoesNotOpen { id: SecretId },
     #[error("secret `{id}` has {bytes} bytes, at most {limit} are allowed")]
     TooLarge { id: SecretId, bytes: usize, limit: usize },
-    #[error("cannot {action} secret `{id}`: {detail}")]
-    Storage { action: &'static str, id: String, detail: String },
+    #[error("cannot reach secret `{id}`: {error}")]
+    Store { id: String, error: StoreError },
+    #[error("secret `{id}` was deleted while it was made; try again")]
+    Vanished { id: SecretId },
     #[error("the system gave no random bytes; check that getrandom works on this machine")]
     NoRandomness,
 }
@@ -139,11 +144,7 @@ impl Vault {
         if self.store.put_new(id, self.seal(id, &made)?).await? {
             return Ok(made);
         }
-        self.get(id).await?.ok_or_else(|| VaultError::Storage {
-            action: "read",
-            id: id.to_string(),
-            detail: "another server deleted it meanwhile".into(),
-        })
+        self.get(id).await?.ok_or_else(|| VaultError::Vanished { id: id.clone() })
     }
 
     fn seal(&self, id: &SecretId, secret: &Secret) -> Result<Sealed, VaultError> {

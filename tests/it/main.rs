@@ -2,7 +2,11 @@
 //! one module per door.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+mod blob;
 mod conformance;
 mod eventlog;
+mod lease;
+mod queue;
 mod room;
 mod support;
+mod vault;
