@@ -102,9 +102,11 @@ async function queues() {
 
 async function messaging() {
   await withClients(["alice", "bob"], async (alice, bob) => {
-    const bobIsThere = new Promise((resolve) =>
-      alice.messaging.on("participant_added", () => alice.messaging.getParticipantByName("bob") && resolve()),
-    );
+    const bobIsThere = new Promise((resolve) => {
+      const look = () => alice.messaging.getParticipantByName("bob") && resolve();
+      alice.messaging.on("participant_added", look);
+      alice.messaging.on("messaging_enabled", look);
+    });
     const came = [];
     let wake = () => {};
     bob.messaging.on("message", (event) => {
