@@ -33,4 +33,6 @@ pub mod room;
 // clients
 pub mod client;
 // binary
+pub mod server;
+
 pub mod cli;

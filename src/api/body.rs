@@ -1,10 +1,12 @@
 //! JSON bodies, with errors that say where the mistake is.
 
 use super::Problem;
+use crate::spec;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// Largest JSON body, bytes.
 pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -27,6 +29,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let bytes: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
         read(bytes).map(Self)
     }
+}
+
+/// Reads a document of a known kind; the error names all that is wrong with it.
+pub(super) fn spec<T: spec::Spec>(body: Value) -> Result<T, Problem> {
+    spec::from_json(body)
+        .map_err(|problems| Problem::new(StatusCode::BAD_REQUEST, "spec-invalid", spec::summary(&problems)))
 }
 
 /// Reads JSON text; the error names the field.

@@ -23,7 +23,7 @@ mod tasks;
 mod templates;
 mod tokens;
 
-pub use auth::{Access, Caller};
+pub use auth::{Access, Caller, OPERATOR_ANNOTATION};
 pub use error::Problem;
 pub use route::{Route, router, routes};
 

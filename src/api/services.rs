@@ -167,8 +167,7 @@ fn read(body: Value) -> Result<spec::Service, Problem> {
         };
         return super::templates::service(template, &values);
     }
-    let spec: spec::Service = body::read(body.to_string().as_bytes())?;
-    super::templates::check(spec)
+    super::body::spec(body)
 }
 
 async fn list(State(api): State<Api>, place: Place) -> Json<Value> {

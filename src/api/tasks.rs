@@ -1,7 +1,7 @@
 //! Scheduled tasks and their runs.
 
 use super::auth::{Access, Caller, InProject};
-use super::body::Body;
+use super::body::{self, Body};
 use super::paging::Paging;
 use super::route::Route;
 use super::{Api, Problem};
@@ -73,7 +73,8 @@ pub(super) fn routes() -> Vec<Route> {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct TaskBody {
-    spec: spec::ScheduledTask,
+    #[schemars(with = "spec::ScheduledTask")]
+    spec: Value,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -142,7 +143,7 @@ async fn create(
     Body(body): Body<TaskBody>,
 ) -> Result<Json<Value>, Problem> {
     let (room, _) = super::rooms::find(&api, project, &caller, &room)?;
-    let id = api.app.create_task(&caller.actor(), room, body.spec).await?;
+    let id = api.app.create_task(&caller.actor(), room, body::spec(body.spec)?).await?;
     Ok(Json(json!({"task_id": id.to_string()})))
 }
 
@@ -190,7 +191,7 @@ async fn update(
     Body(body): Body<TaskBody>,
 ) -> Result<Json<Value>, Problem> {
     let id = find(&api.app.world(), project, &text)?.0;
-    api.app.update_task(&caller.actor(), id, body.spec).await?;
+    api.app.update_task(&caller.actor(), id, body::spec(body.spec)?).await?;
     Ok(Json(json!({})))
 }
 

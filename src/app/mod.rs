@@ -4,6 +4,7 @@
 //! controllers' and edges' business; here only facts are made.
 
 mod accounts;
+mod apply;
 mod error;
 mod execute;
 pub mod host;
@@ -18,6 +19,7 @@ mod tasks;
 pub mod token;
 
 pub use accounts::NewKey;
+pub use apply::{Applied, Outcome};
 pub use error::Error;
 pub use execute::{Actor, Change, Decision};
 pub use projects::{DEFAULT_ACCOUNT, NewProject};

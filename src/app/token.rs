@@ -5,7 +5,7 @@
 
 use super::{App, Error};
 use crate::id::{ApiKeyId, ProjectId, ServiceId};
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use crate::vault::{Secret, SecretId};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -184,7 +184,7 @@ impl App {
         read(claims, project, key, service.map(|s| ServiceId::new(project, s)))
     }
 
-    async fn server_secret(&self) -> Result<Secret, Error> {
+    pub async fn server_secret(&self) -> Result<Secret, Error> {
         Ok(self.vault.get_or_make(&SecretId::new(SERVER_SECRET)?).await?)
     }
 }

@@ -7,6 +7,7 @@ pub mod error;
 pub mod output;
 pub mod resolve;
 pub mod settings;
+mod telemetry;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};

@@ -2,6 +2,7 @@
 //! of the server's inside.
 
 mod completion;
+pub mod documents;
 mod env;
 mod mailbox;
 pub mod process;
@@ -63,7 +64,10 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
     let globals = cli.globals;
     let ctx = |globals| Ctx::load(globals);
     match cli.command {
-        Command::Up(args) => up::run(args).await,
+        Command::Up(args) => {
+            super::telemetry::init();
+            up::run(args).await
+        }
         Command::Setup => setup::run(&ctx(globals)?).await,
         Command::Env(args) => env::run(args),
         Command::Project(command) => project::run(&ctx(globals)?, command).await,

@@ -1,12 +1,150 @@
 //! `meshagent up`: the whole platform in one process.
 
+use crate::app::Actor;
+use crate::app::key::ApiKeyText;
 use crate::cli::error::CliError;
+use crate::cli::output;
+use crate::cli::settings;
+use crate::server::{DEFAULT_LISTEN, Options, Server};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
 
+/// Environment of the object storage, by the names its own tools use.
+const STORAGE_ENVIRONMENT: &[&str] = &[
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_ENDPOINT",
+    "AWS_ALLOW_HTTP",
+];
+
+/// Runs the whole platform on this machine: control plane, room server, controllers and their agents.
+///
+/// The first start makes a project, its `default` service account and an API key, and keeps them in the data
+/// directory; `meshagent env` prints how to connect. Set MESHAGENT_API_KEY before the first start to bring your own.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Apply these documents once the server is ready: a file, or a folder of .yaml files (repeatable)
+    #[arg(short = 'f', long = "file", value_name = "FILE|DIR")]
+    files: Vec<PathBuf>,
+    /// Where the database, the keys and the files are kept [default: ~/.local/share/meshagent]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Keys and files that several servers on one database share [default: the data directory]
+    #[arg(long, value_name = "DIR")]
+    shared_dir: Option<PathBuf>,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN)]
+    listen: SocketAddr,
+    /// Keep the log in PostgreSQL instead of the embedded database
+    #[arg(long, value_name = "URL", env = "MESHAGENT_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// Base URL under which clients reach this server [default: http://ADDRESS]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// Keep room files in object storage, such as s3://bucket/prefix [default: the data directory]
+    #[arg(long, value_name = "URL")]
+    storage_url: Option<url::Url>,
+    /// Name of this server among those on one database
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
+    /// Let a connection with a signed token make its room [default: yes on loopback, else no]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    auto_create_rooms: Option<bool>,
+    /// Shortest gap between two firings of a scheduled task, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    schedule_floor: u64,
+    /// Name of the project that the first start makes
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    project_name: String,
+    /// Room for applied documents that do not say theirs
+    #[arg(long, value_name = "ROOM")]
+    room: Option<String>,
+}
 
 /// Runs the server until it is told to stop.
-#[allow(clippy::unused_async, reason = "the server is async; it comes with the composition root")]
-pub async fn run(_args: Args) -> Result<(), CliError> {
-    Err(CliError::internal("`up` is not in this build yet"))
+pub async fn run(args: Args) -> Result<(), CliError> {
+    let documents = super::documents::read_all(&args.files)?;
+    let room = args.room.clone();
+    let options = options(args)?;
+    let server = Server::start(options).await.map_err(|error| CliError::user(error.to_string()))?;
+    let connection = server.connection().clone();
+    output::note(format!("meshagent is ready at {} (project {})", connection.api_url, connection.project_id));
+    output::note("connect from another terminal: eval \"$(meshagent env)\"");
+    if let Err(error) = apply(&server, &documents, room.as_deref()).await {
+        server.stop().await;
+        return Err(error);
+    }
+    wait_for_stop().await?;
+    output::note("stopping");
+    server.stop().await;
+    Ok(())
+}
+
+fn options(args: Args) -> Result<Options, CliError> {
+    let data_dir = match args.data_dir {
+        Some(dir) => dir,
+        None => settings::default_data_dir()?,
+    };
+    let mut options = Options::new(data_dir, args.listen);
+    options.shared_dir = args.shared_dir;
+    options.database_url = args.database_url;
+    options.public_url = args.public_url.map(|url| url.trim_end_matches('/').to_owned());
+    options.storage_url = args.storage_url;
+    options.storage_options = present(STORAGE_ENVIRONMENT, str::to_lowercase);
+    options.server_name = args.server_name;
+    options.auto_create_rooms = args.auto_create_rooms;
+    options.schedule_floor_seconds = args.schedule_floor;
+    options.project_name = args.project_name;
+    options.api_key = match settings::env("MESHAGENT_API_KEY") {
+        Some(text) => Some(ApiKeyText::parse(&text).map_err(|error| {
+            CliError::user(format!("MESHAGENT_API_KEY: {error}"))
+                .hint("unset it to have a key made, or give a whole key")
+        })?),
+        None => None,
+    };
+    Ok(options)
+}
+
+fn present(names: &[&str], rename: impl Fn(&str) -> String) -> Vec<(String, String)> {
+    names.iter().filter_map(|name| Some((rename(name), settings::env(name)?))).collect()
+}
+
+async fn apply(
+    server: &Server,
+    documents: &[crate::spec::Document],
+    room: Option<&str>,
+) -> Result<(), CliError> {
+    if documents.is_empty() {
+        return Ok(());
+    }
+    let project = server
+        .connection()
+        .project_id
+        .parse()
+        .map_err(|_| CliError::internal("the project's identifier is unreadable"))?;
+    let actor = Actor::new("cli", "up");
+    let applied = server
+        .app()
+        .apply(&actor, project, documents, room)
+        .await
+        .map_err(|error| CliError::user(error.to_string()))?;
+    for one in applied {
+        output::note(one.to_string());
+    }
+    Ok(())
+}
+
+async fn wait_for_stop() -> Result<(), CliError> {
+    let listen =
+        |kind| signal(kind).map_err(|error| CliError::internal(format!("cannot wait for signals: {error}")));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }

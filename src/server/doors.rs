@@ -1,0 +1,102 @@
+//! What the room edge asks of the rest of the server: services, links, credentials for calls out.
+
+use crate::app::links::Links;
+use crate::app::token::Mint;
+use crate::app::{Actor, App, Error};
+use crate::clock::Clock;
+use crate::domain::Refusal;
+use crate::domain::names::Kind;
+use crate::id::{RoomId, ServiceId};
+use crate::room::world::{Callouts, FileLinks, RoomRef, ServiceError, Services};
+use crate::spec;
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// How long the token of a called service is good for, seconds.
+const CALL_TOKEN_SECONDS: i64 = 24 * 60 * 60;
+
+/// One implementation for all of them.
+pub(super) struct Doors {
+    pub app: Arc<App>,
+    pub links: Arc<Links>,
+}
+
+impl std::fmt::Debug for Doors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Doors").finish_non_exhaustive()
+    }
+}
+
+impl Doors {
+    fn find(&self, room: RoomId, text: &str) -> Option<ServiceId> {
+        let world = self.app.world();
+        let project = room.project();
+        let named = |scope| world.named(project, Kind::Service, scope, text);
+        let uuid = Uuid::parse_str(text).ok().or_else(|| named(Some(room))).or_else(|| named(None))?;
+        let id = ServiceId::new(project, uuid);
+        world.service(id).filter(|s| s.room.is_none_or(|r| r == room)).map(|_| id)
+    }
+}
+
+#[async_trait]
+impl Services for Doors {
+    async fn list(&self, room: RoomId) -> Result<Vec<(Value, Value)>, ServiceError> {
+        let world = self.app.world();
+        let of_room = world.services(room.project()).filter(|(_, s)| s.room.is_none_or(|r| r == room));
+        Ok(of_room
+            .map(|(id, service)| {
+                let spec = spec::Service { id: Some(id.to_string()), ..service.spec.clone() };
+                (json!(spec), json!({"service_id": id.to_string(), "state": "unknown", "status": {"ports": []}, "events": []}))
+            })
+            .collect())
+    }
+
+    async fn restart(&self, room: RoomId, service: &str, by: &str) -> Result<(), ServiceError> {
+        let id = self.find(room, service).ok_or_else(|| ServiceError::NotFound(service.to_owned()))?;
+        let actor = Actor::new("participant", by);
+        match self.app.restart_service(&actor, id).await {
+            Ok(()) => Ok(()),
+            Err(Error::Rejected { refusal: Refusal::State, text, .. }) => {
+                Err(ServiceError::RestartNotAllowed { service: service.to_owned(), why: text })
+            }
+            Err(error) => Err(ServiceError::Failed(error.to_string())),
+        }
+    }
+}
+
+impl FileLinks for Doors {
+    fn url(&self, room: &RoomRef, path: &str, download: bool) -> Result<String, String> {
+        Ok(self.links.url(room.id, path, download, self.app.clock.now()))
+    }
+}
+
+#[async_trait]
+impl Callouts for Doors {
+    async fn mint(
+        &self,
+        room: &RoomRef,
+        name: &str,
+        api: Option<&Map<String, Value>>,
+    ) -> Result<String, String> {
+        let api = match api {
+            Some(api) => serde_json::from_value(Value::Object(api.clone())).map_err(|e| e.to_string())?,
+            None => spec::ApiScope::agent_default(),
+        };
+        let mut mint = Mint::new(room.id.project(), name);
+        mint.role = Some("agent".to_owned());
+        mint.room = Some(room.name.clone());
+        mint.api = Some(api);
+        mint.lifetime_seconds = Some(CALL_TOKEN_SECONDS);
+        self.app.mint(mint).await.map_err(|error| error.to_string())
+    }
+
+    fn webhook_secret(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn allowed_hosts(&self) -> &[String] {
+        &[]
+    }
+}

@@ -1,0 +1,91 @@
+//! The rooms that run here, as the REST edge and the controllers see them.
+
+use super::gate::room_ref;
+use crate::app::host::{Hosted, RoomHost};
+use crate::app::{App, Error};
+use crate::domain::session::Reason;
+use crate::id::{RoomId, SessionId};
+use crate::room::toolkits::storage::FileEvent;
+use crate::room::world::{EndReason, Refusal};
+use crate::room::{Hub, JoinError};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The hub behind the application's port.
+#[derive(Debug)]
+pub(super) struct HubHost {
+    pub app: Arc<App>,
+    pub hub: Arc<Hub>,
+}
+
+#[async_trait]
+impl RoomHost for HubHost {
+    async fn open(&self, room: RoomId) -> Result<Hosted, Error> {
+        let name = {
+            let world = self.app.world();
+            let state = world.room(room).ok_or_else(|| Error::no_room(&room.to_string()))?;
+            state.name.to_string()
+        };
+        match self.hub.ensure(&room_ref(&self.app, room, &name)).await {
+            Ok(session) => {
+                Ok(Hosted { session: session.opened.id, url: self.app.settings.public_url.clone() })
+            }
+            Err(JoinError::Elsewhere { url }) => self.elsewhere(room, &url).await,
+            Err(JoinError::Refused(Refusal::NotReady(text))) => Err(Error::Busy(text)),
+            Err(error) => Err(Error::Forbidden(error.to_string())),
+        }
+    }
+
+    fn roles(&self, room: RoomId) -> BTreeMap<String, u64> {
+        let mut roles = BTreeMap::new();
+        for present in self.hub.roster(room) {
+            *roles.entry(present.role).or_insert(0) += 1;
+        }
+        roles
+    }
+
+    fn idle_since(&self, room: RoomId) -> Option<DateTime<Utc>> {
+        self.hub.idle_since(room)
+    }
+
+    fn live(&self) -> Vec<(RoomId, SessionId)> {
+        self.hub.sessions()
+    }
+
+    async fn end(&self, room: RoomId, reason: Reason) {
+        let Some(session) = self.hub.live(room) else { return };
+        let why = match reason {
+            Reason::Idle => EndReason::Idle,
+            Reason::Terminated | Reason::RoomGone => EndReason::Stopped,
+            Reason::HostGone => EndReason::LeaseLost,
+        };
+        self.hub.end(room, session.opened.id, why).await;
+    }
+
+    fn file_changed(&self, room: RoomId, path: &str, deleted: bool, by: &str) {
+        let (path, by) = (path.to_owned(), by.to_owned());
+        let event = if deleted { FileEvent::Deleted { path, by } } else { FileEvent::Updated { path, by } };
+        self.hub.file_event(room, &event);
+    }
+
+    fn log_line(&self, room: RoomId, kind: &str, data: Value) {
+        if let Value::Object(data) = data {
+            self.hub.log_line(room, kind, data);
+        }
+    }
+}
+
+impl HubHost {
+    /// The session as the log knows it; its host recorded it before it took anybody in.
+    async fn elsewhere(&self, room: RoomId, url: &str) -> Result<Hosted, Error> {
+        self.app.projection.catch_up().await?;
+        let session = self.app.world().active_session(room).map(|(id, _)| id);
+        let session =
+            session.ok_or_else(|| Error::Busy("a room that is just starting elsewhere".to_owned()))?;
+        let base = url.split("/rooms/").next().unwrap_or(url).replacen("ws", "http", 1);
+        Ok(Hosted { session, url: base })
+    }
+}

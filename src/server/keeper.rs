@@ -1,0 +1,153 @@
+//! Sessions as facts: the lease that makes this server a room's only host, and the events that tell of it.
+
+use crate::app::{Actor, App};
+use crate::domain::session::Reason;
+use crate::id::{RoomId, SessionId};
+use crate::lease::{Lease, LeaseError, LeaseStore};
+use crate::room::Hub;
+use crate::room::world::{EndReason, Host, OpenedSession, Presence, Refusal, RoomRef, SessionKeeper};
+use async_trait::async_trait;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+/// Renewals per lifetime of a lease.
+const RENEWALS_PER_TTL: u32 = 3;
+
+/// The keeper of this server.
+pub(super) struct LeasedSessions {
+    app: Arc<App>,
+    leases: Arc<dyn LeaseStore>,
+    /// A day where this server is alone on its store, seconds where it is not.
+    ttl: Duration,
+    held: Mutex<HashMap<RoomId, (SessionId, Lease)>>,
+    hub: OnceLock<Weak<Hub>>,
+    /// Makes the controllers look again.
+    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl std::fmt::Debug for LeasedSessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LeasedSessions").field("ttl", &self.ttl).finish_non_exhaustive()
+    }
+}
+
+impl LeasedSessions {
+    pub fn new(app: Arc<App>, leases: Arc<dyn LeaseStore>, ttl: Duration) -> Self {
+        Self { app, leases, ttl, held: Mutex::default(), hub: OnceLock::new(), wake: OnceLock::new() }
+    }
+
+    /// Tells whose sessions are to end when a lease is lost.
+    pub fn attach(&self, hub: &Arc<Hub>) {
+        let _ = self.hub.set(Arc::downgrade(hub));
+    }
+
+    /// Tells whom to wake when participants come and go.
+    pub fn wakes(&self, wake: impl Fn() + Send + Sync + 'static) {
+        let _ = self.wake.set(Box::new(wake));
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<RoomId, (SessionId, Lease)>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn actor() -> Actor {
+        Actor::controller("session")
+    }
+
+    async fn acquire(&self, room: &RoomRef) -> Result<Lease, LeaseError> {
+        let settings = &self.app.settings;
+        self.leases.acquire(&lease_name(room.id), &settings.server_name, &settings.public_url, self.ttl).await
+    }
+
+    async fn record(&self, room: &RoomRef, lease: &Lease) -> Result<SessionId, crate::app::Error> {
+        // Whoever ran the room before is gone, or the lease would not be ours.
+        let stale: Vec<SessionId> = {
+            let world = self.app.world();
+            let of_room = world.sessions(room.id.project());
+            of_room.filter(|(_, s)| s.room == room.id && s.is_active()).map(|(id, _)| id).collect()
+        };
+        for session in stale {
+            self.app.end_session(&Self::actor(), session, Reason::HostGone).await?;
+        }
+        self.app.start_session(&Self::actor(), room.id, lease.epoch).await
+    }
+
+    /// Keeps the leases of all live sessions. Run once, as a task of the server.
+    pub async fn renew(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(self.ttl / RENEWALS_PER_TTL).await;
+            let held: Vec<(RoomId, SessionId, Lease)> =
+                self.held().iter().map(|(room, (session, lease))| (*room, *session, lease.clone())).collect();
+            for (room, session, lease) in held {
+                match self.leases.renew(&lease, self.ttl).await {
+                    Ok(renewed) => {
+                        if let Some((_, kept)) = self.held().get_mut(&room).filter(|(s, _)| *s == session) {
+                            *kept = renewed;
+                        }
+                    }
+                    Err(LeaseError::Lost { .. } | LeaseError::Held(_)) => self.lost(room, session).await,
+                    Err(error) => tracing::warn!(%error, "a session's lease could not be renewed"),
+                }
+            }
+        }
+    }
+
+    async fn lost(&self, room: RoomId, session: SessionId) {
+        tracing::warn!(%room, %session, "another server took this room over");
+        self.held().remove(&room);
+        if let Some(hub) = self.hub.get().and_then(Weak::upgrade) {
+            hub.end(room, session, EndReason::LeaseLost).await;
+        }
+    }
+}
+
+#[async_trait]
+impl SessionKeeper for LeasedSessions {
+    async fn open(&self, room: &RoomRef) -> Result<Host, Refusal> {
+        let lease = match self.acquire(room).await {
+            Ok(lease) => lease,
+            Err(LeaseError::Held(other)) => {
+                let url = format!("{}/rooms/{}", other.url.replacen("http", "ws", 1), room.name);
+                return Ok(Host::Elsewhere { url });
+            }
+            Err(error) => return Err(Refusal::NotReady(error.to_string())),
+        };
+        let epoch = lease.epoch;
+        let id = self
+            .record(room, &lease)
+            .await
+            .map_err(|error| Refusal::NotReady(format!("the session cannot be recorded: {error}")))?;
+        self.held().insert(room.id, (id, lease));
+        Ok(Host::Here(OpenedSession { id, epoch }))
+    }
+
+    fn touched(&self, room: RoomId, _session: SessionId, participant: &str, presence: Presence) {
+        tracing::info!(%room, participant, ?presence, "participant");
+        if let Some(wake) = self.wake.get() {
+            wake();
+        }
+    }
+
+    async fn ended(&self, room: RoomId, session: SessionId, reason: EndReason) {
+        let lease = self.held().remove(&room);
+        let reason = match reason {
+            EndReason::Idle => Reason::Idle,
+            EndReason::Stopped => Reason::Terminated,
+            EndReason::LeaseLost => Reason::HostGone,
+        };
+        if let Err(error) = self.app.end_session(&Self::actor(), session, reason).await {
+            tracing::error!(%error, %session, "the end of a session could not be recorded");
+        }
+        if let Some((_, lease)) = lease {
+            if let Err(error) = self.leases.release(&lease).await {
+                tracing::warn!(%error, "a session's lease could not be given back; it runs out by itself");
+            }
+        }
+    }
+}
+
+/// Name of the lease that a room's host holds.
+pub(super) fn lease_name(room: RoomId) -> String {
+    format!("session/{}/{room}", room.project())
+}

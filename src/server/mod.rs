@@ -1,0 +1,16 @@
+//! The composition root: options become ports, ports become the application, the application gets its edges and
+//! controllers. Everything is made here, once, and stopped here, in the opposite order.
+
+mod doors;
+mod first_start;
+mod gate;
+mod host;
+mod keeper;
+mod options;
+mod report;
+mod start;
+mod stores;
+
+pub use first_start::Connection;
+pub use options::{DEFAULT_LISTEN, Options};
+pub use start::{Server, StartError};

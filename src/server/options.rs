@@ -1,0 +1,67 @@
+//! What an operator can choose.
+
+use crate::app::key::ApiKeyText;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where the server listens unless told: loopback, the port the platform reserves for room servers.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8078";
+
+/// Choices of one server.
+#[derive(Debug)]
+pub struct Options {
+    /// Database, keys and files; made with mode 0700 when missing.
+    pub data_dir: PathBuf,
+    /// Keys and files that several servers share; the data directory unless told.
+    pub shared_dir: Option<PathBuf>,
+    pub listen: SocketAddr,
+    /// `postgres://…`; SQLite in the data directory without it.
+    pub database_url: Option<String>,
+    /// Base URL under which clients reach this server; made from the address without it.
+    pub public_url: Option<String>,
+    /// Where room files are kept: an object storage URL; a local folder without it.
+    pub storage_url: Option<url::Url>,
+    /// Options of the object storage, such as `aws_region`.
+    pub storage_options: Vec<(String, String)>,
+    /// Name among the servers on one database; made once and kept in the data directory without it.
+    pub server_name: Option<String>,
+    /// Whether a connection by a signed token may make its room; on for loopback listeners unless told.
+    pub auto_create_rooms: Option<bool>,
+    /// Shortest gap between firings of a scheduled task, seconds.
+    pub schedule_floor_seconds: u64,
+    /// Project, key id and secret for the first start, instead of fresh ones.
+    pub api_key: Option<ApiKeyText>,
+    /// Name of the project that the first start makes.
+    pub project_name: String,
+    /// The program that runs `meshagent/cli` images; this very binary without it.
+    pub program: Option<PathBuf>,
+}
+
+impl Options {
+    #[must_use]
+    pub fn new(data_dir: PathBuf, listen: SocketAddr) -> Self {
+        Self {
+            data_dir,
+            shared_dir: None,
+            listen,
+            database_url: None,
+            public_url: None,
+            storage_url: None,
+            storage_options: vec![],
+            server_name: None,
+            auto_create_rooms: None,
+            schedule_floor_seconds: 60,
+            api_key: None,
+            project_name: "default".to_owned(),
+            program: None,
+        }
+    }
+
+    pub(super) fn shared_dir(&self) -> &std::path::Path {
+        self.shared_dir.as_deref().unwrap_or(&self.data_dir)
+    }
+
+    pub(super) fn auto_create_rooms(&self) -> bool {
+        self.auto_create_rooms.unwrap_or_else(|| self.listen.ip().is_loopback())
+    }
+}

@@ -1,0 +1,235 @@
+//! Starts and stops the whole.
+
+use super::doors::Doors;
+use super::first_start::{Connection, prepare};
+use super::gate::TokenGate;
+use super::host::HubHost;
+use super::keeper::LeasedSessions;
+use super::options::Options;
+use super::report;
+use super::stores::Stores;
+use crate::api::{self, Api};
+use crate::app::host::RoomHost;
+use crate::app::links::Links;
+use crate::app::{App, Settings};
+use crate::blob::{BlobError, Blobs};
+use crate::clock::{Clock, IdSource, System};
+use crate::eventlog::LogError;
+use crate::projection::{OpenError, Projection};
+use crate::room::world::{Callouts, FileLinks, Services};
+use crate::room::{self, Bus, BusParts, Hub, RoomEdge};
+use crate::store::StoreError;
+use crate::vault::{Vault, VaultError};
+use axum::serve::ListenerExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long open requests may take to finish when the server stops.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Mode of the data directory: its owner only.
+const DATA_DIR_MODE: u32 = 0o700;
+
+/// Why the server cannot start. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Option(String),
+    #[error("cannot listen on {addr}: {source}; stop what uses it, or choose another with `--listen`")]
+    Listen { addr: std::net::SocketAddr, source: std::io::Error },
+    #[error("cannot use the data directory {path}: {source}; choose another with `--data-dir`")]
+    DataDir { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error(transparent)]
+    Projection(#[from] OpenError),
+    #[error(transparent)]
+    Queues(#[from] crate::queue::QueueError),
+    #[error(transparent)]
+    Files(#[from] BlobError),
+    #[error(transparent)]
+    App(#[from] crate::app::Error),
+}
+
+/// A server that runs.
+pub struct Server {
+    app: Arc<App>,
+    hub: Arc<Hub>,
+    stores: Arc<Stores>,
+    connection: Connection,
+    stop: CancellationToken,
+    http: JoinHandle<()>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Starts everything; on return the server answers.
+    pub async fn start(mut options: Options) -> Result<Self, StartError> {
+        make_data_dir(&options.data_dir)?;
+        let addr = options.listen;
+        let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+        let bound = listener.local_addr().map_err(|source| StartError::Listen { addr, source })?;
+        let public_url = options.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
+
+        let clock: Arc<dyn Clock> = Arc::new(System);
+        let ids: Arc<dyn IdSource> = Arc::new(System);
+        let stores = Arc::new(Stores::open(&options, &clock, &ids).await?);
+        let vault = Vault::open(options.shared_dir(), Arc::clone(&stores.secrets)).await?;
+        let projection = Projection::open(Arc::clone(&stores.log)).await?;
+        let seen = projection.world().position;
+        let app = Arc::new(App {
+            log: Arc::clone(&stores.log),
+            projection: Arc::clone(&projection),
+            vault: Arc::new(vault),
+            clock: Arc::clone(&clock),
+            ids: Arc::clone(&ids),
+            settings: Settings {
+                auto_create_rooms: options.auto_create_rooms(),
+                schedule_floor_seconds: options.schedule_floor_seconds,
+                server_name: server_name(&options)?,
+                public_url: public_url.clone(),
+            },
+        });
+        let connection = prepare(&app, &mut options).await?;
+        let files = blobs(&options, &ids)?;
+        files.sweep().await?;
+        let links = Arc::new(Links::new(&app.server_secret().await?, public_url));
+
+        let keeper =
+            Arc::new(LeasedSessions::new(Arc::clone(&app), Arc::clone(&stores.leases), stores.lease_ttl));
+        let hub = Arc::new(Hub::new(keeper.clone(), Arc::clone(&clock), Arc::clone(&ids)));
+        keeper.attach(&hub);
+        let host: Arc<dyn RoomHost> = Arc::new(HubHost { app: Arc::clone(&app), hub: Arc::clone(&hub) });
+        let doors = Arc::new(Doors { app: Arc::clone(&app), links: Arc::clone(&links) });
+        let edge = room_edge(&app, &hub, &stores, &files, &doors);
+        let api = Api { app: Arc::clone(&app), host: Arc::clone(&host), files: files.clone(), links };
+        let router = room::router(edge).merge(api::router(api));
+
+        let stop = CancellationToken::new();
+        let workers = vec![
+            tokio::spawn(Arc::clone(&projection).follow()),
+            tokio::spawn(report::follow(Arc::clone(&stores.log), projection, seen)),
+            tokio::spawn(keeper.renew()),
+        ];
+        let http = serve(listener, router, stop.clone());
+        connection.write(&options.data_dir).map_err(|source| data_dir_error(&options.data_dir, source))?;
+        Ok(Self { app, hub, stores, connection, stop, http, workers })
+    }
+
+    /// How clients on this machine connect.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    #[must_use]
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Stops in order: no new connections, sockets dropped so that clients come back, the state written out.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.hub.stop_all();
+        if tokio::time::timeout(STOP_GRACE, self.http).await.is_err() {
+            tracing::warn!("some requests did not finish in time and were cut off");
+        }
+        for worker in &self.workers {
+            worker.abort();
+        }
+        self.app.projection.save().await;
+        self.stores.close().await;
+    }
+}
+
+fn room_edge(
+    app: &Arc<App>,
+    hub: &Arc<Hub>,
+    stores: &Arc<Stores>,
+    files: &Blobs,
+    doors: &Arc<Doors>,
+) -> RoomEdge {
+    use room::toolkits::{developer, messaging, queues, services, storage};
+    let toolkits: Vec<Arc<dyn room::toolkit::Toolkit>> = vec![
+        Arc::new(queues::Queues::new(Arc::clone(&stores.queues))),
+        Arc::new(messaging::Messaging::default()),
+        Arc::new(storage::Storage::new(files.clone(), Some(doors.clone() as Arc<dyn FileLinks>))),
+        Arc::new(services::Services::new(doors.clone() as Arc<dyn Services>)),
+        Arc::new(developer::Developer::default()),
+    ];
+    let bus = Arc::new(Bus::new(BusParts {
+        hub: Arc::clone(hub),
+        toolkits,
+        callouts: Some(doors.clone() as Arc<dyn Callouts>),
+        clock: Arc::clone(&app.clock),
+        ids: Arc::clone(&app.ids),
+    }));
+    RoomEdge { bus, gate: Arc::new(TokenGate { app: Arc::clone(app) }) }
+}
+
+fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) -> JoinHandle<()> {
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps its small delays");
+        }
+    });
+    tokio::spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the server stopped listening");
+        }
+    })
+}
+
+fn make_data_dir(path: &Path) -> Result<(), StartError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(DATA_DIR_MODE).create(path);
+    made.and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(DATA_DIR_MODE)))
+        .map_err(|source| data_dir_error(path, source))
+}
+
+fn data_dir_error(path: &Path, source: std::io::Error) -> StartError {
+    StartError::DataDir { path: path.display().to_string(), source }
+}
+
+fn blobs(options: &Options, ids: &Arc<dyn IdSource>) -> Result<Blobs, BlobError> {
+    match &options.storage_url {
+        Some(url) => Blobs::from_url(url, options.storage_options.clone()),
+        None => Ok(Blobs::local(options.shared_dir(), Arc::clone(ids))),
+    }
+}
+
+/// The given name; alone on an embedded store always the same; else one made once and kept.
+fn server_name(options: &Options) -> Result<String, StartError> {
+    const FILE: &str = "server-name";
+    if let Some(name) = &options.server_name {
+        return Ok(name.clone());
+    }
+    let path = options.data_dir.join(FILE);
+    let io = |source| data_dir_error(&path, source);
+    match std::fs::read_to_string(&path) {
+        Ok(name) if !name.trim().is_empty() => Ok(name.trim().to_owned()),
+        Ok(_) => {
+            Err(StartError::Option(format!("{} is empty; delete it or give `--server-name`", path.display())))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let name = format!("server-{}", System.fresh().simple());
+            std::fs::write(&path, &name).map_err(io)?;
+            Ok(name)
+        }
+        Err(error) => Err(io(error)),
+    }
+}

@@ -1,0 +1,143 @@
+//! The REST edge, in process: the real router over in-memory stores.
+
+mod access;
+mod rooms;
+mod wire;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use chrono::{DateTime, Utc};
+use meshagent::api::{self, Api};
+use meshagent::app::host::{Hosted, RoomHost};
+use meshagent::app::links::Links;
+use meshagent::app::{Actor, App, Error, NewKey, NewProject, Settings};
+use meshagent::blob::Blobs;
+use meshagent::clock::{Clock, IdSource, System};
+use meshagent::domain::session::Reason;
+use meshagent::eventlog::memory::MemoryLog;
+use meshagent::id::{ProjectId, RoomId, SessionId};
+use meshagent::projection::Projection;
+use meshagent::vault::{Kek, MemorySecrets, Secret, Vault};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tower::ServiceExt;
+
+/// Largest answer read in a test, bytes.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Records nothing and runs nothing: rooms open at once.
+#[derive(Debug)]
+struct NoRooms {
+    app: Arc<App>,
+}
+
+#[async_trait]
+impl RoomHost for NoRooms {
+    async fn open(&self, room: RoomId) -> Result<Hosted, Error> {
+        let session = match self.app.world().active_session(room) {
+            Some((session, _)) => session,
+            None => self.app.start_session(&Actor::controller("test"), room, 1).await?,
+        };
+        Ok(Hosted { session, url: "http://host".to_owned() })
+    }
+    fn roles(&self, _room: RoomId) -> BTreeMap<String, u64> {
+        BTreeMap::from([("user".to_owned(), 1)])
+    }
+    fn idle_since(&self, _room: RoomId) -> Option<DateTime<Utc>> {
+        None
+    }
+    fn live(&self) -> Vec<(RoomId, SessionId)> {
+        vec![]
+    }
+    async fn end(&self, room: RoomId, reason: Reason) {
+        let session = self.app.world().active_session(room).map(|(id, _)| id).unwrap();
+        self.app.end_session(&Actor::controller("test"), session, reason).await.unwrap();
+    }
+    fn file_changed(&self, _room: RoomId, _path: &str, _deleted: bool, _by: &str) {}
+    fn log_line(&self, _room: RoomId, _kind: &str, _data: Value) {}
+}
+
+/// A platform with two projects, each with a key.
+pub struct Platform {
+    pub app: Arc<App>,
+    pub router: Router,
+    pub project: ProjectId,
+    pub key: String,
+    pub other_key: String,
+    _files: tempfile::TempDir,
+}
+
+impl Platform {
+    pub async fn new() -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(System);
+        let ids: Arc<dyn IdSource> = Arc::new(System);
+        let log = Arc::new(MemoryLog::new(Arc::clone(&clock)));
+        let projection = Projection::open(log.clone()).await.unwrap();
+        let vault = Vault::new(Kek::random().unwrap(), Arc::new(MemorySecrets::default()));
+        let app = Arc::new(App {
+            log,
+            projection,
+            vault: Arc::new(vault),
+            clock,
+            ids: Arc::clone(&ids),
+            settings: Settings {
+                auto_create_rooms: false,
+                schedule_floor_seconds: 60,
+                server_name: "test".to_owned(),
+                public_url: "http://host".to_owned(),
+            },
+        });
+        let (project, key) = project(&app, "one").await;
+        let (_, other_key) = project_key(&app, "two").await;
+        let api = Api {
+            app: Arc::clone(&app),
+            host: Arc::new(NoRooms { app: Arc::clone(&app) }),
+            files: Blobs::local(files.path(), ids),
+            links: Arc::new(Links::new(&Secret::new(b"0123456789abcdef".to_vec()), "http://host".into())),
+        };
+        Self { app, router: api::router(api), project, key, other_key, _files: files }
+    }
+
+    /// Sends a request; answers status and body (null where it is not JSON).
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        bearer: Option<&str>,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(bearer) = bearer {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
+        }
+        let body = body.map_or_else(Body::empty, |b| Body::from(b.to_string()));
+        let answer = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let status = answer.status();
+        let bytes = axum::body::to_bytes(answer.into_body(), ANSWER_BYTES_MAX).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    /// Sends with the project's own key; `path` is below the project.
+    pub async fn ok(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let path = format!("/accounts/projects/{}{path}", self.project);
+        let (status, answer) = self.send(method, &path, Some(&self.key), body).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+}
+
+async fn project(app: &App, name: &str) -> (ProjectId, String) {
+    project_key(app, name).await
+}
+
+async fn project_key(app: &App, name: &str) -> (ProjectId, String) {
+    let actor = Actor::new("test", "setup");
+    let new = NewProject { id: None, name: name.to_owned(), key: None };
+    let (project, account) = app.create_project(&actor, new).await.unwrap();
+    let (_, key) = app.create_key(&actor, account, NewKey::default()).await.unwrap();
+    (project, key.reveal())
+}
