@@ -4,13 +4,11 @@
 use super::error::CliError;
 use super::settings::{self, Settings};
 use crate::client::rest::{Bearer, ProjectRest, Rest, RestError};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use crate::client::token::project_of_key;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use uuid::Uuid;
 
 /// Name of the file by which `meshagent up` tells how to reach it, within the data directory.
 pub const CONNECTION_FILE: &str = "connection.json";
@@ -171,7 +169,7 @@ impl Ctx {
         let url = self.api_url()?;
         let profile = || self.settings.profile(Some(&url))?.project.active_project.clone();
         let local = || self.local_at(&url).map(|local| local.project_id.clone());
-        let of_key = || project_of_key(self.api_key.as_ref()?.expose());
+        let of_key = || Some(project_of_key(self.api_key.as_ref()?.expose())?.to_string());
         let explicit = self.globals.project_id.clone().filter(|id| !id.is_empty());
         explicit.or_else(of_key).or_else(profile).or_else(local).ok_or_else(|| {
             CliError::user("no project is active").hint(
@@ -232,13 +230,6 @@ impl From<RestError> for CliError {
     }
 }
 
-/// The project an API key text belongs to (`ma-<kid>-<project>-<secret>`, ids as URL-safe base64 with `.` for `-`).
-fn project_of_key(key: &str) -> Option<String> {
-    let project = key.strip_prefix("ma-")?.splitn(3, '-').nth(1)?;
-    let bytes = URL_SAFE_NO_PAD.decode(project.replace('.', "-")).ok()?;
-    Some(Uuid::from_slice(&bytes).ok()?.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,10 +249,10 @@ mod tests {
     }
 
     #[test]
-    fn the_project_is_read_out_of_the_key() {
-        let key = "ma-C297Ho8.THCaPD0qGwydjg-Xwx6Um0OSlebeh.NbJoeAg-s3cr3t-with-dash";
-        assert_eq!(project_of_key(key).as_deref(), Some("5f0c7a52-6d0e-4a57-9b7a-1f8d6c9a1e02"));
-        assert_eq!(project_of_key("ma-x"), None);
+    fn the_environments_key_says_its_project() {
+        let mut ctx = ctx(Some("http://a"), None);
+        ctx.api_key = Some(Bearer::new("ma-C297Ho8.THCaPD0qGwydjg-Xwx6Um0OSlebeh.NbJoeAg-s3cr3t-with-dash"));
+        assert_eq!(ctx.project_id().unwrap(), "5f0c7a52-6d0e-4a57-9b7a-1f8d6c9a1e02");
     }
 
     #[test]

@@ -3,3 +3,4 @@
 
 pub mod rest;
 pub mod room;
+pub mod token;

@@ -4,6 +4,7 @@
 mod completion;
 pub mod documents;
 mod env;
+mod events;
 mod mailbox;
 pub mod process;
 mod project;
@@ -13,6 +14,7 @@ mod scheduled_task;
 mod service_account;
 mod session;
 mod setup;
+mod token;
 pub mod up;
 mod version;
 
@@ -50,6 +52,10 @@ pub enum Command {
     /// Service accounts and their API keys
     #[command(subcommand)]
     ServiceAccount(service_account::Command),
+    /// Mint a participant token from a file
+    Token(token::Args),
+    /// Show the log of facts: what was asked for and what was seen
+    Events(events::Args),
     /// Run, describe and deploy process-backed agents
     #[command(subcommand)]
     Process(process::Command),
@@ -77,6 +83,8 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Mailbox(command) => mailbox::run(&ctx(globals)?, command).await,
         Command::Session(command) => session::run(&ctx(globals)?, command).await,
         Command::ServiceAccount(command) => service_account::run(&ctx(globals)?, command).await,
+        Command::Token(args) => token::run(&ctx(globals)?, args).await,
+        Command::Events(args) => events::run(&ctx(globals)?, args).await,
         Command::Process(command) => process::run(globals, command).await,
         Command::Version => version::run(&ctx(globals)?).await,
         Command::Completion(args) => completion::run(&args),

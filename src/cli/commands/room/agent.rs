@@ -136,10 +136,13 @@ async fn wait_for(client: &RoomClient, args: &InvokeTool) -> Result<ToolkitInfo,
     }
 }
 
-/// Prints a content as one JSON object; bytes go in `data` as base64.
+/// Prints a content as one JSON object. Of a file its size; other bytes go in `data` as base64.
 fn print(content: Content) -> Result<(), CliError> {
+    let is_file = matches!(content, Content::File { .. });
     let (mut object, data) = content.into_parts();
-    if !data.is_empty() {
+    if is_file {
+        object.insert("size_bytes".into(), data.len().into());
+    } else if !data.is_empty() {
         let text = base64::engine::general_purpose::STANDARD.encode(&data);
         object.insert("data".into(), text.into());
     }
