@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod commands;
+pub mod documents;
 pub mod error;
 pub mod output;
 pub mod resolve;

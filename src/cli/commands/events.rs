@@ -14,8 +14,8 @@ const FOLLOW_WAIT_MS: u64 = 25_000;
 /// Show the log of facts: what was asked for and what was seen, in order.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  meshagent events --follow\n  meshagent events --kind Service -o json\n  \
-                        meshagent events --subject room/my-room --after 120"
+    after_help = "Examples:\n  meshagent events --follow\n  meshagent events --kind service.,session.started -o json\n  \
+                        meshagent events --after 120"
 )]
 pub struct Args {
     /// Go on with new facts until Ctrl-C
@@ -24,10 +24,10 @@ pub struct Args {
     /// Only facts after this position
     #[arg(long, default_value_t = 0, value_name = "N")]
     after: u64,
-    /// Only facts whose type begins with this, for example Room or ServiceStarted
-    #[arg(long, value_name = "TYPE")]
+    /// Only facts of these kinds, separated by commas; `service.` is all that begin with it
+    #[arg(long, value_name = "KINDS")]
     kind: Option<String>,
-    /// Only facts about this, for example room/my-room
+    /// Only facts about this: a stream's name such as room-<id>
     #[arg(long)]
     subject: Option<String>,
     /// Only facts of this project
@@ -43,11 +43,10 @@ struct Page {
     next: u64,
 }
 
-const COLUMNS: [&str; 6] = ["position", "recorded_at", "type", "subject", "actor", "detail"];
+const COLUMNS: [&str; 6] = ["position", "recorded_at", "kind", "stream", "actor", "data"];
 
 pub async fn run(ctx: &Ctx, args: Args) -> Result<(), CliError> {
     let rest = ctx.rest()?;
-    let project = args.project.clone().or_else(|| ctx.project_id().ok());
     let mut after = args.after;
     let mut all = Vec::new();
     loop {
@@ -55,7 +54,7 @@ pub async fn run(ctx: &Ctx, args: Args) -> Result<(), CliError> {
         query.extend(args.follow.then(|| ("wait_ms", FOLLOW_WAIT_MS.to_string())));
         query.extend(args.kind.iter().map(|kind| ("kind", kind.clone())));
         query.extend(args.subject.iter().map(|subject| ("subject", subject.clone())));
-        query.extend(project.iter().map(|project| ("project", project.clone())));
+        query.extend(args.project.iter().map(|project| ("project", project.clone())));
         let answer = tokio::select! {
             stop = tokio::signal::ctrl_c() => return stop.map_err(CliError::from),
             answer = rest.events(&query) => answer?,
@@ -96,17 +95,9 @@ fn print_line(event: &Value, format: Format) -> Result<(), CliError> {
     }
 }
 
-/// One event as table cells; `detail` is its data on one line.
+/// One event as table cells; its data on one line.
 fn cells(event: &Value) -> Vec<String> {
-    let subject = event.get("subject").or_else(|| event.get("stream"));
-    let actor = event.pointer("/metadata/actor").or_else(|| event.get("actor"));
-    let actor = actor.map(|actor| actor.get("name").or_else(|| actor.get("id")).unwrap_or(actor));
-    vec![
-        output::cell(event.get("position")),
-        output::cell(event.get("recorded_at")),
-        output::cell(event.get("type")),
-        output::cell(subject),
-        output::cell(actor),
-        output::cell(event.get("data")),
-    ]
+    let actor = event.pointer("/metadata/actor");
+    let fields = ["position", "recorded_at", "kind", "stream"].map(|key| output::cell(event.get(key)));
+    fields.into_iter().chain([output::cell(actor), output::cell(event.get("data"))]).collect()
 }

@@ -11,10 +11,12 @@ mod project;
 pub mod room;
 mod rooms;
 mod scheduled_task;
+mod service;
 mod service_account;
 mod session;
 mod setup;
 mod token;
+mod validate;
 pub mod up;
 mod version;
 
@@ -40,6 +42,9 @@ pub enum Command {
     /// Inside a room: queues, files, tools, messages, services, the log
     #[command(subcommand)]
     Room(room::Command),
+    /// Services: what runs in a room, or in every room of a project
+    #[command(subcommand)]
+    Service(service::Command),
     /// Scheduled tasks: work put into queues at set times
     #[command(subcommand)]
     ScheduledTask(scheduled_task::Command),
@@ -52,6 +57,10 @@ pub enum Command {
     /// Service accounts and their API keys
     #[command(subcommand)]
     ServiceAccount(service_account::Command),
+    /// Check documents without a server
+    Validate(validate::Args),
+    /// Print the JSON Schema of a kind of document
+    Schema(validate::SchemaArgs),
     /// Mint a participant token from a file
     Token(token::Args),
     /// Show the log of facts: what was asked for and what was seen
@@ -79,6 +88,9 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Project(command) => project::run(&ctx(globals)?, command).await,
         Command::Rooms(command) => rooms::run(&ctx(globals)?, command).await,
         Command::Room(command) => room::run(&ctx(globals)?, command).await,
+        Command::Service(command) => service::run(&ctx(globals)?, command).await,
+        Command::Validate(args) => validate::run(args).await,
+        Command::Schema(args) => validate::print_schema(args),
         Command::ScheduledTask(command) => scheduled_task::run(&ctx(globals)?, command).await,
         Command::Mailbox(command) => mailbox::run(&ctx(globals)?, command).await,
         Command::Session(command) => session::run(&ctx(globals)?, command).await,

@@ -23,6 +23,11 @@ impl ProjectRest {
         self.rest.post_as(&self.at(&["service-accounts"]), account).await
     }
 
+    /// Replaces a service account; `account` as in [`Self::create_service_account`].
+    pub async fn update_service_account(&self, id: &str, account: &Value) -> Result<(), RestError> {
+        self.rest.put(&self.at(&["service-accounts", id]), account).await.map(drop)
+    }
+
     pub async fn delete_service_account(&self, id: &str) -> Result<(), RestError> {
         self.rest.delete(&self.at(&["service-accounts", id])).await.map(drop)
     }

@@ -98,7 +98,12 @@ impl Files {
                 reason: "it cannot have a path".into(),
             })?;
             segments.pop_if_empty().extend([target.project_id.as_str(), kind, target.name.as_str()]);
-            segments.extend(path.split('/').filter(|segment| !segment.is_empty()));
+            let parts = path.split('/').filter(|part| !part.is_empty());
+            // The root of a tree is written with a slash at its end.
+            match path.trim_matches('/') {
+                "" => segments.push(""),
+                _ => segments.extend(parts),
+            };
         }
         Ok(url)
     }

@@ -1,0 +1,47 @@
+//! `meshagent validate` and `meshagent schema`: documents without a server.
+
+use crate::cli::args;
+use crate::cli::documents::{self, FilesArg};
+use crate::cli::error::CliError;
+use crate::cli::output;
+use crate::spec::{Kind, schema};
+
+/// Check documents without a server: all problems of all files at once, with file, line and field.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    files: FilesArg,
+}
+
+/// Print the JSON Schema of a kind of document; editors complete from it.
+#[derive(Debug, clap::Args)]
+pub struct SchemaArgs {
+    /// Kind, for example Service; without it the kinds are listed
+    kind: Option<String>,
+}
+
+pub async fn run(args: Args) -> Result<(), CliError> {
+    let texts = documents::read(&args.files.files).await?;
+    for written in documents::parse(&texts)? {
+        let (kind, name) = (written.document.kind(), written.document.name());
+        output::line(format!("{}:{}: {kind} {name} is valid", written.source, written.line))?;
+    }
+    Ok(())
+}
+
+pub fn print_schema(args: SchemaArgs) -> Result<(), CliError> {
+    let Some(text) = args.kind else {
+        let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        return output::line(kinds.join("\n"));
+    };
+    let found = Kind::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(&text));
+    let kind = found.ok_or_else(|| {
+        let names = Kind::ALL.iter().map(|kind| kind.as_str());
+        let error = CliError::usage(format!("there is no kind of document `{text}`"));
+        match args::nearest(&text, names.clone()) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint(format!("there are: {}", names.collect::<Vec<_>>().join(", "))),
+        }
+    })?;
+    output::data(&schema::to_file_text(schema::json_schema(kind)))
+}
