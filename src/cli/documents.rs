@@ -36,7 +36,10 @@ pub async fn read(paths: &[PathBuf]) -> Result<Vec<Text>, CliError> {
         let mut files = Vec::new();
         collect(path, 0, &mut files)?;
         if files.is_empty() {
-            return Err(CliError::user(format!("there are no .yaml, .yml or .json files in {}", path.display())));
+            return Err(CliError::user(format!(
+                "there are no .yaml, .yml or .json files in {}",
+                path.display()
+            )));
         }
         for file in files {
             let name = if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() };

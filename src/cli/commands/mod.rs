@@ -16,8 +16,8 @@ mod service_account;
 mod session;
 mod setup;
 mod token;
-mod validate;
 pub mod up;
+mod validate;
 mod version;
 
 use super::Cli;

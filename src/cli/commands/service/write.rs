@@ -208,7 +208,8 @@ pub async fn put_service(
     match project.create_service(scope, body).await {
         Ok(service) => Ok(id(&service).to_owned()),
         Err(error) if error.is_conflict() => {
-            let message = error.server_message().unwrap_or("a service of this name is there already").to_owned();
+            let message =
+                error.server_message().unwrap_or("a service of this name is there already").to_owned();
             Err(CliError::user(message).hint("`meshagent service update` replaces it"))
         }
         Err(error) => Err(error.into()),
