@@ -31,9 +31,9 @@ pub enum Command {
     /// Render a template and replace a service by it; prints its id
     UpdateTemplate(template::Update),
     /// Render a template and say what is wrong with it
-    ValidateTemplate(template::Source),
+    ValidateTemplate(template::TemplateSource),
     /// Render a template and print the document
-    RenderTemplate(template::Source),
+    RenderTemplate(template::TemplateSource),
     /// Let a service run
     Enable(Which),
     /// Stop a service and keep it from starting

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 /// A template and its values.
 #[derive(Debug, clap::Args)]
-pub struct Source {
+pub struct TemplateSource {
     #[command(flatten)]
     source: write::Source,
     /// YAML or JSON file of values
@@ -25,7 +25,7 @@ pub struct Source {
 #[derive(Debug, clap::Args)]
 pub struct Create {
     #[command(flatten)]
-    source: Source,
+    source: TemplateSource,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub struct Create {
 #[derive(Debug, clap::Args)]
 pub struct Update {
     #[command(flatten)]
-    source: Source,
+    source: TemplateSource,
     #[command(flatten)]
     scope: ScopeArgs,
     /// Id or name of the service to replace [default: the one with the template's logical id or name]
@@ -63,7 +63,7 @@ impl Rendered {
     }
 }
 
-impl Source {
+impl TemplateSource {
     fn values(&self) -> Result<Map<String, Value>, CliError> {
         let mut values = Map::new();
         if let Some(path) = &self.values_file {
@@ -98,13 +98,13 @@ impl Source {
     }
 }
 
-pub async fn validate(rest: &Rest, source: Source) -> Result<(), CliError> {
+pub async fn validate(rest: &Rest, source: TemplateSource) -> Result<(), CliError> {
     let rendered = source.render(rest).await?;
     output::note(format!("Service template {} is valid.", name(&rendered.document)));
     Ok(())
 }
 
-pub async fn render(rest: &Rest, source: Source) -> Result<(), CliError> {
+pub async fn render(rest: &Rest, source: TemplateSource) -> Result<(), CliError> {
     output::data(&write::yaml(&source.render(rest).await?.document)?)
 }
 
