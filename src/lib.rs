@@ -27,6 +27,8 @@ pub mod runtime;
 pub mod projection;
 
 pub mod app;
+// controllers
+pub mod control;
 // edges
 pub mod api;
 pub mod room;

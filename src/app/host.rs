@@ -6,6 +6,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
+/// Name of the lease that the server running a room holds.
+#[must_use]
+pub fn lease_name(room: RoomId) -> String {
+    format!("room/{}", room.uuid())
+}
+
 /// A room's session, wherever it runs.
 #[derive(Clone, Debug)]
 pub struct Hosted {

@@ -41,6 +41,9 @@ impl App {
         seen: instance::Command,
     ) -> Result<(), Error> {
         self.transact(actor, |world| {
+            if !world.session(key.session).is_some_and(Session::is_active) {
+                return Ok(Decision { changes: vec![], answer: () });
+            }
             let events = Instance::decide(world.instance(key), seen.clone()).unwrap_or_default();
             let change = Change::new(key.session.project(), key.stream(), events);
             Ok(Decision { changes: vec![change], answer: () })

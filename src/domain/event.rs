@@ -3,7 +3,9 @@
 //! A kind is never renamed and a payload only grows by optional fields; anything else is a new schema version
 //! with an upcaster in [`super::upcast`] and a stored fixture.
 
-use super::{account, instance, mailbox, names, project, room, scheduled_task, service, session, upcast};
+use super::{
+    account, controller, instance, mailbox, names, project, room, scheduled_task, service, session, upcast,
+};
 use serde::{Deserialize, Serialize};
 
 /// Why stored bytes are no event of ours.
@@ -75,6 +77,7 @@ events! {
     AccountUpdated(account::Profile) = "account.updated" v 1;
     ApiKeyCreated(account::KeyCreated) = "apikey.created" v 1;
     ApiKeyRevoked(Nothing) = "apikey.revoked" v 1;
+    ControllerStalled(controller::Stalled) = "controller.stalled" v 1;
     InstanceExited(instance::Exited) = "instance.exited" v 1;
     InstanceFailed(instance::Failed) = "instance.failed" v 1;
     InstanceStarted(instance::Started) = "instance.started" v 1;

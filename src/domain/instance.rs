@@ -34,6 +34,9 @@ pub struct Started {
     /// What the runtime calls it, such as a process id.
     pub handle: String,
     pub runtime: String,
+    /// What of the spec this runtime does not do, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Fact: it ended by itself.
@@ -98,6 +101,9 @@ pub struct Instance {
     pub failures: u32,
     pub last_exit_code: Option<i32>,
     pub last_exit_at: Option<DateTime<Utc>>,
+    /// Reason of the newest failed start, one word; none once it runs.
+    #[serde(default)]
+    pub last_start_reason: Option<String>,
     pub last_start_error: Option<String>,
     pub last_start_error_at: Option<DateTime<Utc>>,
     pub notes: Vector<Note>,
@@ -144,6 +150,7 @@ impl Instance {
             failures: 0,
             last_exit_code: None,
             last_exit_at: None,
+            last_start_reason: None,
             last_start_error: None,
             last_start_error_at: None,
             notes: Vector::new(),
@@ -182,8 +189,12 @@ impl Instance {
         self.handle = Some(e.handle.clone());
         self.runtime = Some(e.runtime.clone());
         self.started_at = Some(at);
+        self.last_start_reason = None;
         self.last_start_error = None;
         self.note("Normal", "Started", format!("{} {} started", e.runtime, e.handle), at);
+        for note in &e.notes {
+            self.note("Warning", "NotHonoured", note.clone(), at);
+        }
         self
     }
 
@@ -208,6 +219,7 @@ impl Instance {
         self.phase = Phase::Failed;
         self.generation = e.generation;
         self.handle = None;
+        self.last_start_reason = Some(e.reason.clone());
         self.last_start_error = Some(e.message.clone());
         self.last_start_error_at = Some(at);
         self.note("Warning", &e.reason, e.message.clone(), at);

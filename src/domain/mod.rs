@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod account;
+pub mod controller;
 pub mod event;
 pub mod instance;
 pub mod mailbox;

@@ -1,0 +1,200 @@
+//! The environment of a service's process: what its spec writes, and what the template `agent` adds (REST reference §10).
+//!
+//! [`variables`] is pure and says of each where its value comes from; the tokens are minted by the caller.
+
+use super::plan::reason;
+use crate::control::settings::{Provider, Settings};
+use crate::id::{ProjectId, SessionId};
+use crate::spec::{ApiScope, Container, EnvironmentTemplate, ParticipantRole, Service, TokenValue};
+use crate::vault::Secret;
+
+/// Why a service cannot be started as its spec stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// One of [`reason`].
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// Where a service runs.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub project: ProjectId,
+    pub room: String,
+    pub session: SessionId,
+    /// Base URL of this server.
+    pub url: String,
+    /// A free port, where the spec asks for any.
+    pub port: Option<u16>,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone)]
+pub enum Value {
+    Text(String),
+    /// A participant token to mint.
+    Token {
+        identity: String,
+        role: String,
+        api: Box<ApiScope>,
+    },
+    /// The service's own participant token: minted once, used wherever it stands.
+    OwnToken,
+    Key(Secret),
+}
+
+/// The variables in order; the spec's first, then those of the template that the spec does not name.
+pub fn variables(
+    service: &Service,
+    container: &Container,
+    place: &Place,
+    settings: &Settings,
+) -> Result<Vec<(String, Value)>, Refused> {
+    let mut all: Vec<(String, Value)> = Vec::new();
+    for variable in container.environment() {
+        let value = match (&variable.secret, &variable.token, &variable.value) {
+            (Some(_), _, _) => return Err(secret_refused(&variable.name)),
+            (None, Some(token), _) => token_value(token),
+            (None, None, text) => Value::Text(text.clone().unwrap_or_default()),
+        };
+        check(&variable.name, &value)?;
+        all.retain(|(name, _)| *name != variable.name);
+        all.push((variable.name.clone(), value));
+    }
+    let mut add = |name: &str, value: Value| {
+        if !all.iter().any(|(known, _)| known == name) {
+            all.push((name.to_owned(), value));
+        }
+    };
+    if container.template != Some(EnvironmentTemplate::None) {
+        addresses(place, &mut add);
+    }
+    if container.template == Some(EnvironmentTemplate::Agent) {
+        credentials(service, place, settings, &mut add);
+    }
+    Ok(all)
+}
+
+/// Where the process finds its room. Not secret, so also added where no template is named.
+fn addresses(place: &Place, add: &mut impl FnMut(&str, Value)) {
+    add("MESHAGENT_API_URL", Value::Text(place.url.clone()));
+    add("MESHAGENT_ROOM_URL", Value::Text(place.url.clone()));
+    add("MESHAGENT_ROOM", Value::Text(place.room.clone()));
+    add("MESHAGENT_PROJECT_ID", Value::Text(place.project.to_string()));
+    add("MESHAGENT_SESSION_ID", Value::Text(place.session.to_string()));
+    // A process on this host listens where nobody else reaches it, unless its spec says otherwise.
+    add("MESHAGENT_HOST", Value::Text("127.0.0.1".to_owned()));
+    if let Some(port) = place.port {
+        add("MESHAGENT_PORT", Value::Text(port.to_string()));
+    }
+}
+
+fn credentials(service: &Service, place: &Place, settings: &Settings, add: &mut impl FnMut(&str, Value)) {
+    add("MESHAGENT_TOKEN", Value::OwnToken);
+    provider("OPENAI", settings.openai.as_ref(), &format!("{}/openai/v1", place.url), add);
+    provider("ANTHROPIC", settings.anthropic.as_ref(), &format!("{}/anthropic", place.url), add);
+    if let Some(mail) = &settings.mail {
+        add("SMTP_USERNAME", Value::Text(service.metadata.name.clone()));
+        add("SMTP_PASSWORD", Value::OwnToken);
+        add("SMTP_HOSTNAME", Value::Text(mail.host.clone()));
+        add("SMTP_PORT", Value::Text(mail.port.to_string()));
+        add("MESHAGENT_MAIL_DOMAIN", Value::Text(mail.domain.clone()));
+    }
+}
+
+/// Key and address of a provider of models: the operator's, else this server's with the own token.
+fn provider(prefix: &str, chosen: Option<&Provider>, here: &str, add: &mut impl FnMut(&str, Value)) {
+    let (key, url) = (format!("{prefix}_API_KEY"), format!("{prefix}_BASE_URL"));
+    match chosen {
+        Some(provider) => {
+            add(&key, Value::Key(provider.api_key.clone()));
+            if let Some(base_url) = &provider.base_url {
+                add(&url, Value::Text(base_url.clone()));
+            }
+        }
+        None => {
+            add(&key, Value::OwnToken);
+            add(&url, Value::Text(here.to_owned()));
+        }
+    }
+}
+
+fn token_value(token: &TokenValue) -> Value {
+    let role = match token.role {
+        Some(ParticipantRole::User) => "user",
+        Some(ParticipantRole::Tool) => "tool",
+        Some(ParticipantRole::Agent) | None => "agent",
+    };
+    Value::Token { identity: token.identity.clone(), role: role.to_owned(), api: Box::new(token.scope()) }
+}
+
+fn secret_refused(name: &str) -> Refused {
+    Refused {
+        reason: reason::SECRET_NOT_SUPPORTED,
+        message: format!(
+            "variable `{name}` comes from a secret, which this version cannot read for a service; write `value`, or \
+             remove the variable"
+        ),
+    }
+}
+
+fn check(name: &str, value: &Value) -> Result<(), Refused> {
+    let bad = |why: &str| Refused {
+        reason: reason::BAD_ENVIRONMENT,
+        message: format!("variable {name:?} cannot be set: {why}"),
+    };
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err(bad("a name has at least one character, and neither `=` nor NUL"));
+    }
+    match value {
+        Value::Text(text) if text.contains('\0') => Err(bad("its value contains NUL")),
+        Value::Text(_) | Value::Token { .. } | Value::OwnToken | Value::Key(_) => Ok(()),
+    }
+}
+
+/// What of the spec a process on the host does not do, one line each.
+#[must_use]
+pub fn not_honoured(service: &Service, container: &Container) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    let mut note = |text: &str| notes.push(text.to_owned());
+    if let Some(mounts) = &container.storage {
+        let some = |count: Option<usize>| count.is_some_and(|count| count > 0);
+        let kinds = [
+            ("room", some(mounts.room.as_ref().map(Vec::len))),
+            ("volumes", some(mounts.volumes.as_ref().map(Vec::len))),
+            ("images", some(mounts.images.as_ref().map(Vec::len))),
+            ("files", some(mounts.files.as_ref().map(Vec::len))),
+            ("empty_dirs", some(mounts.empty_dirs.as_ref().map(Vec::len))),
+            ("configs", some(mounts.configs.as_ref().map(Vec::len))),
+        ];
+        for (kind, _) in kinds.iter().filter(|(_, some)| *some) {
+            note(&format!(
+                "`storage.{kind}` is not mounted: the process runtime has no mounts; use the room's storage API"
+            ));
+        }
+    }
+    if container.working_dir.is_some() {
+        note("`working_dir` is not used: a process starts in a temporary directory of its own");
+    }
+    if container.pull_secret.is_some() {
+        note("`pull_secret` is not used: the process runtime pulls no images");
+    }
+    if container.run_as.is_some() {
+        note("`run_as` is not used: this version gives a process no rights of a service account");
+    }
+    if container.writable_root_fs.is_some() {
+        note("`writable_root_fs` is not used: the sandbox of the process runtime decides what is writable");
+    }
+    for port in service.ports() {
+        if port.host_port.is_some() {
+            note("`host_port` is not used: a process listens on its own port of this host");
+        }
+        if port.endpoints.iter().any(|endpoint| endpoint.meshagent.is_some() || endpoint.mcp.is_some()) {
+            note(
+                "`endpoints` are not called: this version does not dial services; let the process join the room",
+            );
+        }
+    }
+    notes.dedup();
+    notes
+}

@@ -1,0 +1,300 @@
+//! Carries the steps of a plan out, and records what was seen. No choices are made here.
+
+use super::environment::{self, Place, Refused, Value};
+use super::plan::{Act, Mark, Step, reason};
+use super::probe::Probes;
+use super::{NAME, State, locked};
+use crate::app::token::Mint;
+use crate::app::{Actor, App};
+use crate::blob::{BlobError, Blobs};
+use crate::control::{ControlParts, Error};
+use crate::domain::instance::{self, Command};
+use crate::domain::service::Service;
+use crate::id::{ServiceId, SessionId};
+use crate::runtime::{
+    EnvValue, InstanceKey, LogSink, Observed, OutputLine, RuntimeError, StartRequest, Stream,
+};
+use crate::spec::{ApiScope, Container, PortNumber, SeedFile};
+use crate::vault::Secret;
+use bytes::Bytes;
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long a process may take to end when asked, before it is made to.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
+/// Kind of a line of a service's output in the room's developer log.
+pub const OUTPUT_KIND: &str = "service.output";
+
+/// What a step works with.
+#[derive(Clone)]
+pub(super) struct Execute {
+    pub parts: ControlParts,
+    pub state: Arc<Mutex<State>>,
+    pub probes: Arc<Probes>,
+}
+
+impl Execute {
+    pub async fn step(self, step: Step) -> Result<(), Error> {
+        let key = step.key;
+        match step.act {
+            Act::Seed { session, generation } => self.seed(&key, session, generation).await,
+            Act::Start { session, generation } => self.start(&key, Mark { session, generation }).await,
+            Act::Stop { record, reason } => self.stop(&key, record, reason).await,
+            Act::RecordExit { instance, code, signal } => {
+                tracing::warn!(instance = %key, ?code, ?signal, "a service's process ended");
+                self.probes.forget(&key);
+                let exited = instance::Exited { key: instance, code, signal };
+                self.record(instance, Command::Exited(exited)).await
+            }
+            Act::Adopt { instance, generation, pid } => {
+                let notes = self.notes(key.service);
+                self.record_start(instance, generation, pid, notes).await
+            }
+            Act::Wait { .. } => Ok(()),
+        }
+    }
+
+    async fn seed(&self, key: &InstanceKey, session: SessionId, generation: u64) -> Result<(), Error> {
+        let world = self.parts.app.world();
+        let Some(service) = world.service(key.service).filter(|s| s.generation == generation) else {
+            return Ok(());
+        };
+        match put_missing(&self.parts.blobs, key, service.spec.files()).await {
+            Ok(()) => {
+                locked(&self.state).seeded.insert(key.clone(), Mark { session, generation });
+                Ok(())
+            }
+            Err((path, error)) => {
+                let message = format!("the file `{path}` cannot be put into the room: {error}");
+                let refused = Refused { reason: reason::FILES_FAILED, message };
+                self.record_failure(key, Mark { session, generation }, refused).await
+            }
+        }
+    }
+
+    async fn start(&self, key: &InstanceKey, mark: Mark) -> Result<(), Error> {
+        let world = self.parts.app.world();
+        let Some(service) = world.service(key.service).filter(|s| s.generation == mark.generation) else {
+            return Ok(());
+        };
+        let (Some(container), Some(room)) = (&service.spec.container, world.room(key.room)) else {
+            return Ok(());
+        };
+        let room = room.name.to_string();
+        let request = match self.request(key, mark, service, container, &room).await {
+            Ok(request) => request,
+            Err(refused) => return self.record_failure(key, mark, refused).await,
+        };
+        match self.parts.runtime.start(request).await {
+            Ok(seen) => {
+                locked(&self.state).marks.insert(key.clone(), mark);
+                // Unknown: the next look tells, and the start is recorded then.
+                let Observed::Present { pid, .. } = seen else { return Ok(()) };
+                tracing::info!(
+                    room,
+                    service = service.spec.metadata.name,
+                    pid,
+                    "a service's process started"
+                );
+                let instance = instance::Key { session: mark.session, service: key.service };
+                let notes = environment::not_honoured(&service.spec, container);
+                self.record_start(instance, mark.generation, pid, notes).await
+            }
+            Err(RuntimeError::AlreadyRunning { .. }) => Ok(()),
+            Err(error) => self.record_failure(key, mark, refusal(&error)).await,
+        }
+    }
+
+    async fn request(
+        &self,
+        key: &InstanceKey,
+        mark: Mark,
+        service: &Service,
+        container: &Container,
+        room: &str,
+    ) -> Result<StartRequest, Refused> {
+        let port = self.port(key, service).await?;
+        let place = Place {
+            project: key.room.project(),
+            room: room.to_owned(),
+            session: mark.session,
+            url: self.parts.app.settings.public_url.clone(),
+            port,
+        };
+        let variables = environment::variables(&service.spec, container, &place, &self.parts.settings)?;
+        let name = &service.spec.metadata.name;
+        let env = mint_all(&self.parts.app, key.service, name, room, variables).await?;
+        Ok(StartRequest {
+            key: key.clone(),
+            image: container.image.clone(),
+            command: container.command.clone().unwrap_or_default(),
+            env,
+            working_dir: None,
+            log_sink: self.sink(key, name, room),
+        })
+    }
+
+    /// A free port of this host, where the spec asks for any; kept for the probes.
+    async fn port(&self, key: &InstanceKey, service: &Service) -> Result<Option<u16>, Refused> {
+        if !service.spec.ports().iter().any(|port| port.num == PortNumber::Any) {
+            return Ok(None);
+        }
+        let free = async { tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?.local_addr() }.await;
+        let port = free.map_err(|error| Refused {
+            reason: reason::START_FAILED,
+            message: format!("no free port was found for the service: {error}"),
+        })?;
+        self.probes.set_port(key, port.port());
+        Ok(Some(port.port()))
+    }
+
+    async fn stop(
+        &self,
+        key: &InstanceKey,
+        record: Option<instance::Key>,
+        reason: &'static str,
+    ) -> Result<(), Error> {
+        let ended = self.parts.runtime.stop(key, STOP_GRACE).await?;
+        tracing::info!(instance = %key, reason, ?ended, "a service's process was stopped");
+        {
+            let mut state = locked(&self.state);
+            state.marks.remove(key);
+            state.seeded.remove(key);
+        }
+        self.probes.forget(key);
+        let Some(instance) = record else { return Ok(()) };
+        let stopped = instance::Stopped { key: instance, reason: reason.to_owned() };
+        self.record(instance, Command::Stopped(stopped)).await
+    }
+
+    fn notes(&self, service: ServiceId) -> Vec<String> {
+        let world = self.parts.app.world();
+        let spec = world.service(service).map(|service| &service.spec);
+        spec.and_then(|spec| Some(environment::not_honoured(spec, spec.container.as_ref()?)))
+            .unwrap_or_default()
+    }
+
+    async fn record_start(
+        &self,
+        instance: instance::Key,
+        generation: u64,
+        pid: Option<u32>,
+        notes: Vec<String>,
+    ) -> Result<(), Error> {
+        let handle = pid.map(|pid| pid.to_string()).unwrap_or_default();
+        let runtime = self.parts.runtime.name().to_owned();
+        let started = instance::Started { key: instance, generation, handle, runtime, notes };
+        self.record(instance, Command::Started(started)).await
+    }
+
+    async fn record_failure(&self, key: &InstanceKey, mark: Mark, refused: Refused) -> Result<(), Error> {
+        let Refused { reason, message } = refused;
+        tracing::warn!(instance = %key, reason, message, "a service cannot be started");
+        let instance = instance::Key { session: mark.session, service: key.service };
+        let data = json!({"service_id": key.service.to_string(), "reason": reason, "message": message});
+        self.parts.host.log_line(key.room, "service.failed", data);
+        let (reason, generation) = (reason.to_owned(), mark.generation);
+        self.record(
+            instance,
+            Command::Failed(instance::Failed { key: instance, generation, reason, message }),
+        )
+        .await
+    }
+
+    async fn record(&self, key: instance::Key, seen: Command) -> Result<(), Error> {
+        Ok(self.parts.app.record_instance(&Actor::controller(NAME), key, seen).await?)
+    }
+
+    /// Takes the output: lines for the room's developer log and for the server's own.
+    fn sink(&self, key: &InstanceKey, service: &str, room: &str) -> LogSink {
+        let (host, id, service_id) = (Arc::clone(&self.parts.host), key.room, key.service.to_string());
+        let (service, room) = (service.to_owned(), room.to_owned());
+        Arc::new(move |line: OutputLine| {
+            let stream = match line.stream {
+                Stream::Stdout => "stdout",
+                Stream::Stderr => "stderr",
+                Stream::Runtime => "runtime",
+            };
+            tracing::info!(target: "service", room, service, stream, "{}", line.text);
+            let data =
+                json!({"service": service, "service_id": service_id, "stream": stream, "message": line.text});
+            host.log_line(id, OUTPUT_KIND, data);
+        })
+    }
+}
+
+/// Writes the files that are not there.
+async fn put_missing(
+    blobs: &Blobs,
+    key: &InstanceKey,
+    files: &[SeedFile],
+) -> Result<(), (String, BlobError)> {
+    let room = blobs.room(key.room);
+    for file in files {
+        let path = file.path.trim_start_matches('/');
+        let put = async {
+            if room.exists(path).await? {
+                return Ok(());
+            }
+            match room.write(path, Bytes::from(file.text.clone()), false).await {
+                Ok(_) | Err(BlobError::AlreadyExists { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        put.await.map_err(|error| (file.path.clone(), error))?;
+    }
+    Ok(())
+}
+
+/// Turns every variable into its value.
+async fn mint_all(
+    app: &App,
+    service: ServiceId,
+    name: &str,
+    room: &str,
+    variables: Vec<(String, Value)>,
+) -> Result<Vec<(String, EnvValue)>, Refused> {
+    let token = async |identity: &str, role: &str, api: ApiScope| {
+        let mint = Mint {
+            role: Some(role.to_owned()),
+            room: Some(room.to_owned()),
+            api: Some(api),
+            service: Some(service),
+            ..Mint::new(service.project(), identity)
+        };
+        app.mint(mint).await.map(Secret::from).map_err(|error| Refused {
+            reason: reason::TOKEN_FAILED,
+            message: format!("the token of `{identity}` cannot be made: {error}"),
+        })
+    };
+    let mut own: Option<Secret> = None;
+    let mut env = Vec::with_capacity(variables.len());
+    for (variable, value) in variables {
+        let value = match value {
+            Value::Text(text) => EnvValue::Plain(text),
+            Value::Key(key) => EnvValue::Secret(key),
+            Value::Token { identity, role, api } => EnvValue::Secret(token(&identity, &role, *api).await?),
+            Value::OwnToken => {
+                let minted = match &own {
+                    Some(minted) => minted.clone(),
+                    None => token(name, "agent", ApiScope::agent_default()).await?,
+                };
+                EnvValue::Secret(own.insert(minted).clone())
+            }
+        };
+        env.push((variable, value));
+    }
+    Ok(env)
+}
+
+fn refusal(error: &RuntimeError) -> Refused {
+    let reason = match error {
+        RuntimeError::ImageNotSupported { .. } => reason::IMAGE_NOT_SUPPORTED,
+        RuntimeError::CommandMalformed { .. }
+        | RuntimeError::CommandEmpty { .. }
+        | RuntimeError::RequestTooLarge { .. } => reason::BAD_COMMAND,
+        RuntimeError::AlreadyRunning { .. } | RuntimeError::Os { .. } => reason::START_FAILED,
+    };
+    Refused { reason, message: error.to_string() }
+}

@@ -1,0 +1,263 @@
+//! Services: starts, restarts, replaces and stops the processes of the services wanted in the sessions that this
+//! server hosts, and looks whether their ports answer.
+//!
+//! [`plan`] decides, `execute` carries out and records what it saw. What runs is known from the runtime alone; what
+//! this run of the server started, and for which session, is remembered beside it. It knows no adapter of a runtime.
+
+mod environment;
+mod execute;
+pub mod plan;
+pub mod probe;
+pub mod status;
+mod workers;
+
+use super::driver::watched;
+use super::{ControlParts, Controller, Error, Outcome};
+use crate::app::Actor;
+use crate::domain::instance::{self, Command, Phase};
+use crate::domain::service::Service;
+use crate::domain::session::Session;
+use crate::id::{RoomId, ServiceId, SessionId};
+use crate::projection::World;
+use crate::runtime::{InstanceKey, Observed, RunState};
+use chrono::{DateTime, TimeDelta, Utc};
+use execute::{Execute, STOP_GRACE};
+use plan::{Act, Facts, Mark, Wanted};
+use probe::{Probes, Seen, Target};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use workers::Workers;
+
+const NAME: &str = "service";
+
+/// What this run of the server did, by instance.
+#[derive(Debug, Default)]
+struct State {
+    marks: HashMap<InstanceKey, Mark>,
+    seeded: HashMap<InstanceKey, Mark>,
+}
+
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The controller of services.
+pub struct Services {
+    execute: Execute,
+    steps: Workers<InstanceKey>,
+    looks: Workers<(InstanceKey, usize)>,
+}
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Services").field("steps", &self.steps).finish_non_exhaustive()
+    }
+}
+
+impl Services {
+    /// `done` is counted up whenever a step ended, so that the controller looks again.
+    #[must_use]
+    pub fn new(parts: ControlParts, done: watch::Sender<u64>) -> Self {
+        let execute = Execute { parts, state: Arc::default(), probes: Arc::default() };
+        Self { execute, steps: Workers::new(done.clone()), looks: Workers::new(done) }
+    }
+
+    /// What is known of the ports of services.
+    #[must_use]
+    pub fn probes(&self) -> &Probes {
+        &self.execute.probes
+    }
+
+    /// Sessions hosted here that the log shows running, of rooms that are enabled.
+    fn hosted(&self, world: &World) -> BTreeMap<RoomId, SessionId> {
+        let live = self.execute.parts.host.live().into_iter();
+        live.filter(|(room, session)| {
+            world.session(*session).is_some_and(Session::is_active)
+                && world.room(*room).is_some_and(|room| room.enabled)
+        })
+        .collect()
+    }
+
+    fn gather(&self, world: &World, observed: Vec<(InstanceKey, Observed)>) -> Vec<Facts> {
+        let hosted = self.hosted(world);
+        let mut observed: BTreeMap<InstanceKey, Observed> = observed.into_iter().collect();
+        let state = locked(&self.execute.state);
+        let mut all = Vec::new();
+        for (room, session) in &hosted {
+            for (id, service) in services_of(world, *room) {
+                let key = InstanceKey { room: *room, service: id, container: 0 };
+                let wanted = wanted(service, *session, state.seeded.get(&key).copied());
+                all.push(Facts {
+                    wanted,
+                    recorded: world.instance(instance::Key { session: *session, service: id }).cloned(),
+                    observed: observed.remove(&key).unwrap_or(Observed::Absent),
+                    mark: state.marks.get(&key).copied(),
+                    key,
+                });
+            }
+        }
+        // What is left runs for a session that ended or a service that is gone.
+        for (key, observed) in observed {
+            let session = hosted.get(&key.room).copied();
+            let why = if session.is_none() { "the session ended" } else { "the service was deleted" };
+            let recorded = session
+                .and_then(|session| world.instance(instance::Key { session, service: key.service }).cloned());
+            let mark = state.marks.get(&key).copied();
+            all.push(Facts { key, wanted: Err(why), recorded, observed, mark });
+        }
+        all
+    }
+
+    /// Begins the steps of instances that had none under way when they were looked at.
+    fn begin(&self, facts: &[Facts], outcome: &mut Outcome) {
+        let now = self.execute.parts.app.clock.now();
+        for step in plan::plan(facts, now) {
+            if let Act::Wait { until } = step.act {
+                outcome.due(until);
+                continue;
+            }
+            if let Some(until) = self.steps.held_until(&step.key, now) {
+                outcome.due(until);
+                continue;
+            }
+            outcome.steps += 1;
+            let execute = self.execute.clone();
+            let app = Arc::clone(&execute.parts.app);
+            let clock = Arc::clone(&app.clock);
+            let (key, seed) = (step.key.clone(), step.key.service.uuid().as_u128());
+            let what = format!("{NAME}/{key}");
+            let work = async move { watched(&app, &what, execute.step(step)).await };
+            self.steps.begin(key, seed, move || clock.now(), work);
+        }
+    }
+
+    /// Looks at the ports of what runs, each when it is due.
+    fn look(&self, world: &World, facts: &[Facts], outcome: &mut Outcome) {
+        let now = self.execute.parts.app.clock.now();
+        for facts in facts {
+            let running = matches!(facts.observed, Observed::Present { state: RunState::Running, .. });
+            let Some(service) = world.service(facts.key.service).filter(|_| running && facts.wanted.is_ok())
+            else {
+                continue;
+            };
+            for (target, due) in self.execute.probes.targets(&facts.key, &service.spec, now) {
+                if due > now {
+                    outcome.due(due);
+                } else {
+                    self.look_at(target, now);
+                }
+            }
+        }
+    }
+
+    fn look_at(&self, target: Target, now: DateTime<Utc>) {
+        let key = (target.key.clone(), target.index);
+        if self.looks.busy().contains(&key) || self.looks.held_until(&key, now).is_some() {
+            return;
+        }
+        let (probes, clock) = (Arc::clone(&self.execute.probes), Arc::clone(&self.execute.parts.app.clock));
+        let later = Arc::clone(&clock);
+        self.looks.begin(key, 0, move || later.now(), async move {
+            let error = probe::ask(&target).await.err();
+            probes.set(&target, Seen { ready: error.is_none(), checked_at: clock.now(), error });
+            Ok(())
+        });
+    }
+
+    /// Stops everything that runs, at once, and records it. Nothing may be begun any more.
+    pub async fn stop_all(&self) {
+        self.steps.finish().await;
+        let parts = &self.execute.parts;
+        let observed = match parts.runtime.observe().await {
+            Ok(observed) => observed,
+            Err(error) => return tracing::error!(%error, "the runtime cannot say what still runs"),
+        };
+        let stops = observed.iter().map(|(key, _)| async move {
+            if let Err(error) = parts.runtime.stop(key, STOP_GRACE).await {
+                tracing::error!(instance = %key, %error, "a service's process could not be stopped");
+            }
+        });
+        futures_util::future::join_all(stops).await;
+        let own: HashSet<SessionId> =
+            locked(&self.execute.state).marks.values().map(|mark| mark.session).collect();
+        let world = parts.app.world();
+        let running: Vec<instance::Key> = world
+            .projects()
+            .flat_map(|(project, _)| world.instances(project))
+            .filter(|seen| seen.phase == Phase::Running && own.contains(&seen.key.session))
+            .map(|seen| seen.key)
+            .collect();
+        for key in running {
+            let stopped = instance::Stopped { key, reason: "the server stops".to_owned() };
+            let actor = Actor::controller(NAME);
+            if let Err(error) = parts.app.record_instance(&actor, key, Command::Stopped(stopped)).await {
+                return tracing::warn!(%error, "that services were stopped could not be recorded");
+            }
+        }
+    }
+}
+
+impl Controller for Services {
+    const NAME: &'static str = NAME;
+
+    async fn reconcile(&self) -> Result<Outcome, Error> {
+        let mut outcome = Outcome::default();
+        // In this order: what is seen of a key without a step under way is then the whole of it.
+        let busy = self.steps.busy();
+        let observed = self.execute.parts.runtime.observe().await?;
+        let world = self.execute.parts.app.world();
+        let mut facts = self.gather(&world, observed);
+        facts.retain(|facts| !busy.contains(&facts.key));
+        self.begin(&facts, &mut outcome);
+        self.look(&world, &facts, &mut outcome);
+        Ok(outcome)
+    }
+}
+
+/// Whether a service is to run in a session; `Err` says why not.
+fn wanted(service: &Service, session: SessionId, seeded: Option<Mark>) -> Result<Wanted, &'static str> {
+    if !service.spec.enabled {
+        return Err("the service is disabled");
+    }
+    let generation = service.generation;
+    let runs = runs(service);
+    let seeded = service.spec.files().is_empty() || seeded == Some(Mark { session, generation });
+    Ok(Wanted { session, generation, runs, seeded })
+}
+
+/// Whether a service has a process of its own that is not started only on demand.
+fn runs(service: &Service) -> bool {
+    service.spec.container.as_ref().is_some_and(|container| container.on_demand != Some(true))
+}
+
+/// The services of a room: its own and its project's.
+fn services_of(world: &World, room: RoomId) -> impl Iterator<Item = (ServiceId, &Service)> {
+    let here = move |service: &Service| service.room.is_none_or(|own| own == room);
+    world.services(room.project()).filter(move |(_, service)| here(service))
+}
+
+/// Whether a session of this room would start a process.
+pub(super) fn runs_something(world: &World, room: RoomId) -> bool {
+    services_of(world, room).any(|(_, service)| service.spec.enabled && runs(service))
+}
+
+/// Whether a room's own service changed after the room last ran: it has not been tried since.
+pub(super) fn never_ran_since_change(world: &World, room: RoomId, service: &Service) -> bool {
+    let ended_later = |session: &Session| session.ended.is_none_or(|(at, _)| at > service.updated_at);
+    !world.sessions(room.project()).any(|(_, session)| session.room == room && ended_later(session))
+}
+
+/// Rooms whose own services changed within `window` before `now` and were not tried since: they want a session.
+pub(super) fn rooms_with_new_services(world: &World, now: DateTime<Utc>, window: TimeDelta) -> Vec<RoomId> {
+    let mut rooms = Vec::new();
+    for (project, _) in world.projects() {
+        for (_, service) in world.services(project) {
+            let Some(room) = service.room.filter(|_| service.spec.enabled && runs(service)) else { continue };
+            if now - service.updated_at <= window && never_ran_since_change(world, room, service) {
+                rooms.push(room);
+            }
+        }
+    }
+    rooms
+}

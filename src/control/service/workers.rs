@@ -1,0 +1,113 @@
+//! Steps under way: at most one per key, a bounded number at once, and a wait after a failure.
+
+use crate::control::{Error, backoff};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::task::TaskTracker;
+
+/// Steps carried out at once; more wait for their turn.
+pub const AT_ONCE_MAX: usize = 16;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    busy: bool,
+    failures: u32,
+    until: Option<DateTime<Utc>>,
+}
+
+/// The steps of one controller.
+#[derive(Debug)]
+pub struct Workers<K> {
+    entries: Arc<Mutex<HashMap<K, Entry>>>,
+    turns: Arc<Semaphore>,
+    tracker: TaskTracker,
+    done: watch::Sender<u64>,
+}
+
+impl<K: Clone + Eq + Hash + Send + Sync + 'static> Workers<K> {
+    /// `done` counts up whenever a step ended.
+    #[must_use]
+    pub fn new(done: watch::Sender<u64>) -> Self {
+        Self {
+            entries: Arc::default(),
+            turns: Arc::new(Semaphore::new(AT_ONCE_MAX)),
+            tracker: TaskTracker::new(),
+            done,
+        }
+    }
+
+    /// Keys with a step under way. Only the caller begins steps: a key that is not among these stays so until then.
+    #[must_use]
+    pub fn busy(&self) -> HashSet<K> {
+        locked(&self.entries).iter().filter(|(_, entry)| entry.busy).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Until when no step may begin for this key, because the last one failed.
+    #[must_use]
+    pub fn held_until(&self, key: &K, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        locked(&self.entries).get(key).and_then(|entry| entry.until).filter(|until| *until > now)
+    }
+
+    /// Begins a step. `now` is asked when it failed, to know when the next may begin.
+    pub fn begin<F, N>(&self, key: K, seed: u128, now: N, step: F)
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+        N: FnOnce() -> DateTime<Utc> + Send + 'static,
+    {
+        locked(&self.entries).entry(key.clone()).or_default().busy = true;
+        let (entries, turns, done) = (Arc::clone(&self.entries), Arc::clone(&self.turns), self.done.clone());
+        self.tracker.spawn(async move {
+            // Dropped also when the step panics.
+            let ended = Ended { entries: &entries, key: &key, done: &done };
+            let _turn = turns.acquire().await;
+            let ran = AssertUnwindSafe(step).catch_unwind().await;
+            let result = ran.unwrap_or(Err(Error::Panicked("a step")));
+            let mut held = locked(&entries);
+            match result {
+                Ok(()) => {
+                    held.remove(&key);
+                }
+                Err(error) => {
+                    let entry = held.entry(key.clone()).or_default();
+                    entry.failures = entry.failures.saturating_add(1);
+                    let wait = backoff::delay(entry.failures, seed);
+                    tracing::warn!(%error, failures = entry.failures, ?wait, "a controller's step failed");
+                    entry.until = Some(now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX));
+                }
+            }
+            drop(held);
+            drop(ended);
+        });
+    }
+
+    /// Waits until no step is under way. None may begin any more.
+    pub async fn finish(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+struct Ended<'a, K: Eq + Hash> {
+    entries: &'a Mutex<HashMap<K, Entry>>,
+    key: &'a K,
+    done: &'a watch::Sender<u64>,
+}
+
+impl<K: Eq + Hash> Drop for Ended<'_, K> {
+    fn drop(&mut self) {
+        if let Some(entry) = locked(self.entries).get_mut(self.key) {
+            entry.busy = false;
+        }
+        self.done.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+fn locked<K>(entries: &Mutex<HashMap<K, Entry>>) -> MutexGuard<'_, HashMap<K, Entry>> {
+    entries.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,33 @@
+//! What the operator chose about services and schedules.
+
+use crate::vault::Secret;
+
+/// A provider of models that the operator has a key for; its key is handed to agents.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// `None`: the provider's own address.
+    pub base_url: Option<String>,
+    pub api_key: Secret,
+}
+
+/// Options of the controllers.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Handed to agents as `OPENAI_API_KEY` and `OPENAI_BASE_URL`. Without it they get this server's address and
+    /// their participant token.
+    pub openai: Option<Provider>,
+    /// Handed to agents as `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL`, likewise.
+    pub anthropic: Option<Provider>,
+    /// Where agents send mail; `None`: no `SMTP_*` and `MESHAGENT_MAIL_DOMAIN` variables.
+    pub mail: Option<Mail>,
+    /// Seconds without anybody in a room before its session ends, where the room does not say.
+    pub empty_room_seconds: Option<u64>,
+}
+
+/// Where agents send mail.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    pub domain: String,
+    pub host: String,
+    pub port: u16,
+}
