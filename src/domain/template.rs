@@ -4,8 +4,8 @@
 //! a value can therefore change the structure of the document.
 
 use crate::spec::{
-    Annotations, Container, Document, Problem, Service, ServiceTemplate, TemplateContainer, parse_template,
-    validate,
+    Annotations, Container, Document, Problem, Service, ServiceTemplate, TemplateContainer, Written,
+    check_set, parse_files, parse_template, validate,
 };
 use minijinja::{Environment, UndefinedBehavior};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +63,32 @@ pub fn render(
     notes.insert(TEMPLATE_YAML.to_owned(), text.to_owned());
     notes.insert(TEMPLATE_VALUES.to_owned(), python_json(values));
     Ok(template)
+}
+
+/// The documents of several texts, given as (name, text), checked together. Templates among them are rendered with the
+/// values first; a variable without a value is a problem.
+pub fn read_files<S: AsRef<str>, T: AsRef<str>>(
+    files: &[(S, T)],
+    values: &Values,
+) -> Result<Vec<Written>, Vec<Problem>> {
+    let mut written = Vec::new();
+    let mut problems = Vec::new();
+    for (source, text) in files {
+        let (source, text) = (source.as_ref(), text.as_ref());
+        let read = match is_template(text) {
+            true => render(source, text, values, Missing::Refused).map(|template| {
+                let document = Document::ServiceTemplate(template);
+                vec![Written { document, source: source.to_owned(), line: 1 }]
+            }),
+            false => parse_files(&[(source, text)]),
+        };
+        match read {
+            Ok(documents) => written.extend(documents),
+            Err(found) => problems.extend(found),
+        }
+    }
+    problems.extend(check_set(&written));
+    if problems.is_empty() { Ok(written) } else { Err(problems) }
 }
 
 /// Renders a template and turns it into the service it describes.

@@ -274,7 +274,7 @@ fn wanted(types: &[&str]) -> String {
         "number" => "a number",
         "boolean" => "true or false",
         "array" => "a list",
-        "object" => "fields",
+        "object" => "a mapping",
         _ => "nothing",
     });
     named.collect::<Vec<_>>().join(" or ")
@@ -292,7 +292,7 @@ fn found(node: &Node) -> String {
     match &node.shape {
         Shape::Scalar { value, .. } => found_scalar(value),
         Shape::Sequence(_) => "a list".to_owned(),
-        Shape::Mapping(_) => "fields".to_owned(),
+        Shape::Mapping(_) => "a mapping".to_owned(),
     }
 }
 
@@ -303,6 +303,6 @@ fn found_scalar(value: &Value) -> String {
         Value::Number(number) => format!("the number {number}"),
         Value::String(text) => format!("the text `{}`", shown(text)),
         Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "fields".to_owned(),
+        Value::Object(_) => "a mapping".to_owned(),
     }
 }

@@ -119,6 +119,27 @@ impl Kind {
         }
     }
 
+    /// The kind in names of files and folders: `service-account`.
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Kind::Project => "project",
+            Kind::Room => "room",
+            Kind::ServiceAccount => "service-account",
+            Kind::Service => "service",
+            Kind::ServiceTemplate => "service-template",
+            Kind::ScheduledTask => "scheduled-task",
+            Kind::Mailbox => "mailbox",
+            Kind::Route => "route",
+        }
+    }
+
+    /// The kind with this text, as in `kind:` or as in names of files; letter case does not matter.
+    pub fn from_argument(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str().eq_ignore_ascii_case(text) || kind.slug().eq_ignore_ascii_case(text))
+    }
+
     /// The kind with this exact text.
     pub fn from_text(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)

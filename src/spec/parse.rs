@@ -149,7 +149,7 @@ fn parse_text(source: &str, text: &str) -> Result<Vec<Written>, Vec<Problem>> {
 }
 
 fn with_template_hint(problem: Problem, text: &str) -> Problem {
-    let templated = text.contains("{{") || text.contains("{%");
+    let templated = text.contains("ServiceTemplate") && (text.contains("{{") || text.contains("{%"));
     let hint =
         templated.then(|| "a ServiceTemplate is rendered before it is read; give its values".to_owned());
     Problem { hint: problem.hint.or(hint), ..problem }
@@ -181,7 +181,7 @@ fn kind(node: &Node) -> Result<Kind, Finding> {
     let Shape::Mapping(_) = &node.shape else {
         return Err(Finding::new(
             Path::default(),
-            "a document has fields, beginning with `version` and `kind`",
+            "a document is a mapping that begins with `version` and `kind`",
         ));
     };
     let Some(kind) = node.get("kind") else {

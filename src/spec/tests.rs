@@ -87,7 +87,7 @@ fn text_that_is_not_yaml_says_where() {
         ("a: b: c\n", "a.yaml:1:5: "),
         ("a: \"x\n", "a.yaml:1:4: "),
         ("a: 1\na: 2\n", "a.yaml:2:1: "),
-        ("- 1\n", "a.yaml:1:1: document: a document has fields"),
+        ("- 1\n", "a.yaml:1:1: document: a document is a mapping"),
         (
             "kind: Servic\n",
             "a.yaml:1:1: kind: the kind `Servic` is not known\n  hint: did you mean `Service`?",

@@ -354,6 +354,7 @@ impl<'a> Builder<'a> {
                     };
                     if text != MERGE && entries.iter().any(|(key, _)| key.text == text) {
                         let message = format!("the field `{}` is written twice", shown(&text));
+                        *slot = Some(Key { text, mark: node.mark });
                         return Err(self.refuse(node.mark, message));
                     }
                     *slot = Some(Key { text, mark: node.mark });

@@ -9,5 +9,6 @@ mod eventlog;
 mod lease;
 mod queue;
 mod room;
+mod spec;
 mod support;
 mod vault;
