@@ -26,7 +26,7 @@ use crate::queue::QueueStore;
 use crate::runtime::Runtime;
 use driver::{Wakes, drive};
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -61,7 +61,7 @@ pub struct ControlHandle {
     services: Arc<service::Services>,
     calls: watch::Sender<u64>,
     stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Starts the controllers. Call it when the projection is open and before any edge serves: sessions that the log
@@ -82,7 +82,7 @@ pub fn start(parts: ControlParts) -> ControlHandle {
         tokio::spawn(drive(schedules, Arc::clone(&app), wakes)),
     ];
     tasks.push(tokio::spawn(pass_on(parts.runtime.exited(), calls.clone())));
-    ControlHandle { app, services, calls, stop, tasks }
+    ControlHandle { app, services, calls, stop, tasks: Mutex::new(tasks) }
 }
 
 /// Turns the ends of processes into wake-ups.
@@ -119,9 +119,9 @@ impl ControlHandle {
     }
 
     /// Stops the controllers, then every process they started. Sessions are left to whoever hosts them.
-    pub async fn stop(mut self) {
+    pub async fn stop(&self) {
         self.stop.send_replace(true);
-        let tasks = std::mem::take(&mut self.tasks);
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         // The last one follows the runtime and has no end of its own.
         if let Some(follower) = tasks.last() {
             follower.abort();
@@ -145,7 +145,8 @@ impl ControlHandle {
 impl Drop for ControlHandle {
     fn drop(&mut self) {
         self.stop.send_replace(true);
-        for task in &self.tasks {
+        let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for task in tasks {
             task.abort();
         }
     }

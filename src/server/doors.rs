@@ -4,6 +4,7 @@ use crate::app::links::Links;
 use crate::app::token::Mint;
 use crate::app::{Actor, App, Error};
 use crate::clock::Clock;
+use crate::control::ControlHandle;
 use crate::domain::Refusal;
 use crate::domain::names::Kind;
 use crate::id::{RoomId, ServiceId};
@@ -11,7 +12,7 @@ use crate::room::world::{Callouts, FileLinks, RoomRef, ServiceError, Services};
 use crate::spec;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
 /// How long the token of a called service is good for, seconds.
@@ -21,6 +22,8 @@ const CALL_TOKEN_SECONDS: i64 = 24 * 60 * 60;
 pub(super) struct Doors {
     pub app: Arc<App>,
     pub links: Arc<Links>,
+    /// The controllers, once they run.
+    pub control: OnceLock<Arc<ControlHandle>>,
 }
 
 impl std::fmt::Debug for Doors {
@@ -44,11 +47,13 @@ impl Doors {
 impl Services for Doors {
     async fn list(&self, room: RoomId) -> Result<Vec<(Value, Value)>, ServiceError> {
         let world = self.app.world();
+        let session = world.active_session(room).map(|(id, _)| id);
+        let state = |id| self.control.get().map_or(Value::Null, |control| control.service_state(id, session));
         let of_room = world.services(room.project()).filter(|(_, s)| s.room.is_none_or(|r| r == room));
         Ok(of_room
             .map(|(id, service)| {
                 let spec = spec::Service { id: Some(id.to_string()), ..service.spec.clone() };
-                (json!(spec), json!({"service_id": id.to_string(), "state": "unknown", "status": {"ports": []}, "events": []}))
+                (json!(spec), state(id))
             })
             .collect())
     }

@@ -33,6 +33,8 @@ pub struct Options {
     pub api_key: Option<ApiKeyText>,
     /// Name of the project that the first start makes.
     pub project_name: String,
+    /// What the controllers hand to agents and hold services to.
+    pub control: crate::control::Settings,
     /// The program that runs `meshagent/cli` images; this very binary without it.
     pub program: Option<PathBuf>,
 }
@@ -53,6 +55,7 @@ impl Options {
             schedule_floor_seconds: 60,
             api_key: None,
             project_name: "default".to_owned(),
+            control: crate::control::Settings::default(),
             program: None,
         }
     }

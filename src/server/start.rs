@@ -13,11 +13,13 @@ use crate::app::host::RoomHost;
 use crate::app::links::Links;
 use crate::app::{App, Settings};
 use crate::blob::{BlobError, Blobs};
+use crate::control::{self, ControlHandle, ControlParts};
 use crate::clock::{Clock, IdSource, System};
 use crate::eventlog::LogError;
 use crate::projection::{OpenError, Projection};
 use crate::room::world::{Callouts, FileLinks, Services};
 use crate::room::{self, Bus, BusParts, Hub, RoomEdge};
+use crate::runtime::{ProcessRuntime, ProcessSettings, Runtime};
 use crate::store::StoreError;
 use crate::vault::{Vault, VaultError};
 use axum::serve::ListenerExt;
@@ -64,6 +66,7 @@ pub struct Server {
     app: Arc<App>,
     hub: Arc<Hub>,
     stores: Arc<Stores>,
+    control: Arc<ControlHandle>,
     connection: Connection,
     stop: CancellationToken,
     http: JoinHandle<()>,
@@ -81,7 +84,8 @@ impl Server {
     pub async fn start(mut options: Options) -> Result<Self, StartError> {
         make_data_dir(&options.data_dir)?;
         let addr = options.listen;
-        let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+        let listener =
+            TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
         let bound = listener.local_addr().map_err(|source| StartError::Listen { addr, source })?;
         let public_url = options.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
 
@@ -114,7 +118,23 @@ impl Server {
         let hub = Arc::new(Hub::new(keeper.clone(), Arc::clone(&clock), Arc::clone(&ids)));
         keeper.attach(&hub);
         let host: Arc<dyn RoomHost> = Arc::new(HubHost { app: Arc::clone(&app), hub: Arc::clone(&hub) });
-        let doors = Arc::new(Doors { app: Arc::clone(&app), links: Arc::clone(&links) });
+        let doors = Arc::new(Doors {
+            app: Arc::clone(&app),
+            links: Arc::clone(&links),
+            control: std::sync::OnceLock::new(),
+        });
+        let control = Arc::new(control::start(ControlParts {
+            app: Arc::clone(&app),
+            host: Arc::clone(&host),
+            runtime: runtime(&options, &app)?,
+            queues: Arc::clone(&stores.queues),
+            leases: Arc::clone(&stores.leases),
+            blobs: files.clone(),
+            holder: app.settings.server_name.clone(),
+            settings: options.control.clone(),
+        }));
+        keeper.wakes(control.waker());
+        let _ = doors.control.set(Arc::clone(&control));
         let edge = room_edge(&app, &hub, &stores, &files, &doors);
         let api = Api { app: Arc::clone(&app), host: Arc::clone(&host), files: files.clone(), links };
         let router = room::router(edge).merge(api::router(api));
@@ -127,7 +147,7 @@ impl Server {
         ];
         let http = serve(listener, router, stop.clone());
         connection.write(&options.data_dir).map_err(|source| data_dir_error(&options.data_dir, source))?;
-        Ok(Self { app, hub, stores, connection, stop, http, workers })
+        Ok(Self { app, hub, stores, control, connection, stop, http, workers })
     }
 
     /// How clients on this machine connect.
@@ -148,12 +168,32 @@ impl Server {
         if tokio::time::timeout(STOP_GRACE, self.http).await.is_err() {
             tracing::warn!("some requests did not finish in time and were cut off");
         }
+        self.control.stop().await;
         for worker in &self.workers {
             worker.abort();
         }
         self.app.projection.save().await;
         self.stores.close().await;
     }
+}
+
+/// Services run as processes of this program, each in a sandbox as far as the machine has one.
+fn runtime(options: &Options, app: &App) -> Result<Arc<dyn Runtime>, StartError> {
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()
+            .map_err(|error| StartError::Option(format!("cannot find this program's own file: {error}")))?,
+    };
+    let settings = ProcessSettings {
+        data_dir: options.data_dir.clone(),
+        program,
+        confine: true,
+        readable: vec![],
+    };
+    let runtime = ProcessRuntime::open(settings, Arc::clone(&app.clock), Arc::clone(&app.ids))
+        .map_err(|source| data_dir_error(&options.data_dir, source))?;
+    tracing::info!(runtime = runtime.describe(), "services run as processes");
+    Ok(Arc::new(runtime))
 }
 
 fn room_edge(
@@ -222,9 +262,7 @@ fn server_name(options: &Options) -> Result<String, StartError> {
     let io = |source| data_dir_error(&path, source);
     match std::fs::read_to_string(&path) {
         Ok(name) if !name.trim().is_empty() => Ok(name.trim().to_owned()),
-        Ok(_) => {
-            Err(StartError::Option(format!("{} is empty; delete it or give `--server-name`", path.display())))
-        }
+        Ok(_) => Err(StartError::Option(format!("{} is empty; delete it or give `--server-name`", path.display()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let name = format!("server-{}", System.fresh().simple());
             std::fs::write(&path, &name).map_err(io)?;

@@ -8,6 +8,7 @@ mod conformance;
 mod eventlog;
 mod lease;
 mod queue;
+mod replay;
 mod room;
 mod spec;
 mod support;

@@ -5,7 +5,9 @@ use crate::app::key::ApiKeyText;
 use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::cli::settings;
+use crate::control::Provider;
 use crate::server::{DEFAULT_LISTEN, Options, Server};
+use crate::vault::Secret;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
@@ -71,7 +73,10 @@ pub async fn run(args: Args) -> Result<(), CliError> {
     let options = options(args)?;
     let server = Server::start(options).await.map_err(|error| CliError::user(error.to_string()))?;
     let connection = server.connection().clone();
-    output::note(format!("meshagent is ready at {} (project {})", connection.api_url, connection.project_id));
+    output::note(format!(
+        "meshagent is ready at {} (project {})",
+        connection.api_url, connection.project_id
+    ));
     output::note("connect from another terminal: eval \"$(meshagent env)\"");
     if let Err(error) = apply(&server, &documents, room.as_deref()).await {
         server.stop().await;
@@ -98,6 +103,8 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.auto_create_rooms = args.auto_create_rooms;
     options.schedule_floor_seconds = args.schedule_floor;
     options.project_name = args.project_name;
+    options.control.openai = provider("OPENAI_API_KEY", "OPENAI_BASE_URL");
+    options.control.anthropic = provider("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL");
     options.api_key = match settings::env("MESHAGENT_API_KEY") {
         Some(text) => Some(ApiKeyText::parse(&text).map_err(|error| {
             CliError::user(format!("MESHAGENT_API_KEY: {error}"))
@@ -110,6 +117,12 @@ fn options(args: Args) -> Result<Options, CliError> {
 
 fn present(names: &[&str], rename: impl Fn(&str) -> String) -> Vec<(String, String)> {
     names.iter().filter_map(|name| Some((rename(name), settings::env(name)?))).collect()
+}
+
+/// A model provider that the operator's environment has a key for; agents get it.
+fn provider(key: &str, base_url: &str) -> Option<Provider> {
+    let api_key = Secret::new(settings::env(key)?.into_bytes());
+    Some(Provider { base_url: settings::env(base_url), api_key })
 }
 
 async fn apply(
@@ -138,8 +151,7 @@ async fn apply(
 }
 
 async fn wait_for_stop() -> Result<(), CliError> {
-    let listen =
-        |kind| signal(kind).map_err(|error| CliError::internal(format!("cannot wait for signals: {error}")));
+    let listen = |kind| signal(kind).map_err(|error| CliError::internal(format!("cannot wait for signals: {error}")));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     tokio::select! {

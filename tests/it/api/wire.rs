@@ -119,3 +119,16 @@ async fn files_go_in_and_out() {
     let (status, _) = p.send(Method::DELETE, &file, Some(&p.key), None).await;
     assert_eq!(status, StatusCode::OK);
 }
+
+/// `UPDATE_SCHEMAS=1` writes the file anew.
+#[test]
+fn the_checked_in_openapi_document_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/openapi.json");
+    let now = format!("{:#}\n", meshagent::api::openapi::document());
+    #[allow(clippy::disallowed_methods, reason = "a switch of the test run")]
+    if std::env::var("UPDATE_SCHEMAS").is_ok() {
+        std::fs::write(path, &now).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(kept == now, "schemas/openapi.json is stale; run the tests once with UPDATE_SCHEMAS=1");
+}
