@@ -33,6 +33,7 @@ pub mod control;
 pub mod api;
 pub mod room;
 // clients
+pub mod agent;
 pub mod client;
 // binary
 pub mod server;
