@@ -33,8 +33,9 @@ pub mod control;
 pub mod api;
 pub mod room;
 // clients
-pub mod agent;
 pub mod client;
+
+pub mod agent;
 // binary
 pub mod server;
 

@@ -72,10 +72,10 @@ pub(super) async fn consume(
             }
             Ok(None) => {}
             Err(error) if error.is_final() => break,
+            // The next look waits for the connection to come back.
+            Err(error) if error.is_lost() => {}
             Err(error) => {
-                if !error.is_lost() {
-                    tracing::error!(queue = name, %error, "the queue cannot be read; trying again");
-                }
+                tracing::error!(queue = name, %error, "the queue cannot be read; trying again");
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = tokio::time::sleep(RETRY_WAIT) => {}
