@@ -68,12 +68,6 @@ impl OpenAi {
         Self { config, http, backoff, ids }
     }
 
-    #[cfg(test)]
-    fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = backoff;
-        self
-    }
-
     async fn attempt(&self, body: &Value, names: &body::Names) -> Result<Response, Failed> {
         let http = self.http.as_ref().map_err(|e| Failed::Final(failure(e.clone())))?;
         let url = format!("{}/responses", self.config.base_url);

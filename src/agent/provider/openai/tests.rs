@@ -26,7 +26,8 @@ async fn endpoint(answers: Vec<(u16, String)>) -> (OpenAi, Script) {
     let config =
         OpenAiConfig { base_url, api_key: "s3cret".into(), max_output_tokens: 9, reasoning_effort: None };
     let quick = Backoff { first: Duration::from_millis(1), max: Duration::from_millis(2) };
-    (OpenAi::new(config, Arc::new(crate::clock::System)).backoff(quick), script)
+    let provider = OpenAi::new(config, Arc::new(crate::clock::System));
+    (OpenAi { backoff: quick, ..provider }, script)
 }
 
 fn stream(events: &[Value]) -> (u16, String) {
