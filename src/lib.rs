@@ -34,6 +34,8 @@ pub mod api;
 pub mod room;
 // clients
 pub mod client;
+
+pub mod agent;
 // binary
 pub mod server;
 

@@ -40,7 +40,7 @@ pub struct Cli {
 
 /// Runs the command line of this process; answers its exit code.
 pub fn main() -> ExitCode {
-    let cli = match parse(std::env::args_os()) {
+    let cli = match parse(commands::process::rewrite(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {
             // A closed stdout or stderr must not change the verdict.

@@ -24,6 +24,9 @@ pub struct World {
     pub nacked: Vec<(Value, String)>,
     pub dead: Vec<Value>,
     pub extended: u32,
+    /// Items given back with a delay; the fake never offers them again unless told to take no notice of delays.
+    pub delayed: Vec<(u32, Value)>,
+    pub no_delays: bool,
     pub attributes: Map<String, Value>,
     pub registered: Vec<String>,
     pub messaging_enabled: u32,
@@ -410,6 +413,8 @@ impl Call {
                 w.nacked.push((message.clone(), reason));
                 if attempt >= ATTEMPTS_MAX {
                     w.dead.push(message);
+                } else if input["delay_ms"].as_u64() > Some(0) && !w.no_delays {
+                    w.delayed.push((attempt, message));
                 } else {
                     w.queues.entry(queue).or_default().push_back((attempt, message));
                 }

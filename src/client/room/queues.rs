@@ -66,10 +66,18 @@ impl<'a> Queues<'a> {
         self.call("ack", lease_input(name, item)).await.map(|_| ())
     }
 
-    /// Gives the item back; after too many attempts the server moves it to the dead letters.
-    pub async fn nack(&self, name: &str, item: &Leased, reason: &str) -> Result<(), RoomError> {
+    /// Gives the item back, to be offered again after `delay_ms`; after too many attempts the server moves it to
+    /// the dead letters.
+    pub async fn nack(
+        &self,
+        name: &str,
+        item: &Leased,
+        reason: &str,
+        delay_ms: u64,
+    ) -> Result<(), RoomError> {
         let mut input = lease_input(name, item);
         input["reason"] = json!(reason);
+        input["delay_ms"] = json!(delay_ms);
         self.call("nack", input).await.map(|_| ())
     }
 

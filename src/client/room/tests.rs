@@ -130,7 +130,7 @@ async fn queue_items_are_received_or_leased() {
     queues.extend("q", &one, 1000).await.unwrap();
     queues.ack("q", &one).await.unwrap();
     assert_eq!(queues.ack("q", &one).await.unwrap_err().code(), Some(1005));
-    queues.nack("q", &two, "no").await.unwrap();
+    queues.nack("q", &two, "no", 0).await.unwrap();
     let again = queues.lease("q", true, true, 1000).await.unwrap().unwrap();
     assert_eq!((again.attempt, again.message), (2, json!({"n": 2})));
 }

@@ -1,14 +1,43 @@
-//! `meshagent process …`: process-backed agents.
+//! `meshagent process …`: process-backed agents. Turns flags into an [`crate::agent::Config`]; the runtime itself is in
+//! `agent` and knows no flag.
+
+pub mod args;
+mod config;
+pub mod join;
+mod rewrite;
+pub mod spec;
+
+pub use rewrite::rewrite;
 
 use crate::cli::error::CliError;
 use crate::cli::resolve::Globals;
 
 /// What to do with an agent.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Join a room and run an agent there until it is stopped
+    ///
+    /// Threads are kept in memory while the agent runs; work that names the same thread path shares its history.
+    Join(Box<join::JoinArgs>),
+    /// Print the Service document of an agent, for `meshagent apply` or `meshagent service create`
+    Spec(Box<spec::SpecArgs>),
+}
 
 /// Runs one of the commands.
-#[allow(clippy::unused_async, reason = "joining is async; it comes with the agent runtime")]
-pub async fn run(_globals: Globals, command: Command) -> Result<(), CliError> {
-    match command {}
+pub async fn run(globals: Globals, command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Join(args) => join::run(globals, *args).await,
+        Command::Spec(args) => spec::run(&args, &argv()),
+    }
+}
+
+/// This process's command line as it was typed.
+fn argv() -> Vec<String> {
+    std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect()
+}
+
+fn no_channel() -> CliError {
+    CliError::user("at least one channel is required for process agents")
+        .hint("add --channel queue:NAME to take jobs from a room queue")
+        .hint("or --channel toolkit:NAME to offer the agent as a tool")
 }

@@ -1,0 +1,80 @@
+//! What an agent is to be, as plain data.
+
+use super::{AgentChannel, model::ModelId};
+use crate::client::room::Options;
+use std::time::Duration;
+
+/// Jobs of one queue that are worked on at once.
+pub const QUEUE_TURNS_MAX: usize = 4;
+/// Turns of all threads that run at once.
+pub const TURNS_MAX: usize = 8;
+/// How long running turns may go on after the agent was told to stop.
+pub const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// An agent, ready to run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The agent's name: the participant name its token carries.
+    pub agent_name: String,
+    pub room: Options,
+    pub channels: Vec<AgentChannel>,
+    /// The first one is the default; at least one.
+    pub models: Vec<ModelId>,
+    pub rules: RulesConfig,
+    pub tools: ToolsConfig,
+    pub openai: OpenAiConfig,
+    pub threads: ThreadsConfig,
+    /// Flags that this version cannot honour; told on stderr and published as an attribute.
+    pub unsupported: Vec<String>,
+    pub stop_grace: Duration,
+}
+
+/// Where the instructions of a turn come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RulesConfig {
+    /// `--rule`, then the lines of `--rules-file`.
+    pub rules: Vec<String>,
+    /// Files of `--instructions`, read for every turn from the room when storage is on, else from the local folder.
+    pub instructions: Vec<String>,
+    /// Room files of `--room-rules`, read for every turn.
+    pub room_rules: Vec<String>,
+    /// Whether an agent without any rule gets one about progress notes.
+    pub preamble_rule: bool,
+}
+
+/// Which tools the model gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolsConfig {
+    pub storage: bool,
+    pub read_only_storage: bool,
+    pub time: bool,
+    pub uuid: bool,
+    /// Room toolkits of `--require-toolkit`.
+    pub room_toolkits: Vec<String>,
+}
+
+/// How to reach an OpenAI-compatible endpoint.
+#[derive(Clone)]
+pub struct OpenAiConfig {
+    /// Without a trailing `/`, for example `https://api.openai.com/v1`.
+    pub base_url: String,
+    /// Secret.
+    pub api_key: String,
+    pub max_output_tokens: u64,
+    pub reasoning_effort: Option<String>,
+}
+
+impl std::fmt::Debug for OpenAiConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenAiConfig").field("base_url", &self.base_url).finish_non_exhaustive()
+    }
+}
+
+/// Where threads live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadsConfig {
+    /// Folder of new threads, for example `dataset://agents/NAME/threads`.
+    pub dir: String,
+    /// `--threading-mode none`: everything without a path of its own goes to `<dir>/main`.
+    pub single: bool,
+}

@@ -1,0 +1,110 @@
+//! What a thread remembers, in no provider's own form.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+/// One piece of what a person or a job said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    Text(String),
+    File { name: String, mime_type: String, data: Bytes },
+    Link { name: Option<String>, url: String },
+}
+
+impl Part {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::File { data, .. } => data.len(),
+            Self::Link { url, .. } => url.len(),
+        }
+    }
+}
+
+/// A tool call the model made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolCall {
+    pub id: String,
+    pub toolkit: String,
+    pub tool: String,
+    /// JSON text, as the model wrote it.
+    pub arguments: String,
+}
+
+/// One entry of a thread.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    User(Vec<Part>),
+    /// Text of the model; `phase` is `commentary` for notes before the end, `final_answer` for the end.
+    Answer {
+        text: String,
+        phase: Option<String>,
+    },
+    Call(ToolCall),
+    Output {
+        call_id: String,
+        text: String,
+    },
+    /// Something only its provider understands (encrypted reasoning); given back to it unchanged.
+    Opaque(Value),
+}
+
+impl Item {
+    /// Roughly what it takes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::User(parts) => parts.iter().map(Part::bytes).sum(),
+            Self::Answer { text, .. } | Self::Output { text, .. } => text.len(),
+            Self::Call(call) => call.arguments.len(),
+            Self::Opaque(value) => value.to_string().len(),
+        }
+    }
+
+    /// The text of a user item.
+    #[must_use]
+    pub fn user_text(&self) -> Option<String> {
+        let Self::User(parts) = self else { return None };
+        let texts = parts.iter().map(|part| match part {
+            Part::Text(text) => text.clone(),
+            Part::File { name, data, .. } => format!("[file {name}, {} bytes]", data.len()),
+            Part::Link { url, .. } => format!("[file {url}]"),
+        });
+        Some(texts.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// Bytes of one thread that are kept; older turns are forgotten first.
+pub const THREAD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Forgets the oldest turns until the rest fits [`THREAD_BYTES_MAX`]. A turn begins with a user item and goes as a whole.
+pub fn trim(items: &mut Vec<Item>) {
+    let mut total: usize = items.iter().map(Item::bytes).sum();
+    while total > THREAD_BYTES_MAX {
+        let next = items.iter().skip(1).position(|item| matches!(item, Item::User(_)));
+        let end = next.map_or(items.len(), |n| n + 1);
+        total -= items.drain(..end).map(|item| item.bytes()).sum::<usize>();
+        if items.is_empty() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_old_turns_are_forgotten_first() {
+        let turn = |n: usize| {
+            [
+                Item::User(vec![Part::Text(n.to_string())]),
+                Item::Answer { text: "x".repeat(THREAD_BYTES_MAX / 3), phase: None },
+            ]
+        };
+        let mut items: Vec<_> = (0..4).flat_map(turn).collect();
+        trim(&mut items);
+        assert_eq!(items.len(), 4);
+        assert_eq!(items[0].user_text().as_deref(), Some("2"));
+    }
+}

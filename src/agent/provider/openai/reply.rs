@@ -1,0 +1,147 @@
+//! What a stream of Responses events amounts to. Pure: events in, a response or a refusal out.
+
+use super::body::Names;
+use crate::agent::history::Item;
+use crate::agent::turn::{Response, Usage};
+use serde_json::Value;
+
+/// Items that one answer may have.
+const ITEMS_MAX: usize = 1024;
+/// Error codes that may pass.
+const PASSING_CODES: [&str; 3] = ["server_error", "rate_limit_exceeded", "overloaded"];
+
+/// Why there is no response.
+#[derive(Debug, PartialEq)]
+pub(super) enum Refusal {
+    Passing(String),
+    Final(String),
+}
+
+/// An answer being received.
+pub(super) struct Reply<'a> {
+    names: &'a Names,
+    items: Vec<Item>,
+}
+
+impl<'a> Reply<'a> {
+    pub fn new(names: &'a Names) -> Self {
+        Self { names, items: Vec::new() }
+    }
+
+    /// Takes an event; `Some` when it is the last one.
+    pub fn on(&mut self, event: &Value) -> Option<Result<Response, Refusal>> {
+        let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
+        match kind {
+            "response.output_item.done" => {
+                if self.items.len() == ITEMS_MAX {
+                    return Some(Err(Refusal::Final(format!("the answer has more than {ITEMS_MAX} items"))));
+                }
+                let item = event.get("item").and_then(|item| self.item(item));
+                self.items.extend(item);
+                None
+            }
+            "response.completed" => Some(Ok(self.response(event, false))),
+            "response.incomplete" => Some(Ok(self.response(event, true))),
+            "response.failed" => Some(Err(refusal(event.pointer("/response/error")))),
+            "error" => Some(Err(refusal(event.get("error").or(Some(event))))),
+            _ => None,
+        }
+    }
+
+    fn response(&mut self, event: &Value, incomplete: bool) -> Response {
+        let count = |name: &str| {
+            event.pointer(&format!("/response/usage/{name}")).and_then(Value::as_u64).unwrap_or(0)
+        };
+        // Some endpoints send the items with the last event only.
+        if self.items.is_empty() {
+            let output = event.pointer("/response/output").and_then(Value::as_array);
+            let items: Vec<_> =
+                output.into_iter().flatten().take(ITEMS_MAX).filter_map(|i| self.item(i)).collect();
+            self.items = items;
+        }
+        Response {
+            items: std::mem::take(&mut self.items),
+            usage: Usage { input_tokens: count("input_tokens"), output_tokens: count("output_tokens") },
+            incomplete,
+        }
+    }
+
+    fn item(&self, item: &Value) -> Option<Item> {
+        let text = |key: &str| item.get(key).and_then(Value::as_str).unwrap_or_default();
+        match text("type") {
+            "message" => {
+                let content = item.get("content").and_then(Value::as_array);
+                let texts = content.into_iter().flatten().filter_map(|part| {
+                    part.get("text").or_else(|| part.get("refusal")).and_then(Value::as_str)
+                });
+                let phase = item.get("phase").and_then(Value::as_str).map(str::to_owned);
+                Some(Item::Answer { text: texts.collect(), phase })
+            }
+            "function_call" => {
+                let id = text("call_id").to_owned();
+                Some(Item::Call(self.names.call(id, text("name"), text("arguments").to_owned())))
+            }
+            // Without its encrypted form a reasoning item means nothing to the endpoint, which stores none of it.
+            "reasoning" => item.get("encrypted_content").filter(|c| c.is_string()).map(|_| {
+                let mut kept = item.clone();
+                if let Some(fields) = kept.as_object_mut() {
+                    fields.remove("status");
+                }
+                Item::Opaque(kept)
+            }),
+            _ => None,
+        }
+    }
+}
+
+fn refusal(error: Option<&Value>) -> Refusal {
+    let text = |key: &str| error.and_then(|e| e.get(key)).and_then(Value::as_str);
+    let code = text("code").unwrap_or_default();
+    let message = text("message").unwrap_or("the model failed without a reason");
+    let full = if code.is_empty() { message.to_owned() } else { format!("{message} ({code})") };
+    if PASSING_CODES.contains(&code) { Refusal::Passing(full) } else { Refusal::Final(full) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn text_reasoning_calls_and_usage_are_gathered() {
+        let names = Names::default();
+        let mut reply = Reply::new(&names);
+        for item in [
+            json!({"type": "reasoning", "id": "r", "encrypted_content": "x", "status": "completed"}),
+            json!({"type": "reasoning", "id": "r2"}),
+            json!({"type": "message", "phase": "commentary", "content": [{"type": "output_text", "text": "a"}, {"type": "refusal", "refusal": "b"}]}),
+            json!({"type": "function_call", "call_id": "c", "name": "n", "arguments": "{}"}),
+            json!({"type": "web_search_call"}),
+        ] {
+            assert_eq!(reply.on(&json!({"type": "response.output_item.done", "item": item})), None);
+        }
+        assert_eq!(reply.on(&json!({"type": "response.output_text.delta", "delta": "a"})), None);
+        let usage = json!({"input_tokens": 7, "output_tokens": 3});
+        let done =
+            reply.on(&json!({"type": "response.completed", "response": {"usage": usage}})).unwrap().unwrap();
+        assert_eq!(done.usage, Usage { input_tokens: 7, output_tokens: 3 });
+        assert_eq!(done.items.len(), 3);
+        assert_eq!(
+            done.items[0],
+            Item::Opaque(json!({"type": "reasoning", "id": "r", "encrypted_content": "x"}))
+        );
+        assert_eq!(done.items[1], Item::Answer { text: "ab".into(), phase: Some("commentary".into()) });
+        assert!(matches!(&done.items[2], Item::Call(call) if call.tool == "n"));
+    }
+
+    #[test]
+    fn failures_tell_whether_they_may_pass() {
+        let names = Names::default();
+        let on = |event: Value| Reply::new(&names).on(&event).unwrap();
+        let failed = |code: &str| json!({"type": "response.failed", "response": {"error": {"code": code, "message": "m"}}});
+        assert_eq!(on(failed("server_error")), Err(Refusal::Passing("m (server_error)".into())));
+        assert_eq!(on(failed("invalid_prompt")), Err(Refusal::Final("m (invalid_prompt)".into())));
+        assert_eq!(on(json!({"type": "error", "message": "m"})), Err(Refusal::Final("m".into())));
+        assert!(on(json!({"type": "response.incomplete", "response": {}})).unwrap().incomplete);
+    }
+}

@@ -1,0 +1,100 @@
+//! The instructions of a turn: rules given once, files read for every turn (process agents §19).
+
+use super::config::RulesConfig;
+use super::path::room_path;
+use crate::client::room::RoomClient;
+
+/// Largest rules file, bytes.
+const RULES_BYTES_MAX: usize = 1024 * 1024;
+/// Stands in for missing rules, so that a watcher sees progress.
+const PREAMBLE: &str = "Before you call a tool, say in one short sentence what you are about to do.";
+/// Always the last line.
+const CLOSING: &str = "It is your turn now: do what was asked, with the tools where they help.";
+
+/// The rules of a file: one per line. Blank lines and lines that begin with `#` are left out, and so are sections
+/// (`[client]` and what follows), which speak to one kind of client only.
+#[must_use]
+pub fn lines(text: &str) -> Vec<String> {
+    let general = text.lines().map(str::trim).take_while(|line| !is_section(line));
+    general.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+fn is_section(line: &str) -> bool {
+    line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|name| !name.trim().is_empty())
+}
+
+/// The whole instruction text. `given` are the job's own instructions, which count only where the agent has none.
+pub async fn instructions(
+    config: &RulesConfig,
+    files_in_room: bool,
+    given: Option<&str>,
+    client: &RoomClient,
+) -> String {
+    let mut all = config.rules.clone();
+    for path in &config.instructions {
+        let text = if files_in_room { room_file(client, path).await } else { local_file(path).await };
+        match text {
+            Ok(text) => all.push(text),
+            Err(reason) => tracing::warn!(path, reason, "the instructions file is left out"),
+        }
+    }
+    for path in &config.room_rules {
+        match room_file(client, path).await {
+            Ok(text) => all.extend(lines(&text)),
+            Err(reason) => tracing::warn!(path, reason, "the room rules are left out"),
+        }
+    }
+    if all.is_empty() {
+        all.extend(given.map(str::to_owned));
+    }
+    if all.is_empty() && config.preamble_rule {
+        all.push(PREAMBLE.to_owned());
+    }
+    all.push(CLOSING.to_owned());
+    all.join("\n")
+}
+
+async fn room_file(client: &RoomClient, path: &str) -> Result<String, String> {
+    let path = room_path(path).ok_or("it is no path in the room")?;
+    let (data, _) = client.storage().read(&path, RULES_BYTES_MAX).await.map_err(|e| e.to_string())?;
+    String::from_utf8(data.into()).map_err(|_| "it is no text".to_owned())
+}
+
+async fn local_file(path: &str) -> Result<String, String> {
+    let size = tokio::fs::metadata(path).await.map_err(|e| e.to_string())?.len();
+    if size > RULES_BYTES_MAX as u64 {
+        return Err(format!("it is larger than {RULES_BYTES_MAX} bytes"));
+    }
+    tokio::fs::read_to_string(path).await.map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::room::{Options, Token, fake::FakeRoom};
+
+    #[test]
+    fn a_rules_file_is_read_line_by_line_up_to_its_first_section() {
+        assert_eq!(lines("# no\nBe kind.\n\n  Be brief. \n[studio]\nUse emoji."), ["Be kind.", "Be brief."]);
+    }
+
+    #[tokio::test]
+    async fn instructions_come_in_the_order_of_the_reference_and_room_rules_are_read_anew() {
+        let room = FakeRoom::start().await;
+        room.with(|w| w.files.insert("rules.txt".into(), "Room rule.".into()));
+        let client = RoomClient::connect(Options::new(room.url.clone(), Token::new("good"))).await.unwrap();
+        let mut config = RulesConfig {
+            rules: vec!["Rule.".into()],
+            instructions: vec!["missing.md".into()],
+            room_rules: vec!["/rules.txt".into()],
+            preamble_rule: true,
+        };
+        let told = instructions(&config, true, Some("Job."), &client).await;
+        assert_eq!(told, format!("Rule.\nRoom rule.\n{CLOSING}"));
+        room.with(|w| w.files.insert("rules.txt".into(), "Changed.".into()));
+        assert!(instructions(&config, true, None, &client).await.contains("Changed."));
+        config = RulesConfig { preamble_rule: true, ..RulesConfig::default() };
+        assert_eq!(instructions(&config, true, Some("Job."), &client).await, format!("Job.\n{CLOSING}"));
+        assert_eq!(instructions(&config, true, None, &client).await, format!("{PREAMBLE}\n{CLOSING}"));
+    }
+}

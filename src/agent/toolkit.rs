@@ -1,0 +1,137 @@
+//! Channel `toolkit:NAME`: the agent as a tool of the room (process agents §10).
+
+use super::engine::TurnRequest;
+use super::job::JobPart;
+use super::path;
+use super::run::Agent;
+use super::turn::Outcome;
+use crate::client::room::{Reply, ToolCall, ToolHost, Toolkit, ToolkitTool};
+use crate::error_code::RoomCode;
+use crate::wire::Content;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The toolkit that channel `toolkit:name` hosts: one task tool, under the name as it is and, where that differs,
+/// with underscores for what is no letter or digit, as the documentation spells it.
+pub(super) fn toolkit(name: &str) -> Toolkit {
+    let mut names = vec![format!("run_{name}_task"), format!("run_{}_task", underscored(name))];
+    names.dedup();
+    let tool = |tool_name: String| ToolkitTool {
+        name: tool_name,
+        title: format!("Run {name} Task"),
+        description: format!("Gives agent {name} a task and answers with its result."),
+        input_schema: schema(),
+        output_types: vec!["text"],
+    };
+    Toolkit {
+        name: name.to_owned(),
+        title: name.to_owned(),
+        description: format!("Tasks for agent {name}"),
+        public: true,
+        annotations: BTreeMap::new(),
+        tools: names.into_iter().map(tool).collect(),
+    }
+}
+
+fn underscored(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+fn schema() -> Value {
+    let optional = |what: &str| json!({"type": ["string", "null"], "description": what});
+    json!({
+        "type": "object",
+        "properties": {
+            "prompt": {"type": "string", "description": "what to do"},
+            "path": optional("thread to continue; null for a new one"),
+            "thread_id": optional("the same as path"),
+            "model": optional("one of the agent's models"),
+            "instructions": optional("instructions for this task"),
+        },
+        "required": ["prompt"],
+        "additionalProperties": false,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Task {
+    prompt: String,
+    path: Option<String>,
+    thread_id: Option<String>,
+    model: Option<String>,
+    instructions: Option<String>,
+}
+
+impl Task {
+    fn read(call: &ToolCall) -> Result<Self, String> {
+        let Content::Json(arguments) = &call.arguments else {
+            return Err("the arguments are not JSON; want {\"prompt\": …}".into());
+        };
+        let task: Self = serde_json::from_value(arguments.clone())
+            .map_err(|e| format!("the arguments do not fit: {e}; want {{\"prompt\": …}}"))?;
+        match (&task.path, &task.thread_id) {
+            (Some(path), Some(thread)) if path != thread => {
+                Err("`path` and `thread_id` name different threads; give one of them".into())
+            }
+            _ if task.prompt.trim().is_empty() => Err("the prompt is empty".into()),
+            _ => Ok(task),
+        }
+    }
+}
+
+/// Answers the calls of one toolkit channel.
+pub(super) struct TaskHost {
+    pub name: String,
+    pub agent: Arc<Agent>,
+    pub abort: CancellationToken,
+}
+
+#[async_trait::async_trait]
+impl ToolHost for TaskHost {
+    async fn call(&self, call: ToolCall) -> Reply {
+        let _under_way = self.agent.work.token();
+        if !toolkit(&self.name).tools.iter().any(|tool| tool.name == call.tool) {
+            let text =
+                format!("toolkit `{}` has no tool `{}`; call run_{}_task", self.name, call.tool, self.name);
+            return Reply::Unary(Content::error(RoomCode::NotFound, text));
+        }
+        let task = match Task::read(&call) {
+            Ok(task) => task,
+            Err(text) => return Reply::Unary(Content::error(RoomCode::InvalidRequest, text)),
+        };
+        let wanted = task.path.or(task.thread_id).map(|p| path::thread_path(&p));
+        let (thread, remember) = self.agent.thread(wanted.as_deref());
+        let filled = |text: Option<String>| text.filter(|t| !t.trim().is_empty());
+        let request = TurnRequest {
+            parts: vec![JobPart::Text(task.prompt)],
+            model: filled(task.model),
+            instructions: filled(task.instructions),
+            sender: call.on_behalf_of_id.or(Some(call.caller_id)),
+            cancel: self.abort.child_token(),
+        };
+        Reply::Unary(match self.agent.turn(&thread, request, remember).await {
+            Outcome::Done { text, .. } => Content::Text(text),
+            Outcome::Failed(failure) if failure.code == "cancelled" => {
+                Content::error(RoomCode::OperationFailed, "toolkit channel stopped before the turn completed")
+            }
+            Outcome::Failed(failure) => Content::error(RoomCode::OperationFailed, failure.message),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_of_the_tool_are_offered_and_one_where_they_agree() {
+        let names =
+            |name: &str| -> Vec<String> { toolkit(name).tools.into_iter().map(|tool| tool.name).collect() };
+        assert_eq!(names("support-agent"), ["run_support-agent_task", "run_support_agent_task"]);
+        assert_eq!(names("helper"), ["run_helper_task"]);
+    }
+}

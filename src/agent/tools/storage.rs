@@ -1,0 +1,295 @@
+//! Toolkit `storage`: the room's files. Text in, text out; a binary file is described, not shown.
+
+use super::{OUTPUT_BYTES_MAX, Tool, ToolSpec, arguments, spec};
+use crate::agent::path::room_path;
+use crate::client::room::RoomClient;
+use regex::RegexBuilder;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// Largest file that read_file and grep_file open, bytes.
+const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Memory a pattern's program may take, bytes.
+const PATTERN_BYTES_MAX: usize = 1024 * 1024;
+/// Lines around a match that may be asked for.
+const CONTEXT_LINES_MAX: usize = 50;
+
+/// The tools of `--storage`; without `write` those of `--read-only-storage`.
+pub fn storage(client: &RoomClient, write: bool) -> Vec<Arc<dyn Tool>> {
+    let path =
+        json!({"type": "string", "description": "path in the room's storage, for example reports/today.md"});
+    let number = |what: &str| json!({"type": ["integer", "null"], "description": what});
+    let text = |what: &str| json!({"type": "string", "description": what});
+    let mut specs = vec![
+        (
+            Op::List,
+            spec(
+                "storage",
+                "list_files_in_room",
+                "Lists the files and folders in a folder of the room.",
+                json!({"path": text("folder; empty for the top")}),
+            ),
+        ),
+        (
+            Op::Read,
+            spec(
+                "storage",
+                "read_file",
+                "Reads a text file of the room.",
+                json!({"path": path, "offset": number("character to begin at; null is 0")}),
+            ),
+        ),
+        (
+            Op::Grep,
+            spec(
+                "storage",
+                "grep_file",
+                "Finds the lines of a text file of the room that match a regular expression.",
+                json!({"path": path, "pattern": text("regular expression"), "offset": number("character to begin at"),
+                    "before": number("lines to show before a match"), "after": number("lines to show after a match")}),
+            ),
+        ),
+    ];
+    if write {
+        let overwrite =
+            json!({"type": ["boolean", "null"], "description": "replace an existing file; null is false"});
+        let properties = json!({"path": path, "text": text("the whole new content"), "overwrite": overwrite});
+        specs.push((Op::Write, spec("storage", "write_file", "Writes a text file in the room.", properties)));
+    }
+    let tool = |(op, spec)| Arc::new(StorageTool { op, spec, client: client.clone() }) as Arc<dyn Tool>;
+    specs.into_iter().map(tool).collect()
+}
+
+#[derive(Clone, Copy)]
+enum Op {
+    List,
+    Read,
+    Grep,
+    Write,
+}
+
+struct StorageTool {
+    op: Op,
+    spec: ToolSpec,
+    client: RoomClient,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    #[serde(default)]
+    path: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Read {
+    path: String,
+    offset: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Grep {
+    path: String,
+    pattern: String,
+    offset: Option<usize>,
+    before: Option<usize>,
+    after: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WriteFile {
+    path: String,
+    text: String,
+    overwrite: Option<bool>,
+}
+
+#[async_trait::async_trait]
+impl Tool for StorageTool {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    async fn run(&self, given: Value) -> Result<String, String> {
+        match self.op {
+            Op::List => self.list(&arguments::<List>(given)?.path).await,
+            Op::Read => {
+                let Read { path, offset } = arguments(given)?;
+                let text = self.text(&path).await?;
+                Ok(page(&text, offset.unwrap_or(0)))
+            }
+            Op::Grep => {
+                let wanted: Grep = arguments(given)?;
+                grep(&self.text(&wanted.path).await?, &wanted)
+            }
+            Op::Write => {
+                let WriteFile { path, text, overwrite } = arguments(given)?;
+                let path = allowed(&path)?;
+                let storage = self.client.storage();
+                let written = storage.write(&path, overwrite.unwrap_or(false), text.as_bytes()).await;
+                match written {
+                    Ok(()) => Ok(format!("wrote {} bytes to {path}", text.len())),
+                    Err(error) if error.code() == Some(3005) => {
+                        Err(format!("{path} exists; pass overwrite: true to replace it"))
+                    }
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+        }
+    }
+}
+
+impl StorageTool {
+    async fn list(&self, path: &str) -> Result<String, String> {
+        let path = match path.trim_matches('/') {
+            "" | "." => String::new(),
+            path => allowed(path)?,
+        };
+        let entries = self.client.storage().list(&path).await.map_err(|e| e.to_string())?;
+        let line = |e: &crate::client::room::FileEntry| match (e.is_folder, e.size) {
+            (true, _) => format!("{}/\n", e.name),
+            (false, Some(size)) => format!("{} ({size} bytes)\n", e.name),
+            (false, None) => format!("{}\n", e.name),
+        };
+        let text: String = entries.iter().map(line).collect();
+        Ok(if text.is_empty() { "the folder is empty".into() } else { text })
+    }
+
+    async fn text(&self, path: &str) -> Result<String, String> {
+        let path = allowed(path)?;
+        let (data, mime_type) =
+            self.client.storage().read(&path, FILE_BYTES_MAX).await.map_err(|e| e.to_string())?;
+        let size = data.len();
+        String::from_utf8(data.into())
+            .map_err(|_| format!("{path} is a binary file ({mime_type}, {size} bytes) and cannot be shown"))
+    }
+}
+
+fn allowed(path: &str) -> Result<String, String> {
+    room_path(path)
+        .ok_or_else(|| format!("`{path}` is no path in the room; want for example reports/today.md"))
+}
+
+/// As much from character `offset` as one output holds, and where to go on.
+fn page(text: &str, offset: usize) -> String {
+    let start = text.char_indices().nth(offset).map_or(text.len(), |(at, _)| at);
+    let rest = text.get(start..).unwrap_or_default();
+    // Room for the notice below.
+    let max = OUTPUT_BYTES_MAX - 256;
+    if rest.len() <= max {
+        return rest.to_owned();
+    }
+    let mut end = max;
+    while !rest.is_char_boundary(end) {
+        end -= 1;
+    }
+    let shown = rest.get(..end).unwrap_or_default();
+    let next = offset + shown.chars().count();
+    format!("{shown}\n[… the file goes on; read it from offset {next}]")
+}
+
+/// The matching lines with their numbers, those around them, and `--` between groups.
+fn grep(text: &str, arguments: &Grep) -> Result<String, String> {
+    let pattern = RegexBuilder::new(&arguments.pattern)
+        .size_limit(PATTERN_BYTES_MAX)
+        .build()
+        .map_err(|e| format!("the pattern is not valid: {e}"))?;
+    let start = text.char_indices().nth(arguments.offset.unwrap_or(0)).map_or(text.len(), |(at, _)| at);
+    let (skipped, rest) = text.split_at(start);
+    let first = skipped.matches('\n').count() + 1;
+    let lines: Vec<_> = rest.lines().collect();
+    let before = arguments.before.unwrap_or(0).min(CONTEXT_LINES_MAX);
+    let after = arguments.after.unwrap_or(0).min(CONTEXT_LINES_MAX);
+    let mut out = String::new();
+    let mut shown_to = 0;
+    for (at, _) in lines.iter().enumerate().filter(|(_, line)| pattern.is_match(line)) {
+        let from = at.saturating_sub(before).max(shown_to);
+        let to = (at + after + 1).min(lines.len());
+        if from > shown_to && shown_to > 0 {
+            out.push_str("--\n");
+        }
+        for (n, line) in lines.iter().enumerate().take(to).skip(from) {
+            // Writing to a text cannot fail.
+            let _ = writeln!(out, "{}: {line}", first + n);
+        }
+        shown_to = shown_to.max(to);
+    }
+    Ok(if out.is_empty() { "no line matches".into() } else { out })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::room::{Options, Token, fake::FakeRoom};
+
+    async fn tools(room: &FakeRoom, write: bool) -> Vec<Arc<dyn Tool>> {
+        let client = RoomClient::connect(Options::new(room.url.clone(), Token::new("good"))).await.unwrap();
+        storage(&client, write)
+    }
+
+    async fn run(tools: &[Arc<dyn Tool>], tool: &str, arguments: Value) -> Result<String, String> {
+        tools.iter().find(|t| t.spec().tool == tool).unwrap().run(arguments).await
+    }
+
+    #[tokio::test]
+    async fn files_are_written_read_listed_and_searched() {
+        let room = FakeRoom::start().await;
+        let tools = tools(&room, true).await;
+        let write =
+            |text: &str, overwrite: bool| json!({"path": "/a/b.md", "text": text, "overwrite": overwrite});
+        let written = run(&tools, "write_file", write("one\ntwo\nthree\n", false)).await.unwrap();
+        assert_eq!(written, "wrote 14 bytes to a/b.md");
+        let again = run(&tools, "write_file", write("x", false)).await.unwrap_err();
+        assert!(again.contains("overwrite: true"), "{again}");
+        assert_eq!(
+            run(&tools, "read_file", json!({"path": "a/b.md", "offset": 4})).await.unwrap(),
+            "two\nthree\n"
+        );
+        assert_eq!(
+            run(&tools, "list_files_in_room", json!({"path": "a"})).await.unwrap(),
+            "b.md (14 bytes)\n"
+        );
+        let grep = json!({"path": "a/b.md", "pattern": "^t", "before": 1});
+        assert_eq!(run(&tools, "grep_file", grep).await.unwrap(), "1: one\n2: two\n3: three\n");
+        let bad = run(&tools, "grep_file", json!({"path": "a/b.md", "pattern": "("})).await.unwrap_err();
+        assert!(bad.contains("pattern is not valid"), "{bad}");
+        for path in ["../x", "", "a/../../b"] {
+            let error = run(&tools, "read_file", json!({"path": path})).await.unwrap_err();
+            assert!(error.contains("no path in the room"), "{error}");
+        }
+        let missing = run(&tools, "read_file", json!({"path": "nope"})).await.unwrap_err();
+        assert!(missing.contains("no such file"), "{missing}");
+    }
+
+    #[tokio::test]
+    async fn read_only_storage_cannot_write_and_binary_is_described() {
+        let room = FakeRoom::start().await;
+        room.with(|w| w.files.insert("x.bin".into(), vec![0xff, 0xfe].into()));
+        let tools = tools(&room, false).await;
+        assert!(tools.iter().all(|t| t.spec().tool != "write_file"));
+        let error = run(&tools, "read_file", json!({"path": "x.bin"})).await.unwrap_err();
+        assert!(error.contains("binary file"), "{error}");
+    }
+
+    #[test]
+    fn a_long_file_is_paged() {
+        let text = "ä".repeat(OUTPUT_BYTES_MAX);
+        let first = page(&text, 0);
+        assert!(first.len() <= OUTPUT_BYTES_MAX);
+        let next: usize = first.rsplit_once("offset ").unwrap().1.trim_end_matches(']').parse().unwrap();
+        let second = page(&text, next);
+        assert!(second.starts_with('ä') && next > 0);
+    }
+
+    #[test]
+    fn distant_matches_are_separated() {
+        let text = "a\nb\nc\nd\ne\na\n";
+        let wanted =
+            Grep { path: String::new(), pattern: "a".into(), offset: None, before: None, after: Some(1) };
+        assert_eq!(grep(text, &wanted).unwrap(), "1: a\n2: b\n--\n6: a\n");
+    }
+}

@@ -1,0 +1,346 @@
+//! One turn: the model is asked, the tools it calls are run, until it has said all. Pure: events in, effects out.
+//!
+//! ```text
+//! start → AskModel → Answered ─ no calls ──────────────→ Finish(Done)
+//!             ↑          └ calls → RunTool… → ToolFinished (all) ┐
+//!             └──────────────────────────────────────────────────┘
+//! Failed, Cancelled, or a bound reached → Finish(Failed | Cancelled)
+//! ```
+
+use super::history::{Item, ToolCall};
+use std::collections::VecDeque;
+
+/// Bounds of one turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Times the model may be asked.
+    pub model_calls_max: usize,
+    /// Tool calls in one answer of the model; those beyond it are refused.
+    pub tool_calls_max: usize,
+    /// Tool calls that run at once. 1 keeps the order the model wrote them in.
+    pub tools_at_once: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { model_calls_max: 64, tool_calls_max: 64, tools_at_once: 1 }
+    }
+}
+
+/// What the model said to one request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Response {
+    /// In the order it said them.
+    pub items: Vec<Item>,
+    pub usage: Usage,
+    /// Cut short: the turn ends with what there is.
+    pub incomplete: bool,
+}
+
+/// Tokens counted by the provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+}
+
+/// Something that happened to the turn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    Answered(Response),
+    ToolFinished { call_id: String, text: String },
+    Failed(Failure),
+    Cancelled,
+}
+
+/// Why a turn failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    pub message: String,
+    /// A stable word, for example `model_error` or `cancelled`.
+    pub code: &'static str,
+}
+
+/// Something to do for the turn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Ask the model, with the thread and [`Turn::items`].
+    AskModel,
+    RunTool(ToolCall),
+    Finish(Outcome),
+}
+
+/// How a turn ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// All text the model completed, joined by blank lines.
+    Done {
+        text: String,
+        usage: Usage,
+    },
+    Failed(Failure),
+}
+
+/// A turn under way.
+#[derive(Debug)]
+pub struct Turn {
+    limits: Limits,
+    items: Vec<Item>,
+    texts: Vec<String>,
+    usage: Usage,
+    model_calls: usize,
+    waiting: VecDeque<ToolCall>,
+    /// Calls running now.
+    running: Vec<String>,
+    finished: bool,
+}
+
+impl Turn {
+    /// Begins with what was said to the agent.
+    #[must_use]
+    pub fn start(limits: Limits, input: Item) -> (Self, Vec<Effect>) {
+        let turn = Self {
+            limits,
+            items: vec![input],
+            texts: Vec::new(),
+            usage: Usage::default(),
+            model_calls: 1,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            finished: false,
+        };
+        (turn, vec![Effect::AskModel])
+    }
+
+    /// What this turn adds to its thread: the input, answers, calls and outputs, in order.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// The items of a turn that is done.
+    #[must_use]
+    pub fn into_items(self) -> Vec<Item> {
+        self.items
+    }
+
+    /// Takes an event. Nothing follows once the turn has finished.
+    pub fn on(&mut self, event: Event) -> Vec<Effect> {
+        if self.finished {
+            return Vec::new();
+        }
+        match event {
+            Event::Answered(response) => self.answered(response),
+            Event::ToolFinished { call_id, text } => self.tool_finished(&call_id, text),
+            Event::Failed(failure) => self.fail(failure),
+            Event::Cancelled => self.fail(Failure { message: "turn cancelled".into(), code: "cancelled" }),
+        }
+    }
+
+    fn answered(&mut self, response: Response) -> Vec<Effect> {
+        self.usage.input_tokens += response.usage.input_tokens;
+        self.usage.output_tokens += response.usage.output_tokens;
+        let mut commentary_only = false;
+        for item in response.items {
+            match &item {
+                Item::Answer { text, phase } => {
+                    commentary_only = phase.as_deref() == Some("commentary");
+                    if !text.trim().is_empty() {
+                        self.texts.push(text.trim().to_owned());
+                    }
+                }
+                Item::Call(call) if !response.incomplete => self.waiting.push_back(call.clone()),
+                Item::Call(_) => continue,
+                _ => {}
+            }
+            self.items.push(item);
+        }
+        if response.incomplete {
+            return self.finish();
+        }
+        self.refuse_excess();
+        if !self.waiting.is_empty() {
+            return self.run_tools();
+        }
+        if commentary_only || self.ends_in_output() { self.ask_again() } else { self.finish() }
+    }
+
+    /// Calls beyond the bound get an error at once, so that the model learns of it.
+    fn refuse_excess(&mut self) {
+        for call in self.waiting.split_off(self.waiting.len().min(self.limits.tool_calls_max)) {
+            let text = format!(
+                "error: more than {} tool calls in one answer; make fewer at a time",
+                self.limits.tool_calls_max
+            );
+            self.items.push(Item::Output { call_id: call.id, text });
+        }
+    }
+
+    fn ends_in_output(&self) -> bool {
+        matches!(self.items.last(), Some(Item::Output { .. }))
+    }
+
+    fn run_tools(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        while self.running.len() < self.limits.tools_at_once.max(1) {
+            let Some(call) = self.waiting.pop_front() else { break };
+            self.running.push(call.id.clone());
+            effects.push(Effect::RunTool(call));
+        }
+        effects
+    }
+
+    fn tool_finished(&mut self, call_id: &str, text: String) -> Vec<Effect> {
+        let Some(at) = self.running.iter().position(|id| id == call_id) else { return Vec::new() };
+        self.running.swap_remove(at);
+        self.items.push(Item::Output { call_id: call_id.to_owned(), text });
+        let effects = self.run_tools();
+        if effects.is_empty() && self.running.is_empty() { self.ask_again() } else { effects }
+    }
+
+    fn ask_again(&mut self) -> Vec<Effect> {
+        if self.model_calls >= self.limits.model_calls_max {
+            return self.fail(Failure {
+                message: format!(
+                    "the turn was not done after {} requests to the model; ask for less at once",
+                    self.limits.model_calls_max
+                ),
+                code: "too_many_model_calls",
+            });
+        }
+        self.model_calls += 1;
+        vec![Effect::AskModel]
+    }
+
+    fn fail(&mut self, failure: Failure) -> Vec<Effect> {
+        self.finished = true;
+        vec![Effect::Finish(Outcome::Failed(failure))]
+    }
+
+    fn finish(&mut self) -> Vec<Effect> {
+        self.finished = true;
+        vec![Effect::Finish(Outcome::Done { text: self.texts.join("\n\n"), usage: self.usage })]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::history::Part;
+    use super::*;
+
+    fn user() -> Item {
+        Item::User(vec![Part::Text("go".into())])
+    }
+
+    fn call(id: &str) -> ToolCall {
+        ToolCall { id: id.into(), toolkit: "t".into(), tool: "x".into(), arguments: "{}".into() }
+    }
+
+    fn answer(text: &str, phase: Option<&str>) -> Item {
+        Item::Answer { text: text.into(), phase: phase.map(str::to_owned) }
+    }
+
+    fn answered(items: Vec<Item>) -> Event {
+        let usage = Usage { input_tokens: 10, output_tokens: 1 };
+        Event::Answered(Response { items, usage, incomplete: false })
+    }
+
+    fn finished(id: &str) -> Event {
+        Event::ToolFinished { call_id: id.into(), text: "ok".into() }
+    }
+
+    fn start(limits: Limits) -> Turn {
+        let (turn, effects) = Turn::start(limits, user());
+        assert_eq!(effects, [Effect::AskModel]);
+        turn
+    }
+
+    #[test]
+    fn a_plain_answer_ends_the_turn() {
+        let mut turn = start(Limits::default());
+        let effects = turn.on(answered(vec![answer("hello", None)]));
+        let usage = Usage { input_tokens: 10, output_tokens: 1 };
+        assert_eq!(effects, [Effect::Finish(Outcome::Done { text: "hello".into(), usage })]);
+        assert_eq!(turn.on(Event::Cancelled), [], "nothing follows the end");
+        assert_eq!(turn.into_items(), [user(), answer("hello", None)]);
+    }
+
+    #[test]
+    fn tools_run_one_after_another_and_then_the_model_is_asked_again() {
+        let mut turn = start(Limits::default());
+        let say = answer("I will look", Some("commentary"));
+        let effects = turn.on(answered(vec![say, Item::Call(call("1")), Item::Call(call("2"))]));
+        assert_eq!(effects, [Effect::RunTool(call("1"))]);
+        assert_eq!(turn.on(finished("2")), [], "an output of a call that does not run is ignored");
+        assert_eq!(turn.on(finished("1")), [Effect::RunTool(call("2"))]);
+        assert_eq!(turn.on(finished("2")), [Effect::AskModel]);
+        let Effect::Finish(Outcome::Done { text, usage }) =
+            &turn.on(answered(vec![answer("found", Some("final_answer"))]))[0]
+        else {
+            panic!("not done")
+        };
+        assert_eq!((text.as_str(), usage.input_tokens), ("I will look\n\nfound", 20));
+        assert_eq!(turn.items().len(), 7);
+    }
+
+    #[test]
+    fn as_many_tools_run_at_once_as_the_bound_says() {
+        let mut turn = start(Limits { tools_at_once: 2, ..Limits::default() });
+        let calls = ["1", "2", "3"].map(|id| Item::Call(call(id))).to_vec();
+        assert_eq!(turn.on(answered(calls)), ["1", "2"].map(|id| Effect::RunTool(call(id))));
+        assert_eq!(turn.on(finished("2")), [Effect::RunTool(call("3"))]);
+        assert_eq!(turn.on(finished("3")), []);
+        assert_eq!(turn.on(finished("1")), [Effect::AskModel]);
+    }
+
+    #[test]
+    fn commentary_alone_does_not_end_a_turn_and_an_incomplete_answer_does() {
+        let mut turn = start(Limits::default());
+        assert_eq!(turn.on(answered(vec![answer("hm", Some("commentary"))])), [Effect::AskModel]);
+        let cut = Response {
+            items: vec![answer("half", None), Item::Call(call("1"))],
+            incomplete: true,
+            ..Response::default()
+        };
+        let effects = turn.on(Event::Answered(cut));
+        assert!(matches!(&effects[..], [Effect::Finish(Outcome::Done { text, .. })] if text == "hm\n\nhalf"));
+        assert!(
+            !turn.items().iter().any(|i| matches!(i, Item::Call(_))),
+            "no call is left without its output"
+        );
+    }
+
+    #[test]
+    fn a_model_that_never_ends_is_stopped() {
+        let mut turn = start(Limits { model_calls_max: 3, ..Limits::default() });
+        for _ in 0..2 {
+            assert_eq!(turn.on(answered(vec![Item::Call(call("1"))])), [Effect::RunTool(call("1"))]);
+            assert_eq!(turn.on(finished("1")), [Effect::AskModel]);
+        }
+        turn.on(answered(vec![Item::Call(call("1"))]));
+        let effects = turn.on(finished("1"));
+        assert!(
+            matches!(&effects[..], [Effect::Finish(Outcome::Failed(f))] if f.code == "too_many_model_calls")
+        );
+    }
+
+    #[test]
+    fn too_many_calls_in_one_answer_are_refused_to_the_model() {
+        let mut turn = start(Limits { tool_calls_max: 1, ..Limits::default() });
+        let effects = turn.on(answered(vec![Item::Call(call("1")), Item::Call(call("2"))]));
+        assert_eq!(effects, [Effect::RunTool(call("1"))]);
+        assert_eq!(turn.on(finished("1")), [Effect::AskModel]);
+        let refused = |i: &Item| matches!(i, Item::Output { call_id, text } if call_id == "2" && text.contains("more than 1"));
+        assert!(turn.items().iter().any(refused));
+    }
+
+    #[test]
+    fn failure_and_cancel_end_it() {
+        let failure = Failure { message: "no".into(), code: "model_error" };
+        let failed = start(Limits::default()).on(Event::Failed(failure.clone()));
+        assert_eq!(failed, [Effect::Finish(Outcome::Failed(failure))]);
+        let cancelled = start(Limits::default()).on(Event::Cancelled);
+        assert!(matches!(&cancelled[..], [Effect::Finish(Outcome::Failed(f))] if f.code == "cancelled"));
+    }
+}

@@ -1,0 +1,157 @@
+//! Flags and surroundings in, the agent's configuration out. Pure but for the rules files.
+
+use super::args::{ModelArgs, ProcessArgs, on};
+use super::join::JoinArgs;
+use crate::agent::Config;
+use crate::agent::config::{OpenAiConfig, RulesConfig, STOP_GRACE, ThreadsConfig, ToolsConfig};
+use crate::agent::model::{self, ModelId};
+use crate::agent::{path, rules};
+use crate::cli::error::CliError;
+use crate::cli::output;
+use crate::client::room::Options;
+
+/// Most tokens of one answer unless told.
+const OUTPUT_TOKENS: u64 = 32_000;
+/// Where a key of OpenAI belongs when no other address is named.
+const OPENAI_URL: &str = "https://api.openai.com/v1";
+
+/// What the environment says about OpenAI-compatible endpoints.
+#[derive(Clone, Debug, Default)]
+pub struct OpenAiEnv {
+    pub base_url: Option<String>,
+    pub api_key: Option<String>,
+}
+
+/// Who joins, and where.
+pub struct Place {
+    pub agent_name: String,
+    pub room: Options,
+    /// Address of the server, for its model proxy; unknown inside some rooms.
+    pub api_url: Option<String>,
+}
+
+/// Puts the configuration together. Warnings are printed: flags that cannot be honoured, missing rules files, and
+/// how to go on where no model can be reached.
+pub fn config(args: &JoinArgs, place: Place, env: &OpenAiEnv) -> Result<Config, CliError> {
+    let process = &args.process;
+    if process.channels.is_empty() {
+        return Err(super::no_channel());
+    }
+    let (models, dropped) = models(&process.model)?;
+    refuse_mismatch(process, &models)?;
+    let mut unsupported = process.unsupported();
+    unsupported.extend(args.join.unsupported());
+    unsupported.extend(dropped);
+    if models.iter().all(ModelId::is_builtin) && process.model.reasoning_effort.is_some() {
+        unsupported.push("--reasoning-effort".to_owned());
+    }
+    warn(&unsupported);
+    if process.model.models.is_empty() && env.base_url.is_none() && env.api_key.is_none() {
+        output::note(format!(
+            "warning: no model endpoint is configured for {}; set OPENAI_API_KEY (and OPENAI_BASE_URL for another \
+             endpoint), or try offline with --model builtin/echo",
+            model::DEFAULT_MODEL
+        ));
+    }
+    let dir = path::thread_dir(&place.agent_name, process.threads.thread_dir.as_deref());
+    Ok(Config {
+        openai: openai(process, &place, env),
+        agent_name: place.agent_name,
+        room: place.room,
+        channels: process.channels.iter().filter(|c| c.is_supported()).cloned().collect(),
+        models,
+        rules: rules_config(args),
+        tools: ToolsConfig {
+            storage: on(process.tools.storage.as_ref(), false),
+            read_only_storage: process.tools.read_only_storage,
+            time: on(process.tools.time.as_ref(), true),
+            uuid: process.tools.uuid,
+            room_toolkits: process.tools.require_toolkits.clone(),
+        },
+        threads: ThreadsConfig { dir, single: process.threads.single() },
+        unsupported,
+        stop_grace: STOP_GRACE,
+    })
+}
+
+fn warn(unsupported: &[String]) {
+    for flag in unsupported {
+        output::note(format!("warning: this version does not support {flag}; the agent starts without it"));
+    }
+}
+
+/// The models this version can talk to, and the flags that name others.
+fn models(args: &ModelArgs) -> Result<(Vec<ModelId>, Vec<String>), CliError> {
+    let mut named: Vec<(String, String)> =
+        args.models.iter().map(|m| (m.clone(), format!("--model {m}"))).collect();
+    for backend in &args.backends {
+        let of_backend = model::of_backend(backend).ok_or_else(|| {
+            CliError::usage(format!("unknown backend `{backend}`")).hint("want llm, codex or chat")
+        })?;
+        named.extend(of_backend.into_iter().map(|m| (m.to_owned(), format!("--backend {backend} ({m})"))));
+    }
+    if named.is_empty() {
+        named.push((model::DEFAULT_MODEL.to_owned(), String::new()));
+    }
+    let (mut models, mut dropped) = (Vec::new(), Vec::new());
+    for (text, flag) in named {
+        let model: ModelId = text.parse().map_err(|e: model::InvalidModel| CliError::usage(e.to_string()))?;
+        if !model.is_supported() {
+            dropped.push(flag);
+        } else if !models.contains(&model) {
+            models.push(model);
+        }
+    }
+    if models.is_empty() {
+        return Err(CliError::user(format!("this version has no provider for {}", dropped.join(", ")))
+            .hint("name a model of an OpenAI-compatible endpoint, or --model builtin/echo"));
+    }
+    Ok((models, dropped))
+}
+
+/// As the official tool does: what only OpenAI and Grok can do is refused where every named model is of another make.
+fn refuse_mismatch(process: &ProcessArgs, models: &[ModelId]) -> Result<(), CliError> {
+    let named: Vec<ModelId> = process.model.models.iter().filter_map(|m| m.parse().ok()).collect();
+    let fits = |m: &ModelId| m.is_builtin() || matches!(m.provider.as_str(), "openai" | "grok");
+    let flags = process.tools.openai_only();
+    if flags.is_empty() || models.iter().chain(&named).any(fits) {
+        return Ok(());
+    }
+    Err(CliError::user(format!("{} needs a model of OpenAI or Grok", flags.join(", ")))
+        .hint("name one with --model, or leave the flag out"))
+}
+
+fn openai(process: &ProcessArgs, place: &Place, env: &OpenAiEnv) -> OpenAiConfig {
+    let token = place.room.token.reveal();
+    let own_key = env.api_key.as_deref().filter(|key| *key != token);
+    let base_url = match (&env.base_url, own_key, &place.api_url) {
+        (Some(url), _, _) => url.clone(),
+        (None, Some(_), _) | (None, None, None) => OPENAI_URL.to_owned(),
+        (None, None, Some(api)) => format!("{api}/openai/v1"),
+    };
+    OpenAiConfig {
+        base_url: base_url.trim_end_matches('/').to_owned(),
+        api_key: env.api_key.clone().unwrap_or_else(|| token.to_owned()),
+        max_output_tokens: process.model.max_output_tokens.unwrap_or(OUTPUT_TOKENS),
+        reasoning_effort: process.model.reasoning_effort.clone(),
+    }
+}
+
+fn rules_config(args: &JoinArgs) -> RulesConfig {
+    let given = &args.process.rules;
+    let mut all = given.rules.clone();
+    for file in &given.rules_files {
+        match std::fs::read_to_string(file) {
+            Ok(text) => all.extend(rules::lines(&text)),
+            Err(error) => {
+                output::note(format!("warning: rules file {file} cannot be read ({error}) and is left out"));
+            }
+        }
+    }
+    RulesConfig {
+        rules: all,
+        instructions: given.instructions.clone(),
+        room_rules: given.room_rules.clone(),
+        preamble_rule: on(args.join.preamble_rule.as_ref(), true),
+    }
+}

@@ -1,0 +1,135 @@
+//! `meshagent process join`: finds room and token, runs the agent, stops on a signal.
+
+use super::args::{JoinOnly, ProcessArgs};
+use super::config::{self, OpenAiEnv, Place};
+use crate::agent::{self, AgentError};
+use crate::cli::error::CliError;
+use crate::cli::resolve::{Ctx, Globals};
+use crate::cli::{output, settings};
+use crate::client::room::{Options, Token, room_url};
+use crate::client::token::{Participant, participant_name, sign};
+use crate::spec::grant::ApiScope;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// `process join`.
+#[derive(clap::Args, Debug, Clone)]
+#[command(args_override_self = true)]
+pub struct JoinArgs {
+    #[command(flatten)]
+    pub join: JoinOnly,
+
+    #[command(flatten)]
+    pub process: ProcessArgs,
+}
+
+/// Variable that holds the token unless another is named.
+const TOKEN_VARIABLE: &str = "MESHAGENT_TOKEN";
+
+/// Runs the agent until it is stopped or the room ends the session.
+pub async fn run(globals: Globals, args: JoinArgs) -> Result<(), CliError> {
+    log();
+    if args.process.channels.is_empty() {
+        return Err(super::no_channel());
+    }
+    let ctx = Ctx::load(globals)?;
+    let room =
+        args.join.room.as_deref().filter(|room| !room.is_empty()).ok_or_else(|| {
+            CliError::usage("no room is named").hint("pass --room ROOM or set MESHAGENT_ROOM")
+        })?;
+    let (agent_name, token) = token(&ctx, &args.join, room).await?;
+    let api_url = ctx.api_url().ok();
+    let place = Place { agent_name, room: Options::new(socket(&ctx, room)?, token), api_url };
+    let env =
+        OpenAiEnv { base_url: settings::env("OPENAI_BASE_URL"), api_key: settings::env("OPENAI_API_KEY") };
+    let config = config::config(&args, place, &env)?;
+    let stop = CancellationToken::new();
+    let watcher = tokio::spawn(stop_on_signal(stop.clone())?);
+    output::note("Connecting to room...");
+    let ended = agent::run(config, stop).await;
+    watcher.abort();
+    ended.map_err(explain)
+}
+
+/// The agent's log goes to standard error; `MESHAGENT_LOG` chooses what is in it.
+fn log() {
+    let filter = settings::env("MESHAGENT_LOG").unwrap_or_else(|| "warn,meshagent=info".to_owned());
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    // One that runs already stays.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .compact()
+        .try_init();
+}
+
+fn explain(error: AgentError) -> CliError {
+    CliError::server(error.to_string())
+}
+
+/// The room's socket address: MESHAGENT_ROOM_URL (the base, or the whole address), else the server's.
+fn socket(ctx: &Ctx, room: &str) -> Result<String, CliError> {
+    Ok(match settings::env("MESHAGENT_ROOM_URL") {
+        Some(url) if url.trim_end_matches('/').ends_with(&format!("/rooms/{room}")) => url,
+        Some(base) => room_url(&base, room),
+        None => room_url(&ctx.api_url()?, room),
+    })
+}
+
+/// The agent's name and token: from the environment, signed here with an API key, or minted by the server.
+async fn token(ctx: &Ctx, args: &JoinOnly, room: &str) -> Result<(String, Token), CliError> {
+    let named = |name: &str| settings::env(name);
+    let given = match (&args.token_from_env, &args.key) {
+        (Some(variable), _) => Some(named(variable).ok_or_else(|| {
+            CliError::user(format!("environment variable {variable}, named by --token-from-env, is not set"))
+                .hint("put the participant token in it")
+        })?),
+        (None, Some(_)) => None,
+        (None, None) => named(TOKEN_VARIABLE),
+    };
+    if let Some(token) = given {
+        let name = participant_name(&token).ok_or_else(|| {
+            CliError::user("the participant token is not a JWT with a name").hint("mint a new one")
+        })?;
+        return Ok((name, Token::new(token)));
+    }
+    let name = args.agent_name.clone().filter(|name| !name.is_empty()).ok_or_else(|| {
+        CliError::user(format!("there is no token in {TOKEN_VARIABLE} and no --agent-name to mint one for"))
+            .hint("pass --agent-name NAME, or --token-from-env VARIABLE")
+    })?;
+    let api = json!(ApiScope::agent_default());
+    let key = args.key.clone().or_else(|| ctx.api_key().map(|key| key.expose().to_owned()));
+    let token = match key {
+        Some(key) => {
+            let role = Some(args.role.clone());
+            let participant = Participant { name: name.clone(), room: Some(room.into()), role, api: Some(api) };
+            sign(&key, &participant).map_err(|e| CliError::user(e.to_string()))?
+        }
+        None => {
+            let request = json!({"name": name, "room_name": room, "role": args.role, "api": api});
+            ctx.project()?.participant_token(&request).await?
+        }
+    };
+    Ok((name, Token::new(token)))
+}
+
+/// What waits for SIGINT and SIGTERM. The first stops the agent gracefully, the second lets the system end it.
+fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>, CliError> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.cancel();
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        std::process::exit(130);
+    })
+}
