@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// Name of the lease that the server running a room holds.
 #[must_use]
 pub fn lease_name(room: RoomId) -> String {
-    format!("room/{}", room.uuid())
+    format!("session/{}/{room}", room.project())
 }
 
 /// A room's session, wherever it runs.

@@ -1,5 +1,6 @@
 //! Sessions as facts: the lease that makes this server a room's only host, and the events that tell of it.
 
+use crate::app::host::lease_name;
 use crate::app::{Actor, App};
 use crate::domain::session::Reason;
 use crate::id::{RoomId, SessionId};
@@ -145,9 +146,4 @@ impl SessionKeeper for LeasedSessions {
             }
         }
     }
-}
-
-/// Name of the lease that a room's host holds.
-pub(super) fn lease_name(room: RoomId) -> String {
-    format!("session/{}/{room}", room.project())
 }

@@ -12,6 +12,7 @@ pub mod status;
 mod workers;
 
 use super::driver::watched;
+use super::session::plan::OPENING_SECONDS_MAX;
 use super::{ControlParts, Controller, Error, Outcome};
 use crate::app::Actor;
 use crate::domain::instance::{self, Command, Phase};
@@ -30,6 +31,8 @@ use tokio::sync::watch;
 use workers::Workers;
 
 const NAME: &str = "service";
+/// Pause between two looks for a session that is being opened.
+const OPENING_PAUSE: TimeDelta = TimeDelta::milliseconds(50);
 
 /// What this run of the server did, by instance.
 #[derive(Debug, Default)]
@@ -77,6 +80,21 @@ impl Services {
                 && world.room(*room).is_some_and(|room| room.enabled)
         })
         .collect()
+    }
+
+    /// Whether a session is recorded for this server that its host does not have yet.
+    fn is_opening(&self, world: &World) -> bool {
+        let app = &self.execute.parts.app;
+        let here: HashSet<SessionId> = self.execute.parts.host.live().into_iter().map(|(_, id)| id).collect();
+        let earliest = app.clock.now() - TimeDelta::seconds(OPENING_SECONDS_MAX);
+        let recorded =
+            world.projects().flat_map(|(project, _)| world.sessions(project)).any(|(id, session)| {
+                session.is_active()
+                    && session.host == app.settings.server_name
+                    && session.started_at > earliest
+                    && !here.contains(&id)
+            });
+        recorded
     }
 
     fn gather(&self, world: &World, observed: Vec<(InstanceKey, Observed)>) -> Vec<Facts> {
@@ -211,6 +229,10 @@ impl Controller for Services {
         facts.retain(|facts| !busy.contains(&facts.key));
         self.begin(&facts, &mut outcome);
         self.look(&world, &facts, &mut outcome);
+        if self.is_opening(&world) {
+            // Its host tells nobody when it is there.
+            outcome.due(self.execute.parts.app.clock.now() + OPENING_PAUSE);
+        }
         Ok(outcome)
     }
 }
