@@ -5,7 +5,7 @@ use super::config::{self, OpenAiEnv, Place};
 use crate::agent::{self, AgentError};
 use crate::cli::error::CliError;
 use crate::cli::resolve::{Ctx, Globals};
-use crate::cli::{output, settings};
+use crate::cli::{output, settings, telemetry};
 use crate::client::room::{Options, Token, room_url};
 use crate::client::token::{Participant, participant_name, sign};
 use crate::spec::grant::ApiScope;
@@ -29,7 +29,7 @@ const TOKEN_VARIABLE: &str = "MESHAGENT_TOKEN";
 
 /// Runs the agent until it is stopped or the room ends the session.
 pub async fn run(globals: Globals, args: JoinArgs) -> Result<(), CliError> {
-    log();
+    telemetry::init();
     if args.process.channels.is_empty() {
         return Err(super::no_channel());
     }
@@ -50,19 +50,6 @@ pub async fn run(globals: Globals, args: JoinArgs) -> Result<(), CliError> {
     let ended = agent::run(config, stop).await;
     watcher.abort();
     ended.map_err(explain)
-}
-
-/// The agent's log goes to standard error; `MESHAGENT_LOG` chooses what is in it.
-fn log() {
-    let filter = settings::env("MESHAGENT_LOG").unwrap_or_else(|| "warn,meshagent=info".to_owned());
-    let filter = tracing_subscriber::EnvFilter::new(filter);
-    // One that runs already stays.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .compact()
-        .try_init();
 }
 
 fn explain(error: AgentError) -> CliError {
@@ -104,7 +91,8 @@ async fn token(ctx: &Ctx, args: &JoinOnly, room: &str) -> Result<(String, Token)
     let token = match key {
         Some(key) => {
             let role = Some(args.role.clone());
-            let participant = Participant { name: name.clone(), room: Some(room.into()), role, api: Some(api) };
+            let participant =
+                Participant { name: name.clone(), room: Some(room.into()), role, api: Some(api) };
             sign(&key, &participant).map_err(|e| CliError::user(e.to_string()))?
         }
         None => {
