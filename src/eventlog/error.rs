@@ -21,6 +21,10 @@ pub enum AppendError {
     #[error("event id {event_id} is already used by a different event; make a fresh id for each new event")]
     IdReused { event_id: Uuid },
     #[error(
+        "event {position} cannot follow event {head}; import into an empty log, or one that begins alike"
+    )]
+    NotNext { position: Position, head: Position },
+    #[error(
         "the disk is full at {place}; nothing was recorded: free some space and retry, no restart is needed"
     )]
     Full { place: String },

@@ -1,6 +1,7 @@
 //! The bounds every engine keeps, and the check of an append against them.
 
-use super::{AppendError, LogError, Snapshot, StreamWrite};
+use super::{AppendError, LogError, Recorded, Snapshot, StreamWrite};
+use crate::id::Position;
 use serde::de::IgnoredAny;
 use std::collections::HashSet;
 
@@ -41,6 +42,18 @@ pub(super) fn check(writes: &[StreamWrite]) -> Result<(), AppendError> {
         }
     }
     within("bytes in one append", bytes, APPEND_BYTES_MAX)
+}
+
+/// Refuses events that do not follow one another from `head` on.
+pub(super) fn check_next(events: &[Recorded], head: Position) -> Result<(), AppendError> {
+    let mut head = head;
+    for event in events {
+        if event.position.0 != head.0 + 1 {
+            return Err(AppendError::NotNext { position: event.position, head });
+        }
+        head = event.position;
+    }
+    Ok(())
 }
 
 /// Refuses a snapshot that is too large to be worth keeping.

@@ -91,6 +91,16 @@ impl EventLog for MemoryLog {
         Ok(Appended { events, repeated: false })
     }
 
+    async fn restore(&self, events: Vec<Recorded>) -> Result<(), AppendError> {
+        let mut inner = self.lock();
+        limits::check_next(&events, Position(inner.events.len() as u64))?;
+        for event in events {
+            inner.push(event);
+        }
+        self.changes.send_replace(Position(inner.events.len() as u64));
+        Ok(())
+    }
+
     async fn read_stream(
         &self,
         stream: &StreamId,

@@ -6,6 +6,7 @@
 
 mod error;
 mod event;
+pub mod export;
 mod limits;
 pub mod memory;
 mod place;
@@ -44,6 +45,10 @@ pub trait EventLog: Send + Sync + 'static {
     /// kinds and in the same order, the original records are returned with `repeated` set, whatever was expected.
     /// A write without events only checks its expectation. Writes to one stream are taken in the order given.
     async fn append(&self, writes: Vec<StreamWrite>) -> Result<Appended, AppendError>;
+
+    /// Puts back recorded events as they were: position, version, time and all. Only for imports.
+    /// The first must have the position that follows the head, and each further one the next.
+    async fn restore(&self, events: Vec<Recorded>) -> Result<(), AppendError>;
 
     /// Events of one stream with a version above `after_version`, oldest first;
     /// at most `limit`, and never more than [`PAGE_EVENTS_MAX`].

@@ -1,7 +1,7 @@
 //! The form an event has in a database, the same in both: metadata as JSON, time in microseconds, and a checksum
 //! over every field, so that no flipped bit is read as a fact.
 
-use super::{LogError, Metadata, Recorded};
+use super::{AppendError, LogError, Metadata, Recorded};
 use crate::id::{Position, StreamId};
 use chrono::DateTime;
 use uuid::Uuid;
@@ -57,6 +57,12 @@ impl Row<'_> {
                 .ok_or_else(|| damaged("its time is out of range"))?,
         })
     }
+}
+
+/// Metadata as it is stored.
+pub(super) fn metadata(metadata: &Metadata) -> Result<String, AppendError> {
+    serde_json::to_string(metadata)
+        .map_err(|e| AppendError::Unavailable { reason: format!("bad metadata: {e}") })
 }
 
 /// Calls `with` with an event's stored form.

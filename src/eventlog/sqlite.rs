@@ -96,8 +96,8 @@ impl EventLog for SqliteLog {
     async fn append(&self, writes: Vec<StreamWrite>) -> Result<Appended, AppendError> {
         limits::check(&writes)?;
         // Serialised here, so that the writer thread need not.
-        let encode = |e: &NewEvent| serde_json::to_string(&e.metadata).map_err(|_| not_json(e));
-        let metadata = writes.iter().flat_map(|w| &w.events).map(encode).collect::<Result<Vec<_>, _>>()?;
+        let events = writes.iter().flat_map(|w| &w.events);
+        let metadata = events.map(|e| row::metadata(&e.metadata)).collect::<Result<Vec<_>, _>>()?;
         let (writes, clock, changes) = (Arc::new(writes), Arc::clone(&self.clock), Arc::clone(&self.changes));
         let given = Arc::clone(&writes);
         let job = move |connection: &Connection| write(connection, &given, &metadata, clock.now());
@@ -121,6 +121,15 @@ impl EventLog for SqliteLog {
                 reason: "an event id was refused but is not there; retry".into(),
             }),
         }
+    }
+
+    async fn restore(&self, events: Vec<Recorded>) -> Result<(), AppendError> {
+        let changes = Arc::clone(&self.changes);
+        let job = move |connection: &Connection| restore(connection, &events);
+        let committed = move |head: &Position| {
+            changes.send_replace(*head);
+        };
+        self.store.write_then::<_, AppendError, _, _>(job, committed).await.map(drop)
     }
 
     async fn read_stream(
@@ -217,6 +226,20 @@ fn write(
     Ok(events)
 }
 
+fn restore(connection: &Connection, events: &[Recorded]) -> Result<Position, AppendError> {
+    let head = Position(head(connection).map_err(StoreError::from)?.unsigned_abs());
+    limits::check_next(events, head)?;
+    for event in events {
+        let metadata = row::metadata(&event.metadata)?;
+        row::encoded(event, &metadata, |row| insert(connection, row)).map_err(|refused| match refused {
+            Refused::Store(error) => error.into(),
+            Refused::DuplicateId => AppendError::IdReused { event_id: event.event_id },
+            Refused::Conflict(conflict) => conflict.into(),
+        })?;
+    }
+    Ok(Position(head.0 + events.len() as u64))
+}
+
 fn insert(connection: &Connection, row: &Row<'_>) -> Result<(), Refused> {
     const SQL: &str = "INSERT INTO events (position, event_id, stream, version, type, schema_version, data, metadata, \
                        recorded_at, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
@@ -259,10 +282,6 @@ fn head(connection: &Connection) -> rusqlite::Result<i64> {
 
 fn page(limit: usize) -> i64 {
     row::signed(limit.min(PAGE_EVENTS_MAX) as u64)
-}
-
-fn not_json(event: &NewEvent) -> AppendError {
-    AppendError::NotJson { event_id: event.event_id, kind: event.kind.clone() }
 }
 
 fn rows(

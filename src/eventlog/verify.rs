@@ -1,6 +1,6 @@
 //! What every sound log has, whatever its engine: positions and stream versions without a gap, ids used once.
 
-use super::{Recorded, Report};
+use super::{Problem, Recorded, Report};
 use crate::id::{Position, StreamId};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
@@ -39,6 +39,11 @@ impl Check {
     /// Something that is wrong with the log as a whole.
     pub fn problem(&mut self, what: impl Into<String>) {
         self.report.add(None, what);
+    }
+
+    /// What was wrong first, so far.
+    pub(super) fn first_problem(&self) -> Option<&Problem> {
+        self.report.problems.first()
     }
 
     fn place(&mut self, position: Position) {

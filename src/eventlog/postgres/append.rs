@@ -6,8 +6,7 @@
 
 use super::super::event::repeat;
 use super::super::place::{Conflict, place};
-use super::super::row;
-use super::super::{AppendError, Appended, LogError, NewEvent, Recorded};
+use super::super::{AppendError, Appended, LogError, NewEvent, Recorded, limits, row};
 use super::appender::Pending;
 use super::{CHANNEL, COLUMNS, decode};
 use crate::id::{Position, StreamId};
@@ -31,6 +30,7 @@ pub(super) type Outcome = Result<Appended, AppendError>;
 pub(super) enum Failure {
     Postgres(Error),
     Log(LogError),
+    Append(AppendError),
 }
 
 impl From<Error> for Failure {
@@ -228,6 +228,23 @@ impl Session {
                 Err(Failure::Log(error))
             }
         }
+    }
+
+    /// Puts back recorded events behind the head. Returns the new head.
+    pub(super) async fn restore(&mut self, events: Vec<Recorded>) -> Result<Position, Failure> {
+        self.look(&[]).await?;
+        let head = self.known.head.unwrap_or_default();
+        let metadata =
+            events.iter().map(|event| row::metadata(&event.metadata)).collect::<Result<Vec<_>, _>>();
+        let metadata = limits::check_next(&events, head).and(metadata).map_err(Failure::Append)?;
+        // One insertion has one time; what was recorded together has the same.
+        let all: Vec<_> = events.iter().zip(metadata.iter().map(String::as_str)).collect();
+        for together in all.chunk_by(|(a, _), (b, _)| a.recorded_at == b.recorded_at) {
+            self.insert(together.to_vec()).await?;
+        }
+        let head = Position(head.0 + events.len() as u64);
+        self.finish(&[events]).await?;
+        Ok(head)
     }
 
     async fn insert(&self, rows: Vec<(&Recorded, &str)>) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! The one task of a server that appends: takes what is waiting, commits it together, answers each.
 
-use super::super::{AppendError, Appended, LogError, NewEvent, StreamWrite};
+use super::super::{AppendError, Appended, LogError, StreamWrite, row};
 use super::advance;
 use super::append::{Failure, Outcome, Session};
 use crate::clock::Clock;
@@ -57,9 +57,8 @@ impl Appender {
     }
 
     pub(super) async fn append(&self, writes: Vec<StreamWrite>) -> Result<Appended, AppendError> {
-        let not_json = |e: &NewEvent| AppendError::NotJson { event_id: e.event_id, kind: e.kind.clone() };
-        let encode = |e: &NewEvent| serde_json::to_string(&e.metadata).map_err(|_| not_json(e));
-        let metadata = writes.iter().flat_map(|w| &w.events).map(encode).collect::<Result<Vec<_>, _>>()?;
+        let events = writes.iter().flat_map(|w| &w.events);
+        let metadata = events.map(|e| row::metadata(&e.metadata)).collect::<Result<Vec<_>, _>>()?;
         let closed = |reason: &str| AppendError::Unavailable { reason: reason.to_owned() };
         let (answer, answered) = oneshot::channel();
         let sent = self.queue.send(Pending { writes, metadata, answer }).await;
@@ -157,6 +156,8 @@ impl Worker {
                 Ok(outcomes)
             }
             Err(Failure::Log(error)) => Err(error),
+            // Decided per append; a commit as a whole has no such error.
+            Err(Failure::Append(error)) => Err(LogError::Unavailable { reason: error.to_string() }),
             Err(Failure::Postgres(error)) => {
                 let error = self.store.error(&error);
                 if matches!(error, StoreError::Statement { .. }) && session.roll_back().await {

@@ -14,6 +14,7 @@ use super::{
 use crate::clock::Clock;
 use crate::id::{Position, StreamId};
 use crate::store::postgres::{Notice, Postgres};
+use append::{Failure, Session};
 use appender::Appender;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -121,6 +122,21 @@ impl EventLog for PostgresLog {
     async fn append(&self, writes: Vec<StreamWrite>) -> Result<Appended, AppendError> {
         limits::check(&writes)?;
         self.appender.append(writes).await
+    }
+
+    async fn restore(&self, events: Vec<Recorded>) -> Result<(), AppendError> {
+        let mut session = Session::open(&self.store).await?;
+        let restored = session.restore(events).await;
+        if restored.is_err() {
+            session.discard();
+        }
+        let head = restored.map_err(|failure| match failure {
+            Failure::Postgres(error) => self.store.error(&error).into(),
+            Failure::Append(error) => error,
+            Failure::Log(error) => error.into(),
+        })?;
+        advance(&self.changes, head);
+        Ok(())
     }
 
     async fn read_stream(

@@ -1,6 +1,8 @@
 //! What every engine must do.
 
-use super::{Engine, Memory, OnPostgres, OnSqlite, event, write};
+use super::{Engine, Memory, OnPostgres, OnSqlite, clock, event, write};
+use meshagent::eventlog::export::{Imported, export, import};
+use meshagent::eventlog::memory::MemoryLog;
 use meshagent::eventlog::{
     AppendError, EventLog, Expected, Filter, KindFilter, LogError, PAGE_EVENTS_MAX, Recorded,
     SNAPSHOT_BYTES_MAX, Snapshot, StreamWrite, Tail,
@@ -45,10 +47,16 @@ on_every_engine! {
     pages_are_bounded,
     snapshots_are_kept_replaced_and_forgotten,
     what_cannot_be_stored_is_refused,
+    an_export_comes_back_byte_for_byte,
+    an_import_that_does_not_fit_is_refused,
 }
 
 const WRITERS: u128 = 16;
 const EACH: u128 = 40;
+
+fn memory() -> Arc<dyn EventLog> {
+    Arc::new(MemoryLog::new(clock()))
+}
 
 fn stream(name: &str) -> StreamId {
     StreamId::from_stored(name.to_owned())
@@ -366,4 +374,57 @@ async fn what_cannot_be_stored_is_refused(log: Arc<dyn EventLog>) {
         assert!(matches!(error, AppendError::BadName { .. }), "{error}");
     }
     assert_eq!(log.head().await.unwrap(), Position(0));
+}
+
+async fn exported(log: &Arc<dyn EventLog>) -> Vec<u8> {
+    let mut lines = Vec::new();
+    export(&**log, &mut lines).await.unwrap();
+    lines
+}
+
+/// From memory into the engine, out of it, and into memory again.
+async fn an_export_comes_back_byte_for_byte(log: Arc<dyn EventLog>) {
+    let source = memory();
+    for n in 0..1500_u128 {
+        let writes = vec![write(&format!("room-{}", n % 7), Expected::Any, [n * 2 + 1, n * 2 + 2])];
+        source.append(writes).await.unwrap();
+    }
+    let lines = exported(&source).await;
+    let first = Imported { restored: 3000, present: 0 };
+    assert_eq!(import(&*log, &mut lines.as_slice()).await.unwrap(), first);
+    assert_eq!(*log.changes().borrow(), Position(3000));
+    assert_eq!(exported(&log).await, lines);
+    let again = Imported { restored: 0, present: 3000 };
+    assert_eq!(import(&*log, &mut lines.as_slice()).await.unwrap(), again);
+    log.append(vec![write("room-0", Expected::Exact(430), [9999])]).await.unwrap();
+    let last = memory();
+    import(&*last, &mut exported(&log).await.as_slice()).await.unwrap();
+    assert_eq!(all(&last).await, all(&log).await);
+}
+
+async fn an_import_that_does_not_fit_is_refused(log: Arc<dyn EventLog>) {
+    let source = memory();
+    source.append(vec![write("room-a", Expected::Any, 1..=5)]).await.unwrap();
+    let lines = String::from_utf8(exported(&source).await).unwrap();
+    let line = |n: usize| lines.lines().nth(n).unwrap();
+    let refused = async |text: String| import(&*log, &mut text.as_bytes()).await.unwrap_err().to_string();
+    for (text, wanted) in [
+        (String::new(), "not the head of a log export"),
+        (format!("{}\n", line(1)), "not the head of a log export"),
+        (line(0).replace("\"version\":1", "\"version\":2"), "newer version"),
+        (format!("{}\n{}\n{{\"pos", line(0), line(1)), "line 3 is not an event"),
+        (format!("{}\n{}\n{}\n", line(0), line(1), line(3)), "line 3 does not continue"),
+        (lines.replace("\"version\":2,\"kind\"", "\"version\":3,\"kind\""), "line 3 does not continue"),
+        (lines.lines().take(4).collect::<Vec<_>>().join("\n"), "cut off"),
+        (lines.replace("thing.happened", "another.thing"), "event 1 is there already and is different"),
+    ] {
+        let error = refused(text).await;
+        assert!(error.contains(wanted), "{error}");
+    }
+    // What was good before the bad line was kept, and is not imported twice.
+    assert_eq!(log.head().await.unwrap(), Position(3));
+    let rest = import(&*log, &mut lines.as_bytes()).await.unwrap();
+    assert_eq!(rest, Imported { restored: 2, present: 3 });
+    let error = log.restore(all(&source).await).await.unwrap_err();
+    assert!(matches!(error, AppendError::NotNext { position: Position(1), head: Position(5) }), "{error}");
 }

@@ -181,3 +181,51 @@ async fn a_damaged_event_is_an_error_to_its_reader() {
     let again = log.append(vec![write("room-a", Expected::Any, [1, 2, 3])]).await.unwrap_err();
     assert!(matches!(again, AppendError::Unavailable { .. } | AppendError::Damaged { .. }), "{again}");
 }
+
+async fn set_pages_max(store: &Sqlite, pages: i64) {
+    let set = move |c: &rusqlite::Connection| {
+        c.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(StoreError::from)
+    };
+    store.write(set).await.unwrap();
+}
+
+/// The file may not grow: SQLite reports that as it does a full disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_said_reads_go_on_and_writes_come_back() {
+    let dir = TempDir::new().unwrap();
+    let (store, log) = open(dir.path()).await;
+    set_pages_max(&store, 40).await;
+    let mut written = 0_u64;
+    let mut id = 0;
+    let full = loop {
+        // Several at one time, so that good and refused ones share a transaction.
+        id += 8;
+        let append = |n: u128| log.append(vec![write("room-a", Expected::Any, [id + n])]);
+        let results = futures_util::future::join_all((0..8).map(append)).await;
+        written += results.iter().filter(|result| result.is_ok()).count() as u64;
+        if let Some(error) = results.into_iter().find_map(Result::err) {
+            break error;
+        }
+    };
+    let said = full.to_string();
+    assert!(matches!(full, AppendError::Full { .. } | AppendError::Unavailable { .. }), "{said}");
+    let alone = loop {
+        id += 8;
+        match log.append(vec![write("room-b", Expected::Any, [id])]).await {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(alone, AppendError::Full { .. }), "{alone}");
+    assert!(
+        alone.to_string().contains("the disk is full") && alone.to_string().contains("no restart"),
+        "{alone}"
+    );
+    assert_eq!(log.head().await.unwrap(), Position(written));
+    assert_eq!(log.read(Position(0), &Filter::all(), 4096).await.unwrap().len() as u64, written);
+    set_pages_max(&store, 100_000).await;
+    log.append(vec![write("room-b", Expected::Any, [1_000_000])]).await.unwrap();
+    let report = log.verify().await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.problems);
+    assert_eq!(report.events, written + 1);
+}

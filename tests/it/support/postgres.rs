@@ -53,6 +53,10 @@ fn start() -> Option<Server> {
         return None;
     };
     let dir = tempfile::Builder::new().prefix("meshagent-pg-").tempdir().unwrap().keep();
+    Some(start_in(dir, &bin))
+}
+
+fn start_in(dir: PathBuf, bin: &Path) -> Server {
     let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
     if root {
         std::os::unix::fs::chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
@@ -68,7 +72,7 @@ fn start() -> Option<Server> {
         cd / && rm -rf "$1"
     "#;
     let mut command = Command::new("sh");
-    command.args(["-c", script, "sh"]).arg(&dir).arg(&bin).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args(["-c", script, "sh"]).arg(&dir).arg(bin).stdin(Stdio::piped()).stdout(Stdio::piped());
     // A terminal's interrupt is for the tests; the watchdog then cleans up.
     command.process_group(0);
     if root {
@@ -78,7 +82,7 @@ fn start() -> Option<Server> {
     let mut said = String::new();
     BufReader::new(watchdog.stdout.take().unwrap()).read_line(&mut said).unwrap();
     assert_eq!(said, "ready\n", "Postgres did not start in {}", dir.display());
-    Some(Server { socket_dir: dir, _watchdog: watchdog })
+    Server { socket_dir: dir, _watchdog: watchdog }
 }
 
 /// The folder that holds `initdb` and `pg_ctl`: of the PATH, or the newest that Debian installed.
