@@ -6,8 +6,11 @@
 //! Knows nothing of services, specs or the log.
 
 mod fake;
+mod process;
+pub mod sandbox;
 
 pub use fake::{FakeRuntime, Started};
+pub use process::{ProcessRuntime, ProcessSettings};
 
 use crate::id::{RoomId, ServiceId};
 use crate::vault::Secret;

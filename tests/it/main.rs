@@ -10,6 +10,7 @@ mod lease;
 mod queue;
 mod replay;
 mod room;
+mod runtime;
 mod spec;
 mod support;
 mod vault;

@@ -1,0 +1,93 @@
+//! From a request to the words, the environment and the directories of one child process.
+
+use crate::runtime::{COMMAND_BYTES_MAX, ENV_MAX, EnvValue, RuntimeError, StartRequest};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+
+/// Images that this runtime can stand in for: their program is this very binary.
+const OWN_IMAGE: &str = "meshagent/cli";
+/// The word of a command that means this very binary.
+const OWN_PROGRAM: &str = "meshagent";
+/// Search path of a child that is given none.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Refuses images that are not this program.
+pub(super) fn check_image(image: &str) -> Result<(), RuntimeError> {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    let own = name == OWN_IMAGE || name.strip_prefix(OWN_IMAGE).is_some_and(|tag| tag.starts_with(':'));
+    if own { Ok(()) } else { Err(RuntimeError::ImageNotSupported { image: image.to_owned() }) }
+}
+
+/// Splits the command as a shell would, without being one; its program word becomes a path.
+pub(super) fn words(request: &StartRequest, program: &Path) -> Result<Vec<OsString>, RuntimeError> {
+    let key = &request.key;
+    if request.command.len() > COMMAND_BYTES_MAX {
+        let detail = format!(
+            "the command has {} bytes, at most {COMMAND_BYTES_MAX} are allowed",
+            request.command.len()
+        );
+        return Err(RuntimeError::RequestTooLarge { key: key.clone(), detail });
+    }
+    let malformed = || RuntimeError::CommandMalformed { key: key.clone(), command: request.command.clone() };
+    let words = shlex::split(&request.command).ok_or_else(malformed)?;
+    let mut words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+    match words.first_mut() {
+        Some(word) if word == OWN_PROGRAM => *word = program.into(),
+        Some(_) => {}
+        None => return Err(RuntimeError::CommandEmpty { key: key.clone() }),
+    }
+    Ok(words)
+}
+
+/// The whole environment: a few defaults, then what the request gives.
+pub(super) fn environment(
+    request: &StartRequest,
+    own: &Path,
+) -> Result<Vec<(OsString, OsString)>, RuntimeError> {
+    let too_large = |detail: String| RuntimeError::RequestTooLarge { key: request.key.clone(), detail };
+    if request.env.len() > ENV_MAX {
+        return Err(too_large(format!("{} variables, at most {ENV_MAX} are allowed", request.env.len())));
+    }
+    let mut env: Vec<(OsString, OsString)> = vec![
+        ("PATH".into(), PATH.into()),
+        ("LANG".into(), "C.UTF-8".into()),
+        ("HOME".into(), own.into()),
+        ("TMPDIR".into(), own.into()),
+    ];
+    for (name, value) in &request.env {
+        let bytes = match value {
+            EnvValue::Plain(text) => text.as_bytes(),
+            EnvValue::Secret(secret) => secret.expose(),
+        };
+        if name.is_empty() || name.contains(['=', '\0']) || bytes.contains(&0) {
+            return Err(too_large(format!(
+                "the variable {name:?} has a name or value that no process can have"
+            )));
+        }
+        env.push((name.into(), OsString::from_vec(bytes.to_vec())));
+    }
+    Ok(env)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_image_is_taken() {
+        for good in [
+            "meshagent/cli",
+            "meshagent/cli:default",
+            "meshagent/cli:0.55@sha256:ab",
+            "docker.io/meshagent/cli:x",
+        ] {
+            assert!(check_image(good).is_ok(), "{good}");
+        }
+        for bad in ["", "python:3.13", "meshagent/client", "evil/meshagent/cli:x", "meshagent/cli-extra:1"] {
+            let error = check_image(bad).unwrap_err().to_string();
+            assert!(error.contains("container runtime"), "{error}");
+        }
+    }
+}
