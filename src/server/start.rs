@@ -13,8 +13,8 @@ use crate::app::host::RoomHost;
 use crate::app::links::Links;
 use crate::app::{App, Settings};
 use crate::blob::{BlobError, Blobs};
-use crate::control::{self, ControlHandle, ControlParts};
 use crate::clock::{Clock, IdSource, System};
+use crate::control::{self, ControlHandle, ControlParts};
 use crate::eventlog::LogError;
 use crate::projection::{OpenError, Projection};
 use crate::room::world::{Callouts, FileLinks, Services};
@@ -84,8 +84,7 @@ impl Server {
     pub async fn start(mut options: Options) -> Result<Self, StartError> {
         make_data_dir(&options.data_dir)?;
         let addr = options.listen;
-        let listener =
-            TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+        let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
         let bound = listener.local_addr().map_err(|source| StartError::Listen { addr, source })?;
         let public_url = options.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
 
@@ -184,12 +183,8 @@ fn runtime(options: &Options, app: &App) -> Result<Arc<dyn Runtime>, StartError>
         None => std::env::current_exe()
             .map_err(|error| StartError::Option(format!("cannot find this program's own file: {error}")))?,
     };
-    let settings = ProcessSettings {
-        data_dir: options.data_dir.clone(),
-        program,
-        confine: true,
-        readable: vec![],
-    };
+    let settings =
+        ProcessSettings { data_dir: options.data_dir.clone(), program, confine: true, readable: vec![] };
     let runtime = ProcessRuntime::open(settings, Arc::clone(&app.clock), Arc::clone(&app.ids))
         .map_err(|source| data_dir_error(&options.data_dir, source))?;
     tracing::info!(runtime = runtime.describe(), "services run as processes");
@@ -262,7 +257,9 @@ fn server_name(options: &Options) -> Result<String, StartError> {
     let io = |source| data_dir_error(&path, source);
     match std::fs::read_to_string(&path) {
         Ok(name) if !name.trim().is_empty() => Ok(name.trim().to_owned()),
-        Ok(_) => Err(StartError::Option(format!("{} is empty; delete it or give `--server-name`", path.display()))),
+        Ok(_) => {
+            Err(StartError::Option(format!("{} is empty; delete it or give `--server-name`", path.display())))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let name = format!("server-{}", System.fresh().simple());
             std::fs::write(&path, &name).map_err(io)?;

@@ -127,8 +127,13 @@ async fn run(app: &App, project: ProjectId, model: &mut Model, step: Step) {
             let Some(room) = find(n) else { return };
             let address = format!("box-{m}@example.org");
             let queue = QueueName::new("mail").unwrap();
-            let mailbox =
-                Mailbox { address: address.clone(), room, queue, public: false, annotations: BTreeMap::new() };
+            let mailbox = Mailbox {
+                address: address.clone(),
+                room,
+                queue,
+                public: false,
+                annotations: BTreeMap::new(),
+            };
             let free = !model.values().any(|(_, content)| content.contains(&address));
             assert_eq!(app.create_mailbox(&actor, project, mailbox).await.is_ok(), free);
             if free {

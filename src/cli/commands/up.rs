@@ -73,10 +73,7 @@ pub async fn run(args: Args) -> Result<(), CliError> {
     let options = options(args)?;
     let server = Server::start(options).await.map_err(|error| CliError::user(error.to_string()))?;
     let connection = server.connection().clone();
-    output::note(format!(
-        "meshagent is ready at {} (project {})",
-        connection.api_url, connection.project_id
-    ));
+    output::note(format!("meshagent is ready at {} (project {})", connection.api_url, connection.project_id));
     output::note("connect from another terminal: eval \"$(meshagent env)\"");
     if let Err(error) = apply(&server, &documents, room.as_deref()).await {
         server.stop().await;
@@ -151,7 +148,8 @@ async fn apply(
 }
 
 async fn wait_for_stop() -> Result<(), CliError> {
-    let listen = |kind| signal(kind).map_err(|error| CliError::internal(format!("cannot wait for signals: {error}")));
+    let listen =
+        |kind| signal(kind).map_err(|error| CliError::internal(format!("cannot wait for signals: {error}")));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     tokio::select! {
