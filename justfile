@@ -32,6 +32,6 @@ ci: lint deny
 bench *ARGS:
     cargo run --release --locked -- bench {{ARGS}}
 
-# print the JSON Schema of a kind, or of all
-schemas *KIND:
-    cargo run --locked --quiet -- schema {{KIND}}
+# write schemas/ anew from the types
+schemas:
+    UPDATE_SCHEMAS=1 cargo test --locked --quiet --test architecture --test it schemas

@@ -1,8 +1,10 @@
 //! Stored and generated files against the code that reads and writes them.
 
-use crate::source::{files_below, report, text};
+use crate::source::{files_below, report, root, text};
+use meshagent::api::openapi;
 use meshagent::domain::event::Event;
-use serde_json::Value;
+use meshagent::spec::schema;
+use serde_json::{Value, json};
 
 const FIXTURES: &str = "tests/fixtures/events";
 
@@ -56,4 +58,32 @@ fn every_stored_event_still_opens_and_loses_nothing() {
         }
     }
     report("a stored event changed its meaning; add an upcaster, never edit the fixture", &problems);
+}
+
+/// Path and text of what `schemas/` holds besides the documents' own schemas (those: `tests/it/spec.rs`).
+fn generated() -> [(&'static str, String); 2] {
+    let events: Vec<Value> = Event::KINDS
+        .iter()
+        .map(|(kind, version)| json!({ "type": kind, "schema_version": version }))
+        .collect();
+    [
+        ("schemas/openapi.json", schema::to_file_text(&openapi::document())),
+        ("schemas/events.json", schema::to_file_text(&Value::Array(events))),
+    ]
+}
+
+#[test]
+fn generated_schemas_are_current() {
+    let write = std::env::var_os("UPDATE_SCHEMAS").is_some();
+    let mut problems = Vec::new();
+    for (path, wanted) in generated() {
+        if write {
+            let full = root().join(path);
+            std::fs::create_dir_all(full.parent().unwrap()).unwrap();
+            std::fs::write(full, wanted).unwrap();
+        } else if text(path) != wanted {
+            problems.push(path.to_owned());
+        }
+    }
+    report("run `just schemas` and look at the difference: it is the contract", &problems);
 }

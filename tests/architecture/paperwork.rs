@@ -1,6 +1,8 @@
 //! What must stand beside the code: module docs, listed files, paired migrations, error pages; and what must stand nowhere.
 
-use crate::source::{Source, end_of_braces, files_below, has_extension, report, root, text, word_positions};
+use crate::source::{
+    Source, end_of_braces, files_below, has_extension, kebab, report, root, text, word_positions,
+};
 use std::collections::BTreeSet;
 
 /// Files that tools write and that quote the outside world.
@@ -85,17 +87,6 @@ fn room_codes() -> Vec<(String, String)> {
         .filter_map(|line| line.trim().trim_end_matches(',').split_once(" = "))
         .map(|(name, number)| (name.to_owned(), number.to_owned()))
         .collect()
-}
-
-fn kebab(name: &str) -> String {
-    let mut out = String::new();
-    for character in name.chars() {
-        if character.is_uppercase() && !out.is_empty() {
-            out.push('-');
-        }
-        out.extend(character.to_lowercase());
-    }
-    out
 }
 
 /// Text codes: the literals in bodies of `fn code`, and those that stand as `code: "…"`.

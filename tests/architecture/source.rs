@@ -222,6 +222,18 @@ pub fn end_of_braces(code: &str, open: usize) -> usize {
     code.len()
 }
 
+/// `SomeName` as `some-name`.
+pub fn kebab(name: &str) -> String {
+    let mut out = String::new();
+    for character in name.chars() {
+        if character.is_uppercase() && !out.is_empty() {
+            out.push('-');
+        }
+        out.extend(character.to_lowercase());
+    }
+    out
+}
+
 /// Fails with every problem at once.
 pub fn report(rule: &str, problems: &[String]) {
     assert!(problems.is_empty(), "{rule}:\n  {}\n", problems.join("\n  "));

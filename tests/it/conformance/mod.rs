@@ -1,3 +1,5 @@
 //! The public MeshAgent clients, unchanged, against our server. The scripts are in `tests/conformance`.
 
+mod command_line;
 mod installed;
+mod room_client;
