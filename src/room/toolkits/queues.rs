@@ -172,7 +172,10 @@ impl Queues {
         } else {
             self.store.lease(&key, &call.caller.id, lease_ms).await?
         };
-        Ok(item.map_or(Content::Empty, |item| Content::Json(leased(&item))))
+        let Some(item) = item else { return Ok(Content::Empty) };
+        let (room, queue, by) = (&call.session.room.name, key.name.as_str(), &call.caller.name);
+        tracing::info!(target: "meshagent::work", room, queue, by, attempt = item.attempt, "job taken");
+        Ok(Content::Json(leased(&item)))
     }
 
     async fn settle(&self, call: &Call, args: Leased) -> Result<Content, ToolError> {
@@ -182,7 +185,11 @@ impl Queues {
         };
         let key = QueueKey::new(call.session.room.id, args.name);
         match call.tool {
-            "ack" => self.store.ack(&key, token).await?,
+            "ack" => {
+                self.store.ack(&key, token).await?;
+                let (room, queue, by) = (&call.session.room.name, key.name.as_str(), &call.caller.name);
+                tracing::info!(target: "meshagent::work", room, queue, by, "job done");
+            }
             "nack" => {
                 let reason = args.reason.as_deref().unwrap_or("the consumer gave no reason");
                 let dead = self.store.nack(&key, token, reason, args.delay_ms.unwrap_or(0)).await?;

@@ -55,6 +55,8 @@ pub(super) async fn upload(call: &mut Call, files: &RoomFiles) -> Result<Content
         )));
     }
     file.commit().await?;
+    let (room, by) = (&call.session.room.name, &call.caller.name);
+    tracing::info!(target: "meshagent::work", room, path, by, bytes = received, "file written");
     FileEvent::Updated { path, by: call.caller.id.clone() }.send(&call.session);
     Ok(Content::Empty)
 }
