@@ -8,6 +8,7 @@ mod events;
 mod mailbox;
 pub mod process;
 mod project;
+mod resource;
 pub mod room;
 mod rooms;
 mod scheduled_task;
@@ -57,6 +58,14 @@ pub enum Command {
     /// Service accounts and their API keys
     #[command(subcommand)]
     ServiceAccount(service_account::Command),
+    /// List resources of a kind, or show one
+    Get(resource::GetArgs),
+    /// Show one resource with its state and what happened to it
+    Describe(resource::DescribeArgs),
+    /// Delete a resource
+    Delete(resource::DeleteArgs),
+    /// Wait until a resource is ready, or gone
+    Wait(resource::WaitArgs),
     /// Check documents without a server
     Validate(validate::Args),
     /// Print the JSON Schema of a kind of document
@@ -89,6 +98,10 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Rooms(command) => rooms::run(&ctx(globals)?, command).await,
         Command::Room(command) => room::run(&ctx(globals)?, command).await,
         Command::Service(command) => service::run(&ctx(globals)?, command).await,
+        Command::Get(args) => resource::get(&ctx(globals)?, args).await,
+        Command::Describe(args) => resource::describe(&ctx(globals)?, args).await,
+        Command::Delete(args) => resource::delete(&ctx(globals)?, args).await,
+        Command::Wait(args) => resource::wait(&ctx(globals)?, args).await,
         Command::Validate(args) => validate::run(args).await,
         Command::Schema(args) => validate::print_schema(args),
         Command::ScheduledTask(command) => scheduled_task::run(&ctx(globals)?, command).await,

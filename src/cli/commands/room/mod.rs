@@ -5,7 +5,7 @@ mod agent;
 mod developer;
 mod messaging;
 mod queue;
-mod service;
+pub mod service;
 mod storage;
 
 use crate::cli::args;

@@ -94,9 +94,10 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
 }
 
 /// A service: its document and its state, null where the room reports none.
-struct Service {
-    spec: Value,
-    state: Value,
+#[derive(Debug)]
+pub struct Service {
+    pub spec: Value,
+    pub state: Value,
 }
 
 impl Service {
@@ -132,7 +133,8 @@ fn time(value: &Value) -> Value {
     time.map_or(value.clone(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true).into())
 }
 
-async fn fetch(client: &RoomClient) -> Result<Vec<Service>, CliError> {
+/// The services that the room lists.
+pub async fn fetch(client: &RoomClient) -> Result<Vec<Service>, CliError> {
     let answer = client.invoke_json("services", "list", json!({})).await?;
     let texts = answer["services_json"].as_array().cloned().unwrap_or_default();
     let states = answer["service_states"].as_array().cloned().unwrap_or_default();
@@ -159,7 +161,8 @@ async fn find(client: &RoomClient, which: &Which) -> Result<Service, CliError> {
     }
 }
 
-fn describe(service: &Service) -> Result<(), CliError> {
+/// Prints a service's state and what happened to it.
+pub fn describe(service: &Service) -> Result<(), CliError> {
     let row = service.row();
     for column in COLUMNS.iter().filter(|column| **column != "events") {
         output::line(format!("{column:22}{}", output::cell(row.get(*column))))?;

@@ -1,0 +1,97 @@
+//! Resources of every kind through REST.
+
+use super::kind::Kind;
+use crate::cli::args;
+use crate::cli::commands::{project, service};
+use crate::cli::error::CliError;
+use crate::cli::resolve::Ctx;
+use crate::client::rest::TaskFilter;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Sessions looked through by name.
+const SESSIONS_MAX: usize = 1000;
+
+fn values<T: Serialize>(items: Vec<T>) -> Result<Vec<Value>, CliError> {
+    items.into_iter().map(|item| Ok(serde_json::to_value(item)?)).collect()
+}
+
+/// All resources of a kind.
+pub async fn list(ctx: &Ctx, kind: Kind, room: Option<&str>) -> Result<Vec<Value>, CliError> {
+    if kind == Kind::Project {
+        return values(ctx.rest()?.projects().await?);
+    }
+    let project = ctx.project()?;
+    let room_id = match (room, kind) {
+        (Some(room), Kind::ScheduledTask | Kind::Session) => {
+            Some(crate::cli::commands::rooms::find(&project, room).await?.id)
+        }
+        _ => None,
+    };
+    match kind {
+        Kind::Project => Ok(vec![]),
+        Kind::Room => values(project.rooms(true, None).await?),
+        Kind::Service => Ok(project.services(&service::scope(room)).await?),
+        Kind::ScheduledTask => values(project.tasks(&TaskFilter { room_id, ..TaskFilter::default() }).await?),
+        Kind::Mailbox => values(project.mailboxes(room, None).await?),
+        Kind::Session => values(project.sessions(SESSIONS_MAX, room_id.as_deref()).await?),
+        Kind::ServiceAccount => values(project.service_accounts().await?),
+    }
+}
+
+/// The resource with this name or id, if there is one.
+pub async fn look_up(
+    ctx: &Ctx,
+    kind: Kind,
+    name: &str,
+    room: Option<&str>,
+) -> Result<Option<Value>, CliError> {
+    let found = match kind {
+        Kind::Project => ctx.rest()?.find_project(name).await?.map(serde_json::to_value).transpose()?,
+        Kind::Room => ctx.project()?.room(name).await?.map(serde_json::to_value).transpose()?,
+        Kind::Mailbox => ctx.project()?.mailbox(name).await?.map(serde_json::to_value).transpose()?,
+        Kind::Service => ctx.project()?.service(&service::scope(room), name).await?,
+        Kind::ServiceAccount => {
+            ctx.project()?.service_account(name).await?.map(serde_json::to_value).transpose()?
+        }
+        Kind::ScheduledTask | Kind::Session => {
+            let all = list(ctx, kind, room).await?;
+            all.into_iter().find(|resource| kind.names(resource).contains(&name))
+        }
+    };
+    Ok(found)
+}
+
+/// The resource with this name or id; not finding it is an error that names the nearest.
+pub async fn find(ctx: &Ctx, kind: Kind, name: &str, room: Option<&str>) -> Result<Value, CliError> {
+    if let Some(resource) = look_up(ctx, kind, name, room).await? {
+        return Ok(resource);
+    }
+    if kind == Kind::Project {
+        return Err(project::find(ctx, name).await.err().unwrap_or_else(|| CliError::user("try again")));
+    }
+    let error = CliError::user(format!("there is no {} `{name}`", kind.name()));
+    let all = list(ctx, kind, room).await.unwrap_or_default();
+    let names = all.iter().map(|resource| kind.names(resource)[0]);
+    Err(match (args::nearest(name, names), kind, room) {
+        (Some(near), ..) => error.hint(format!("did you mean `{near}`?")),
+        (None, Kind::Service, None) => error.hint("a room's service needs --room ROOM"),
+        _ => error.hint(format!("`meshagent get {}` shows those there are", kind.name())),
+    })
+}
+
+/// Deletes a resource.
+pub async fn delete(ctx: &Ctx, kind: Kind, resource: &Value, room: Option<&str>) -> Result<(), CliError> {
+    let [name, id] = kind.names(resource);
+    let project = ctx.project()?;
+    match kind {
+        Kind::Room => project.delete_room(id).await?,
+        Kind::Service => project.delete_service(&service::scope(room), id).await?,
+        Kind::ScheduledTask => project.delete_task(id).await?,
+        Kind::Mailbox => project.delete_mailbox(name).await?,
+        Kind::ServiceAccount => project.delete_service_account(id).await?,
+        Kind::Session => project.kill_session(id).await?,
+        Kind::Project => return Err(CliError::user("projects cannot be deleted")),
+    }
+    Ok(())
+}

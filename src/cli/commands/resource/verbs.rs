@@ -1,0 +1,130 @@
+//! `get`, `describe`, `delete`.
+
+use super::kind::Kind;
+use super::{Subject, store};
+use crate::cli::commands::room::{self, service};
+use crate::cli::error::CliError;
+use crate::cli::output::{self, Format, OutputArgs, Table};
+use crate::cli::resolve::Ctx;
+use serde_json::{Map, Value, json};
+
+/// Facts shown by `describe`.
+const EVENTS_SHOWN: usize = 20;
+
+/// List resources of a kind, or show one.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  meshagent get rooms\n  meshagent get service/my-agent --room my-room -o json"
+)]
+pub struct GetArgs {
+    #[command(flatten)]
+    subject: Subject,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Show one resource with its state and what happened to it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  meshagent describe service/my-agent --room my-room")]
+pub struct DescribeArgs {
+    #[command(flatten)]
+    subject: Subject,
+}
+
+/// Delete a resource.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  meshagent delete service/my-agent --room my-room")]
+pub struct DeleteArgs {
+    #[command(flatten)]
+    subject: Subject,
+    /// Succeed if it is not there
+    #[arg(long)]
+    ignore_not_found: bool,
+}
+
+pub async fn get(ctx: &Ctx, args: GetArgs) -> Result<(), CliError> {
+    let (kind, name) = args.subject.resolve()?;
+    let room = args.subject.room.as_deref();
+    let (resources, whole) = match name {
+        Some(name) => (vec![store::find(ctx, kind, name, room).await?], false),
+        None => (store::list(ctx, kind, room).await?, true),
+    };
+    if args.output.output == Format::Json {
+        let listing = || Value::Object(Map::from_iter([(kind.plural(), Value::from(resources.clone()))]));
+        return output::json(&if whole { listing() } else { resources[0].clone() });
+    }
+    let mut table = Table::new(&kind.columns());
+    for resource in &resources {
+        table.row(kind.cells(resource));
+    }
+    table.print(&format!("No {} found.", kind.plural().replace('_', " ")))
+}
+
+pub async fn describe(ctx: &Ctx, args: DescribeArgs) -> Result<(), CliError> {
+    let (kind, name) = args.subject.resolve_one()?;
+    let room = args.subject.room.as_deref();
+    let resource = store::find(ctx, kind, name, room).await?;
+    output::line(kind.label(&resource))?;
+    let text = serde_yaml::to_string(&resource)
+        .map_err(|error| CliError::internal(format!("cannot write this as YAML: {error}")))?;
+    output::data(&indent(&text))?;
+    if let (Kind::Service, Some(room)) = (kind, room) {
+        state(ctx, room, &resource).await?;
+    }
+    events(ctx, kind.names(&resource)[1]).await
+}
+
+/// How the service runs in this room.
+async fn state(ctx: &Ctx, room: &str, resource: &Value) -> Result<(), CliError> {
+    output::line(format!("\nState in room {room}:"))?;
+    match room::connect(ctx, room).await {
+        Ok(client) => {
+            let services = service::fetch(&client).await?;
+            match services.iter().find(|running| running.spec["id"] == resource["id"]) {
+                Some(running) => service::describe(running),
+                None => output::line("  not listed by the room"),
+            }
+        }
+        Err(error) => {
+            output::note(format!("the room could not be asked: {error}"));
+            Ok(())
+        }
+    }
+}
+
+async fn events(ctx: &Ctx, id: &str) -> Result<(), CliError> {
+    output::line("\nEvents:")?;
+    let query = [("subject", id.to_owned()), ("limit", EVENTS_SHOWN.to_string())];
+    let answer = match ctx.rest()?.events(&query).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            output::note(format!("the log could not be read: {error}"));
+            return Ok(());
+        }
+    };
+    let mut table = Table::new(&["position", "recorded_at", "kind", "actor"]);
+    for event in answer["events"].as_array().into_iter().flatten() {
+        let actor = event.pointer("/metadata/actor").cloned();
+        table.object(&json!({
+            "position": event["position"], "recorded_at": event["recorded_at"], "kind": event["kind"],
+            "actor": actor,
+        }));
+    }
+    table.print("No events yet.")
+}
+
+pub async fn delete(ctx: &Ctx, args: DeleteArgs) -> Result<(), CliError> {
+    let (kind, name) = args.subject.resolve_one()?;
+    let room = args.subject.room.as_deref();
+    if args.ignore_not_found && store::look_up(ctx, kind, name, room).await?.is_none() {
+        output::note(format!("{}/{name} is not there", kind.name()));
+        return Ok(());
+    }
+    let resource = store::find(ctx, kind, name, room).await?;
+    store::delete(ctx, kind, &resource, room).await?;
+    output::line(format!("{} deleted", kind.label(&resource)))
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
