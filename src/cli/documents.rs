@@ -3,7 +3,7 @@
 use super::args;
 use super::error::CliError;
 use crate::client::rest::{CONNECT_TIMEOUT, REQUEST_TIMEOUT};
-use crate::spec::{self, Problem, Written};
+use crate::spec::{self, Document, Problem, Written};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +52,12 @@ pub async fn read(paths: &[PathBuf]) -> Result<Vec<Text>, CliError> {
 /// Parses texts as documents; the error names every problem of all of them.
 pub fn parse(texts: &[Text]) -> Result<Vec<Written>, CliError> {
     spec::parse_files(texts).map_err(|problems| refuse(&problems))
+}
+
+/// All documents of these paths, in the order of the arguments, and of names within a folder.
+pub async fn read_all(paths: &[PathBuf]) -> Result<Vec<Document>, CliError> {
+    let written = parse(&read(paths).await?)?;
+    Ok(written.into_iter().map(|written| written.document).collect())
 }
 
 /// Problems as one error.

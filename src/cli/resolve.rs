@@ -212,6 +212,8 @@ impl From<RestError> for CliError {
     fn from(error: RestError) -> Self {
         let failed = match &error {
             RestError::InvalidUrl { .. } | RestError::Local { .. } => Self::user(error.to_string()),
+            // The server's own words say it all; which request it was is of no use to the person.
+            RestError::Status { status: 400..=499, message, .. } => Self::server(message.clone()),
             _ => Self::server(error.to_string()),
         };
         match (&error, error.status()) {

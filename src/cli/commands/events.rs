@@ -11,6 +11,9 @@ const PAGE_EVENTS: usize = 500;
 /// How long the server may hold a request open for new facts, milliseconds; below the request time-out.
 const FOLLOW_WAIT_MS: u64 = 25_000;
 
+/// Characters of an event's data in a table; JSON shows all.
+const DATA_CHARS_SHOWN: usize = 100;
+
 /// Show the log of facts: what was asked for and what was seen, in order.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -95,9 +98,14 @@ fn print_line(event: &Value, format: Format) -> Result<(), CliError> {
     }
 }
 
-/// One event as table cells; its data on one line.
+/// One event as table cells; the beginning of its data on one line.
 fn cells(event: &Value) -> Vec<String> {
     let actor = event.pointer("/metadata/actor");
     let fields = ["position", "recorded_at", "kind", "stream"].map(|key| output::cell(event.get(key)));
-    fields.into_iter().chain([output::cell(actor), output::cell(event.get("data"))]).collect()
+    let mut data = output::cell(event.get("data"));
+    if let Some((cut, _)) = data.char_indices().nth(DATA_CHARS_SHOWN) {
+        data.truncate(cut);
+        data.push('…');
+    }
+    fields.into_iter().chain([output::cell(actor), data]).collect()
 }

@@ -2,8 +2,7 @@
 //! of the server's inside.
 
 mod completion;
-pub mod documents;
-mod env;
+pub mod env;
 mod events;
 mod mailbox;
 pub mod process;

@@ -68,7 +68,7 @@ pub struct Args {
 
 /// Runs the server until it is told to stop.
 pub async fn run(args: Args) -> Result<(), CliError> {
-    let documents = super::documents::read_all(&args.files)?;
+    let documents = crate::cli::documents::read_all(&args.files).await?;
     let room = args.room.clone();
     let options = options(args)?;
     let server = Server::start(options).await.map_err(|error| CliError::user(error.to_string()))?;
