@@ -1,6 +1,7 @@
 //! One file or folder per noun; each has its clap types and a `run`. They use the clients and print, and know nothing
 //! of the server's inside.
 
+mod apply;
 mod completion;
 pub mod env;
 mod events;
@@ -57,6 +58,8 @@ pub enum Command {
     /// Service accounts and their API keys
     #[command(subcommand)]
     ServiceAccount(service_account::Command),
+    /// Create or change resources so that they are as documents say
+    Apply(apply::Args),
     /// List resources of a kind, or show one
     Get(resource::GetArgs),
     /// Show one resource with its state and what happened to it
@@ -97,6 +100,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Rooms(command) => rooms::run(&ctx(globals)?, command).await,
         Command::Room(command) => room::run(&ctx(globals)?, command).await,
         Command::Service(command) => service::run(&ctx(globals)?, command).await,
+        Command::Apply(args) => apply::run(&ctx(globals)?, args).await,
         Command::Get(args) => resource::get(&ctx(globals)?, args).await,
         Command::Describe(args) => resource::describe(&ctx(globals)?, args).await,
         Command::Delete(args) => resource::delete(&ctx(globals)?, args).await,
