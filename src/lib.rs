@@ -36,6 +36,8 @@ pub mod room;
 pub mod client;
 
 pub mod agent;
+// measurements
+pub mod bench;
 // binary
 pub mod server;
 

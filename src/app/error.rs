@@ -88,12 +88,4 @@ impl Error {
             hint: "`meshagent service-account list` shows those that exist",
         }
     }
-
-    pub(crate) fn no_project(name: &str) -> Self {
-        Self::NotFound {
-            kind: "project",
-            name: name.to_owned(),
-            hint: "`meshagent project list` shows those that you may use",
-        }
-    }
 }

@@ -3,7 +3,6 @@
 use crate::app::links::Links;
 use crate::app::token::Mint;
 use crate::app::{Actor, App, Error};
-use crate::clock::Clock;
 use crate::control::ControlHandle;
 use crate::domain::Refusal;
 use crate::domain::names::Kind;

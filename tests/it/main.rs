@@ -5,6 +5,7 @@
 mod api;
 mod blob;
 mod conformance;
+mod crash;
 mod eventlog;
 mod lease;
 mod queue;

@@ -2,6 +2,7 @@
 //! of the server's inside.
 
 mod apply;
+mod bench;
 mod completion;
 pub mod env;
 mod events;
@@ -76,6 +77,9 @@ pub enum Command {
     Token(token::Args),
     /// Show the log of facts: what was asked for and what was seen
     Events(events::Args),
+    /// Measure beside peers, and try crashes
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Run, describe and deploy process-backed agents
     #[command(subcommand)]
     Process(process::Command),
@@ -113,6 +117,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::ServiceAccount(command) => service_account::run(&ctx(globals)?, command).await,
         Command::Token(args) => token::run(&ctx(globals)?, args).await,
         Command::Events(args) => events::run(&ctx(globals)?, args).await,
+        Command::Bench(command) => bench::run(command).await,
         Command::Process(command) => process::run(globals, command).await,
         Command::Version => version::run(&ctx(globals)?).await,
         Command::Completion(args) => completion::run(&args),

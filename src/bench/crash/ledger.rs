@@ -1,0 +1,55 @@
+//! What clients tried, and what they were told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Attempts and acknowledgements of one kind of write, by key.
+#[derive(Debug, Default)]
+pub struct Writes {
+    pub tried: BTreeSet<String>,
+    pub acknowledged: BTreeSet<String>,
+}
+
+/// Everything.
+#[derive(Debug, Default)]
+pub struct Books {
+    pub rooms: Writes,
+    pub files: Writes,
+    pub items: Writes,
+    /// Items whose `ack` was answered: their work is done.
+    pub done: BTreeSet<String>,
+    /// Items whose `ack` was sent: done or not, nobody knows.
+    pub settling: BTreeSet<String>,
+    /// Times that an item was handed out.
+    pub deliveries: BTreeMap<String, u32>,
+    /// Items handed out again after their `ack` was answered. Must stay empty.
+    pub repeated: BTreeSet<String>,
+    /// Number in the applied service: the last tried, the last acknowledged.
+    pub applied: (u64, u64),
+}
+
+/// The books behind a lock; never held across an await.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Books>);
+
+impl Ledger {
+    pub fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let b = self.books();
+        write!(
+            f,
+            "acknowledged {} rooms, {} files, {} queue items ({} done), {} applies",
+            b.rooms.acknowledged.len(),
+            b.files.acknowledged.len(),
+            b.items.acknowledged.len(),
+            b.done.len(),
+            b.applied.1
+        )
+    }
+}

@@ -1,0 +1,93 @@
+//! The crash harness: `kill -9` the server at random moments while clients work, and hold what it acknowledged
+//! against what is there afterwards. Client-side lists are the witness; the server is asked only at the end.
+
+mod ledger;
+mod server;
+mod verify;
+mod work;
+
+pub use ledger::Ledger;
+pub use verify::Verdict;
+
+use crate::client::rest::{Bearer, ProjectRest, Rest};
+use server::ServerUnderTest;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Room that the work goes to.
+const ROOM: &str = "crash";
+/// Queue that items go through.
+const QUEUE: &str = "jobs";
+/// The server lives this long in a round, milliseconds: from just started to well under way.
+const LIFE_MS: std::ops::Range<u64> = 20..600;
+/// Writers of each kind.
+const WRITERS: usize = 4;
+
+/// How to run it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The binary under test.
+    pub program: PathBuf,
+    pub rounds: u32,
+    /// Makes the moments of death repeatable.
+    pub seed: u64,
+    pub database_url: Option<String>,
+}
+
+/// Why the harness itself stopped; a loss is a [`Verdict`], not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot run {what}: {source}")]
+    Io { what: String, source: std::io::Error },
+    #[error("the server did not become ready after round {round}: {said}")]
+    NotReady { round: u32, said: String },
+    #[error("the server could not be asked at the end: {0}")]
+    Ask(String),
+}
+
+/// Runs all rounds, then checks.
+pub async fn run(options: &Options, mut report: impl FnMut(String)) -> Result<Verdict, Error> {
+    let folder = server::Folder::make()?;
+    let mut server = ServerUnderTest::new(options, folder.path())?;
+    let ledger = Arc::new(Ledger::default());
+    let mut dice = Dice(options.seed | 1);
+    for round in 1..=options.rounds {
+        let connection = server.start(round).await?;
+        let project = client(&connection)?;
+        work::prepare(&project, &ledger).await;
+        let workers = work::start(&project, &ledger, round);
+        tokio::time::sleep(Duration::from_millis(dice.between(LIFE_MS))).await;
+        server.kill_9()?;
+        for worker in workers {
+            // A worker whose server died ends by itself; what it was not told stays in doubt.
+            let _ = worker.await;
+        }
+        if round % 10 == 0 || round == options.rounds {
+            report(format!("round {round}: {ledger}"));
+        }
+    }
+    let connection = server.start(options.rounds + 1).await?;
+    let mut verdict = verify::check(&client(&connection)?, &ledger).await?;
+    server.stop().await?;
+    verdict.log = server.verify_log().await?;
+    Ok(verdict)
+}
+
+fn client(connection: &server::Connection) -> Result<ProjectRest, Error> {
+    let bearer = Bearer::new(connection.api_key.clone());
+    let rest = Rest::new(&connection.api_url, Some(bearer)).map_err(|e| Error::Ask(e.to_string()))?;
+    Ok(rest.project(&connection.project_id))
+}
+
+/// A small repeatable generator (xorshift); the moments of death need no better.
+struct Dice(u64);
+
+impl Dice {
+    fn between(&mut self, range: std::ops::Range<u64>) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        range.start + self.0 % (range.end - range.start)
+    }
+}

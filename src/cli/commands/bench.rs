@@ -1,0 +1,51 @@
+//! `meshagent bench`: measurements beside peers, and the crash harness.
+
+use crate::bench::crash;
+use crate::cli::error::CliError;
+use crate::cli::output;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Kill the server again and again while clients work, and check that nothing acknowledged was lost
+    Crash(CrashArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CrashArgs {
+    /// How often to kill it
+    #[arg(long, default_value_t = 500)]
+    rounds: u32,
+    /// Makes the moments of death repeatable
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Run the server on this PostgreSQL database instead of the embedded one
+    #[arg(long, value_name = "URL", env = "MESHAGENT_DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// The binary under test [default: this one]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
+pub async fn run(command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Crash(args) => crash(args).await,
+    }
+}
+
+async fn crash(args: CrashArgs) -> Result<(), CliError> {
+    let program = match args.program {
+        Some(program) => program,
+        None => std::env::current_exe()
+            .map_err(|error| CliError::internal(format!("cannot find this program's own file: {error}")))?,
+    };
+    let options =
+        crash::Options { program, rounds: args.rounds, seed: args.seed, database_url: args.database_url };
+    let verdict = crash::run(&options, output::note).await.map_err(|error| CliError::user(error.to_string()))?;
+    output::line(verdict.to_string())?;
+    if verdict.is_good() {
+        return Ok(());
+    }
+    Err(CliError::user(format!("the server lost or repeated work in {} rounds", args.rounds))
+        .hint("run it again with the same --seed, and report what it prints"))
+}

@@ -1,0 +1,22 @@
+//! R1 at small scale: kill -9 in the middle of everything, again and again. The long form is `meshagent bench crash`.
+
+use std::process::Command;
+
+const ROUNDS: &str = "20";
+
+#[test]
+fn nothing_acknowledged_is_lost_over_twenty_deaths() {
+    let output = Command::new(env!("CARGO_BIN_EXE_meshagent"))
+        .args(["bench", "crash", "--rounds", ROUNDS])
+        .env_remove("MESHAGENT_DATABASE_URL")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    let acknowledged = text
+        .lines()
+        .find_map(|line| line.strip_prefix("acknowledged writes: "))
+        .and_then(|n| n.parse::<u64>().ok())
+        .unwrap_or(0);
+    assert!(acknowledged > 100, "the clients hardly worked: {text}");
+}
