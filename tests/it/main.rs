@@ -5,6 +5,7 @@
 mod api;
 mod blob;
 mod conformance;
+mod control;
 mod crash;
 mod eventlog;
 mod lease;
