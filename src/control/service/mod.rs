@@ -266,7 +266,7 @@ pub(super) fn runs_something(world: &World, room: RoomId) -> bool {
 
 /// Whether a room's own service changed after the room last ran: it has not been tried since.
 pub(super) fn never_ran_since_change(world: &World, room: RoomId, service: &Service) -> bool {
-    let ended_later = |session: &Session| session.ended.is_none_or(|(at, _)| at > service.updated_at);
+    let ended_later = |session: &Session| session.ended.is_none_or(|(at, _)| at >= service.updated_at);
     !world.sessions(room.project()).any(|(_, session)| session.room == room && ended_later(session))
 }
 
