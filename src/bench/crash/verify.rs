@@ -1,7 +1,7 @@
 //! The end: everything acknowledged is there, nothing is there that nobody tried, nothing done is done again.
 
 use super::ledger::Ledger;
-use super::work::{SERVICE, connect};
+use super::work::{LEASE_MS, SERVICE, connect};
 use super::{Error, QUEUE, ROOM};
 use crate::client::rest::{FileTarget, ProjectRest, TargetKind};
 use bytes::Bytes;
@@ -9,6 +9,10 @@ use futures_util::TryStreamExt;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
+
+/// Time beyond the leases until all items are back, milliseconds.
+const LEASE_SLACK_MS: u64 = 1_000;
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -104,14 +108,20 @@ async fn files(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) ->
 async fn items(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) -> Result<(), Error> {
     let room = connect(project).await.ok_or_else(|| ask("cannot join the room"))?;
     let mut there = BTreeSet::new();
-    while let Some(item) = room.queues().receive(QUEUE, true, false).await.map_err(ask)? {
-        there.insert(item["name"].as_str().unwrap_or_default().to_owned());
+    // Items that were handed out at the moment of a death come back when their leases are over.
+    let leases_over = tokio::time::Instant::now() + Duration::from_millis(LEASE_MS + LEASE_SLACK_MS);
+    while let Ok(item) =
+        tokio::time::timeout_at(leases_over, room.queues().receive(QUEUE, true, true)).await
+    {
+        if let Some(item) = item.map_err(ask)? {
+            there.insert(item["name"].as_str().unwrap_or_default().to_owned());
+        }
     }
     let books = ledger.books();
     verdict.acknowledged += books.items.acknowledged.len();
     let owed = books.items.acknowledged.iter().filter(|n| !books.done.contains(*n));
-    // What was handed out and not settled may be under its lease still, or be done: nobody was told.
-    let lost = owed.filter(|n| !there.contains(*n) && !books.deliveries.contains_key(*n));
+    // What was being acknowledged at the moment of a death may be done: nobody was told.
+    let lost = owed.filter(|n| !there.contains(*n) && !books.settling.contains(*n));
     verdict.lost.extend(lost.map(|n| format!("item {n}")));
     verdict.invented.extend(there.difference(&books.items.tried).map(|n| format!("item {n}")));
     verdict.repeated.extend(there.intersection(&books.done).map(|n| format!("item {n}")));

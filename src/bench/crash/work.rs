@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// Lease of the consumer, milliseconds: longer than any round, so that a repeat within it would be a fault.
-const LEASE_MS: u64 = 20_000;
+/// Lease of the consumer, milliseconds: longer than a round.
+pub(super) const LEASE_MS: u64 = 3_000;
 /// Service whose annotation counts the applies.
 pub(super) const SERVICE: &str = "counter";
 
