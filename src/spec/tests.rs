@@ -1,5 +1,6 @@
 use super::*;
 use serde_json::{Value, json};
+use std::fmt::Write;
 
 fn problems(text: &str) -> Vec<String> {
     let problems = parse("a.yaml", text).map(|documents| format!("{documents:?}")).unwrap_err();
@@ -108,7 +109,7 @@ fn bombs_are_refused_quickly() {
     let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..12 {
         let before = format!("*a{}, ", level - 1).repeat(10);
-        laughs.push_str(&format!("a{level}: &a{level} [{}]\n", before.trim_end_matches(", ")));
+        writeln!(laughs, "a{level}: &a{level} [{}]", before.trim_end_matches(", ")).unwrap();
     }
     assert!(problems(&laughs)[0].contains("more than 200000 values"), "{:?}", problems(&laughs));
     assert!(problems("a: &a [*a]\n")[0].contains("alias"), "{:?}", problems("a: &a [*a]\n"));
@@ -116,7 +117,7 @@ fn bombs_are_refused_quickly() {
     assert!(problems(&long)[0].contains("bytes"));
     let many = "---\na: 1\n".repeat(DOCUMENTS_MAX + 1);
     assert!(problems(&many)[0].contains("more than 1000 documents"));
-    let wrong = (0..1000).map(|at| format!("x{at}: 1\n")).collect::<String>();
+    let wrong = (0..1000).map(|at| format!("x{at}: 1")).collect::<Vec<_>>().join("\n");
     assert_eq!(problems(&format!("{HEAD}{wrong}")).len(), PROBLEMS_MAX);
 }
 
