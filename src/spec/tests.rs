@@ -233,3 +233,15 @@ fn secrets_of_a_spec_do_not_reach_debug_output() {
     let oauth = OauthClient { client_secret: Some("hunter2".to_owned()), ..OauthClient::default() };
     assert!(!format!("{oauth:?}").contains("hunter2"));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_breaks_the_reader(
+        free in "\\PC{0,60}",
+        yamlish in "([a-c]|: |- |\\[|\\]|\\{|\\}|, |\"|'|\n|\n  |\t|#|&a |\\*a|!template |!!int |\\||>|%|---\n|<<: |\\?|~|0){0,40}",
+    ) {
+        let _ = parse("a.yaml", &free);
+        let _ = parse("a.yaml", &yamlish);
+        let _ = parse("a.yaml", &format!("{HEAD}files:\n{yamlish}"));
+    }
+}
