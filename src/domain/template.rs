@@ -9,6 +9,7 @@ use crate::spec::{
 };
 use minijinja::{Environment, UndefinedBehavior};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 
 /// Values by variable name.
 pub type Values = BTreeMap<String, String>;
@@ -75,12 +76,13 @@ pub fn read_files<S: AsRef<str>, T: AsRef<str>>(
     let mut problems = Vec::new();
     for (source, text) in files {
         let (source, text) = (source.as_ref(), text.as_ref());
-        let read = match is_template(text) {
-            true => render(source, text, values, Missing::Refused).map(|template| {
+        let read = if is_template(text) {
+            render(source, text, values, Missing::Refused).map(|template| {
                 let document = Document::ServiceTemplate(template);
                 vec![Written { document, source: source.to_owned(), line: 1 }]
-            }),
-            false => parse_files(&[(source, text)]),
+            })
+        } else {
+            parse_files(&[(source, text)])
         };
         match read {
             Ok(documents) => written.extend(documents),
@@ -225,7 +227,10 @@ fn python_json(values: &Annotations) -> String {
             if c.is_ascii() {
                 out.push(c);
             } else {
-                c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a text cannot fail.
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
             }
         }
         out

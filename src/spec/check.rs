@@ -93,13 +93,11 @@ impl<'a> Check<'a> {
             return node.to_json();
         };
         let chosen = given.as_str().and_then(|text| names.iter().position(|name| *name == text));
-        match chosen.and_then(|at| choices.get(at)) {
-            Some(choice) => self.object(node, choice, path),
-            None => {
-                self.word(given, names, &path.key(tag));
-                node.to_json()
-            }
+        if let Some(choice) = chosen.and_then(|at| choices.get(at)) {
+            return self.object(node, choice, path);
         }
+        self.word(given, names, &path.key(tag));
+        node.to_json()
     }
 
     fn word(&mut self, node: &Node, words: &[&str], path: &Path) -> Value {
@@ -186,7 +184,7 @@ impl<'a> Check<'a> {
 
     fn scalar(&mut self, value: &Value, schema: &Value, types: &[&str], path: &Path) -> Value {
         let read = types.iter().find_map(|wanted| match *wanted {
-            "string" => value.as_str().map(|text| Value::from(text)),
+            "string" => value.as_str().map(Value::from),
             "integer" => scalar::as_integer(value).map(Value::from),
             "boolean" => scalar::as_boolean(value).map(Value::Bool),
             "number" => value.as_f64().map(Value::from),

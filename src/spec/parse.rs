@@ -139,7 +139,7 @@ fn parse_text(source: &str, text: &str) -> Result<Vec<Written>, Vec<Problem>> {
     for node in nodes {
         match document(&node) {
             Ok(document) => {
-                written.push(Written { document, source: source.to_owned(), line: node.mark.line })
+                written.push(Written { document, source: source.to_owned(), line: node.mark.line });
             }
             Err(findings) => problems.extend(placed(source, &node, findings)),
         }

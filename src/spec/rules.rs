@@ -48,10 +48,14 @@ pub(super) fn no_template_tags(node: &Node, path: &Path, findings: &mut Vec<Find
         }
         Shape::Scalar { .. } => {}
         Shape::Sequence(items) => {
-            items.iter().enumerate().for_each(|(at, item)| no_template_tags(item, &path.index(at), findings));
+            for (at, item) in items.iter().enumerate() {
+                no_template_tags(item, &path.index(at), findings);
+            }
         }
         Shape::Mapping(entries) => {
-            entries.iter().for_each(|(key, value)| no_template_tags(value, &path.key(&key.text), findings));
+            for (key, value) in entries {
+                no_template_tags(value, &path.key(&key.text), findings);
+            }
         }
     }
 }

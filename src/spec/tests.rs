@@ -1,5 +1,6 @@
 use super::*;
 use serde_json::{Value, json};
+use std::fmt::Write;
 
 fn problems(text: &str) -> Vec<String> {
     let problems = parse("a.yaml", text).map(|documents| format!("{documents:?}")).unwrap_err();
@@ -108,7 +109,7 @@ fn bombs_are_refused_quickly() {
     let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..12 {
         let before = format!("*a{}, ", level - 1).repeat(10);
-        laughs.push_str(&format!("a{level}: &a{level} [{}]\n", before.trim_end_matches(", ")));
+        writeln!(laughs, "a{level}: &a{level} [{}]", before.trim_end_matches(", ")).unwrap();
     }
     assert!(problems(&laughs)[0].contains("more than 200000 values"), "{:?}", problems(&laughs));
     assert!(problems("a: &a [*a]\n")[0].contains("alias"), "{:?}", problems("a: &a [*a]\n"));
@@ -116,7 +117,7 @@ fn bombs_are_refused_quickly() {
     assert!(problems(&long)[0].contains("bytes"));
     let many = "---\na: 1\n".repeat(DOCUMENTS_MAX + 1);
     assert!(problems(&many)[0].contains("more than 1000 documents"));
-    let wrong = (0..1000).map(|at| format!("x{at}: 1\n")).collect::<String>();
+    let wrong = (0..1000).map(|at| format!("x{at}: 1")).collect::<Vec<_>>().join("\n");
     assert_eq!(problems(&format!("{HEAD}{wrong}")).len(), PROBLEMS_MAX);
 }
 
@@ -231,4 +232,16 @@ fn the_flat_route_of_older_clients_becomes_one_path() {
 fn secrets_of_a_spec_do_not_reach_debug_output() {
     let oauth = OauthClient { client_secret: Some("hunter2".to_owned()), ..OauthClient::default() };
     assert!(!format!("{oauth:?}").contains("hunter2"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_breaks_the_reader(
+        free in "\\PC{0,60}",
+        yamlish in "([a-c]|: |- |\\[|\\]|\\{|\\}|, |\"|'|\n|\n  |\t|#|&a |\\*a|!template |!!int |\\||>|%|---\n|<<: |\\?|~|0){0,40}",
+    ) {
+        let _ = parse("a.yaml", &free);
+        let _ = parse("a.yaml", &yamlish);
+        let _ = parse("a.yaml", &format!("{HEAD}files:\n{yamlish}"));
+    }
 }

@@ -141,24 +141,24 @@ pub(super) fn read(source: &str, text: &str) -> Result<Vec<Node>, Problem> {
     for _ in 0..MENDINGS_MAX {
         match Builder::new(source).run(&text) {
             Ok(documents) => return Ok(documents),
-            Err(Stop::Problem(problem)) => return Err(problem),
+            Err(Stop::Problem(problem)) => return Err(*problem),
             Err(Stop::EdgeText { starts_at, problem }) => match mended(&text, starts_at) {
                 Some(better) => text = Cow::Owned(better),
-                None => return Err(problem),
+                None => return Err(*problem),
             },
         }
     }
     Builder::new(source).run(&text).map_err(|stop| match stop {
-        Stop::Problem(problem) | Stop::EdgeText { problem, .. } => problem,
+        Stop::Problem(problem) | Stop::EdgeText { problem, .. } => *problem,
     })
 }
 
 enum Stop {
-    Problem(Problem),
+    Problem(Box<Problem>),
     /// A quoted text continues left of its block, as line-wrapping terminals leave it.
     EdgeText {
         starts_at: Mark,
-        problem: Problem,
+        problem: Box<Problem>,
     },
 }
 
@@ -228,7 +228,7 @@ impl<'a> Builder<'a> {
         let mut parser = Parser::new_from_str(text);
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| self.not_yaml(&error))?;
-            self.take(event, span).map_err(Stop::Problem)?;
+            self.take(event, span).map_err(|problem| Stop::Problem(Box::new(problem)))?;
         }
         Ok(self.documents)
     }
@@ -236,9 +236,11 @@ impl<'a> Builder<'a> {
     fn not_yaml(&self, error: &ScanError) -> Stop {
         let mark = Mark { line: error.marker().line(), column: error.marker().col() + 1 };
         let problem = self.refuse(mark, format!("this is not YAML: {}", error.info()));
-        match error.info() == EDGE_TEXT {
-            true => Stop::EdgeText { starts_at: mark, problem },
-            false => Stop::Problem(problem),
+        let problem = Box::new(problem);
+        if error.info() == EDGE_TEXT {
+            Stop::EdgeText { starts_at: mark, problem }
+        } else {
+            Stop::Problem(problem)
         }
     }
 
@@ -302,12 +304,10 @@ impl<'a> Builder<'a> {
 
     fn count(&mut self, nodes: usize, mark: Mark) -> Result<(), Problem> {
         self.nodes += nodes;
-        match self.nodes > NODES_MAX {
-            true => {
-                Err(self.refuse(mark, format!("more than {NODES_MAX} values, counting what aliases repeat")))
-            }
-            false => Ok(()),
+        if self.nodes <= NODES_MAX {
+            return Ok(());
         }
+        Err(self.refuse(mark, format!("more than {NODES_MAX} values, counting what aliases repeat")))
     }
 
     fn scalar(
@@ -346,20 +346,21 @@ impl<'a> Builder<'a> {
         let Some(frame) = self.stack.last_mut() else { return self.document(node) };
         match &mut frame.open {
             Open::Sequence(items) => items.push(node),
-            Open::Mapping { entries, key: slot } => match slot.take() {
-                Some(key) => entries.push((key, node)),
-                None => {
-                    let Some(text) = key_text(&node) else {
-                        return Err(self.refuse(node.mark, "a field name must be a text".to_owned()));
-                    };
-                    if text != MERGE && entries.iter().any(|(key, _)| key.text == text) {
-                        let message = format!("the field `{}` is written twice", shown(&text));
-                        *slot = Some(Key { text, mark: node.mark });
-                        return Err(self.refuse(node.mark, message));
-                    }
-                    *slot = Some(Key { text, mark: node.mark });
+            Open::Mapping { entries, key: slot } => {
+                if let Some(key) = slot.take() {
+                    entries.push((key, node));
+                    return Ok(());
                 }
-            },
+                let Some(text) = key_text(&node) else {
+                    return Err(self.refuse(node.mark, "a field name must be a text".to_owned()));
+                };
+                let twice = text != MERGE && entries.iter().any(|(key, _)| key.text == text);
+                let message = format!("the field `{}` is written twice", shown(&text));
+                *slot = Some(Key { text, mark: node.mark });
+                if twice {
+                    return Err(self.refuse(node.mark, message));
+                }
+            }
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ fn read(name: &str, text: &str, values: &Values) -> Result<Vec<Document>, Vec<Pr
 }
 
 fn lines(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("{problem}\n")).collect()
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// Compares with a stored file, or writes it when asked to.

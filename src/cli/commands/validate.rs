@@ -4,6 +4,7 @@ use crate::cli::args;
 use crate::cli::documents::{self, FilesArg};
 use crate::cli::error::CliError;
 use crate::cli::output;
+use crate::domain::template;
 use crate::spec::{Kind, schema};
 
 /// Check documents without a server: all problems of all files at once, with file, line and field.
@@ -11,6 +12,9 @@ use crate::spec::{Kind, schema};
 pub struct Args {
     #[command(flatten)]
     files: FilesArg,
+    /// Value of a template variable; a ServiceTemplate is rendered with these before it is checked
+    #[arg(short, long = "value", value_name = "KEY=VALUE", value_parser = args::key_value)]
+    values: Vec<(String, String)>,
 }
 
 /// Print the JSON Schema of a kind of document; editors complete from it.
@@ -22,7 +26,8 @@ pub struct SchemaArgs {
 
 pub async fn run(args: Args) -> Result<(), CliError> {
     let texts = documents::read(&args.files.files).await?;
-    for written in documents::parse(&texts)? {
+    let values = args.values.into_iter().collect();
+    for written in template::read_files(&texts, &values).map_err(|problems| documents::refuse(&problems))? {
         let (kind, name) = (written.document.kind(), written.document.name());
         output::line(format!("{}:{}: {kind} {name} is valid", written.source, written.line))?;
     }
@@ -34,8 +39,7 @@ pub fn print_schema(args: SchemaArgs) -> Result<(), CliError> {
         let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
         return output::line(kinds.join("\n"));
     };
-    let found = Kind::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(&text));
-    let kind = found.ok_or_else(|| {
+    let kind = Kind::from_argument(&text).ok_or_else(|| {
         let names = Kind::ALL.iter().map(|kind| kind.as_str());
         let error = CliError::usage(format!("there is no kind of document `{text}`"));
         match args::nearest(&text, names.clone()) {

@@ -24,63 +24,71 @@ pub fn check(scope: &ApiScope, need: &Need<'_>) -> Result<(), Denied> {
 /// Whether a scope allows a need. An absent grant allows nothing.
 pub fn allows(scope: &ApiScope, need: &Need<'_>) -> bool {
     match need {
-        Need::JoinCall { breakout_room } => {
-            by(&scope.livekit, |g| breakout_room.is_none_or(|room| listed(&g.breakout_rooms, room)))
-        }
-        Need::ListQueues => by(&scope.queues, |g| g.list),
-        Need::SendToQueue(name) => by(&scope.queues, |g| listed(&g.send, name)),
-        Need::ReceiveFromQueue(name) => by(&scope.queues, |g| listed(&g.receive, name)),
-        Need::SendMessage => by(&scope.messaging, |g| g.send),
-        Need::Broadcast => by(&scope.messaging, |g| g.broadcast),
-        Need::ListParticipants => by(&scope.messaging, |g| g.list),
-        Need::ListTables => by(&scope.dataset, |g| g.list_tables),
+        Need::JoinCall { breakout_room } => by(scope.livekit.as_ref(), |g| {
+            breakout_room.is_none_or(|room| listed(g.breakout_rooms.as_deref(), room))
+        }),
+        Need::ListQueues => by(scope.queues.as_ref(), |g| g.list),
+        Need::SendToQueue(name) => by(scope.queues.as_ref(), |g| listed(g.send.as_deref(), name)),
+        Need::ReceiveFromQueue(name) => by(scope.queues.as_ref(), |g| listed(g.receive.as_deref(), name)),
+        Need::SendMessage => by(scope.messaging.as_ref(), |g| g.send),
+        Need::Broadcast => by(scope.messaging.as_ref(), |g| g.broadcast),
+        Need::ListParticipants => by(scope.messaging.as_ref(), |g| g.list),
+        Need::ListTables => by(scope.dataset.as_ref(), |g| g.list_tables),
         Need::Table { namespace, table, action } => {
-            by(&scope.dataset, |g| tables::dataset(g, namespace, table, *action))
+            by(scope.dataset.as_ref(), |g| tables::dataset(g, namespace, table, *action))
         }
-        Need::CreateDatabase => by(&scope.sqlite, |g| g.create_database),
-        Need::ListDatabases => by(&scope.sqlite, |g| g.list_databases),
+        Need::CreateDatabase => by(scope.sqlite.as_ref(), |g| g.create_database),
+        Need::ListDatabases => by(scope.sqlite.as_ref(), |g| g.list_databases),
         Need::Database { namespace, database, action } => {
-            by(&scope.sqlite, |g| tables::database(g, namespace, database, *action))
+            by(scope.sqlite.as_ref(), |g| tables::database(g, namespace, database, *action))
         }
         Need::DatabaseTable { namespace, database, table, action } => {
-            by(&scope.sqlite, |g| tables::sqlite(g, namespace, database, table, *action))
+            by(scope.sqlite.as_ref(), |g| tables::sqlite(g, namespace, database, table, *action))
         }
-        Need::ListMemories => by(&scope.memory, |g| g.list),
+        Need::ListMemories => by(scope.memory.as_ref(), |g| g.list),
         Need::Memory { namespace, memory, action } => {
-            by(&scope.memory, |g| remembers(g, namespace, memory, *action))
+            by(scope.memory.as_ref(), |g| remembers(g, namespace, memory, *action))
         }
-        Need::ReadDocument(path) => by(&scope.sync, |g| reads(g, path)),
-        Need::WriteDocument(path) => by(&scope.sync, |g| writes(g, path)),
-        Need::File { action, path } => by(&scope.storage, |g| files::allows(g, *action, path)),
-        Need::FileTree { action, path } => by(&scope.storage, |g| files::allows_subtree(g, *action, path)),
-        Need::ListFolder(path) => by(&scope.storage, |g| files::allows_listing(g, path)),
-        Need::UseContainers => by(&scope.containers, |g| g.use_containers),
-        Need::ReadContainerLogs => by(&scope.containers, |g| g.logs),
-        Need::PullImage(image) => by(&scope.containers, |g| g.use_containers && covered(&g.pull, image)),
-        Need::RunImage(image) => by(&scope.containers, |g| g.use_containers && covered(&g.run, image)),
-        Need::Registry { action, repository } => {
-            by(&scope.containers, |g| g.registry.as_ref().is_none_or(|r| registry(r, *action, repository)))
+        Need::ReadDocument(path) => by(scope.sync.as_ref(), |g| reads(g, path)),
+        Need::WriteDocument(path) => by(scope.sync.as_ref(), |g| writes(g, path)),
+        Need::File { action, path } => by(scope.storage.as_ref(), |g| files::allows(g, *action, path)),
+        Need::FileTree { action, path } => {
+            by(scope.storage.as_ref(), |g| files::allows_subtree(g, *action, path))
         }
-        Need::ReadLogs => by(&scope.developer, |g| g.logs),
-        Need::RegisterAgent => by(&scope.agents, |g| g.register_agent),
-        Need::RegisterPublicToolkit => by(&scope.agents, |g| g.register_public_toolkit),
-        Need::RegisterPrivateToolkit => by(&scope.agents, |g| g.register_private_toolkit),
-        Need::CallService => by(&scope.agents, |g| g.call),
-        Need::UseAgents => by(&scope.agents, |g| g.use_agents),
-        Need::UseToolkit(name) => by(&scope.agents, |g| g.use_tools && listed(&g.allowed_toolkits, name)),
+        Need::ListFolder(path) => by(scope.storage.as_ref(), |g| files::allows_listing(g, path)),
+        Need::UseContainers => by(scope.containers.as_ref(), |g| g.use_containers),
+        Need::ReadContainerLogs => by(scope.containers.as_ref(), |g| g.logs),
+        Need::PullImage(image) => {
+            by(scope.containers.as_ref(), |g| g.use_containers && covered(g.pull.as_deref(), image))
+        }
+        Need::RunImage(image) => {
+            by(scope.containers.as_ref(), |g| g.use_containers && covered(g.run.as_deref(), image))
+        }
+        Need::Registry { action, repository } => by(scope.containers.as_ref(), |g| {
+            g.registry.as_ref().is_none_or(|r| registry(r, *action, repository))
+        }),
+        Need::ReadLogs => by(scope.developer.as_ref(), |g| g.logs),
+        Need::RegisterAgent => by(scope.agents.as_ref(), |g| g.register_agent),
+        Need::RegisterPublicToolkit => by(scope.agents.as_ref(), |g| g.register_public_toolkit),
+        Need::RegisterPrivateToolkit => by(scope.agents.as_ref(), |g| g.register_private_toolkit),
+        Need::CallService => by(scope.agents.as_ref(), |g| g.call),
+        Need::UseAgents => by(scope.agents.as_ref(), |g| g.use_agents),
+        Need::UseToolkit(name) => {
+            by(scope.agents.as_ref(), |g| g.use_tools && listed(g.allowed_toolkits.as_deref(), name))
+        }
         Need::UseModel { provider, model } => {
-            by(&scope.llm, |g| covered(&g.models, &format!("{provider}/{model}")))
+            by(scope.llm.as_ref(), |g| covered(g.models.as_deref(), &format!("{provider}/{model}")))
         }
-        Need::UseProvider(provider) => by(&scope.llm, |g| reaches(g, provider)),
-        Need::Configure => by(&scope.admin, |g| g.config),
+        Need::UseProvider(provider) => by(scope.llm.as_ref(), |g| reaches(g, provider)),
+        Need::Configure => by(scope.admin.as_ref(), |g| g.config),
         Need::UseSecrets => scope.secrets.is_some(),
-        Need::Tunnel(port) => by(&scope.tunnels, |g| tunnels(g, *port)),
-        Need::ListServices => by(&scope.services, |g| g.list),
+        Need::Tunnel(port) => by(scope.tunnels.as_ref(), |g| tunnels(g, *port)),
+        Need::ListServices => by(scope.services.as_ref(), |g| g.list),
     }
 }
 
-fn by<G>(grant: &Option<G>, covers: impl FnOnce(&G) -> bool) -> bool {
-    grant.as_ref().is_some_and(covers)
+fn by<G>(grant: Option<&G>, covers: impl FnOnce(&G) -> bool) -> bool {
+    grant.is_some_and(covers)
 }
 
 fn remembers(grant: &MemoryGrant, namespace: &[&str], memory: &str, action: MemoryAction) -> bool {
@@ -124,16 +132,16 @@ fn tunnels(grant: &TunnelsGrant, port: u16) -> bool {
 fn registry(grant: &RegistryGrant, action: RegistryAction, repository: &str) -> bool {
     match action {
         RegistryAction::List => lists(grant, repository),
-        RegistryAction::Pull => covered(&grant.pull, repository),
-        RegistryAction::Run => covered(&grant.run, repository),
-        RegistryAction::Write => covered(&grant.write, repository),
+        RegistryAction::Pull => covered(grant.pull.as_deref(), repository),
+        RegistryAction::Run => covered(grant.run.as_deref(), repository),
+        RegistryAction::Write => covered(grant.write.as_deref(), repository),
     }
 }
 
 /// Without a list of its own, listing follows what else is allowed.
 fn lists(grant: &RegistryGrant, repository: &str) -> bool {
     if grant.list.is_some() {
-        return covered(&grant.list, repository);
+        return covered(grant.list.as_deref(), repository);
     }
     let others = [&grant.pull, &grant.run, &grant.write];
     others.iter().all(|patterns| patterns.is_none())
@@ -150,13 +158,13 @@ fn reaches(grant: &LlmGrant, provider: &str) -> bool {
 }
 
 /// A missing list restricts nothing; an empty one allows nothing.
-fn listed(names: &Option<Vec<String>>, name: &str) -> bool {
-    names.as_ref().is_none_or(|names| names.iter().any(|listed| listed == name))
+fn listed(names: Option<&[String]>, name: &str) -> bool {
+    names.is_none_or(|names| names.iter().any(|listed| listed == name))
 }
 
 /// The same with patterns.
-fn covered(patterns: &Option<Vec<String>>, name: &str) -> bool {
-    patterns.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| matches(pattern, name)))
+fn covered(patterns: Option<&[String]>, name: &str) -> bool {
+    patterns.is_none_or(|patterns| patterns.iter().any(|pattern| matches(pattern, name)))
 }
 
 /// The same text, or the text begins with what stands before a closing `*`.
