@@ -72,7 +72,9 @@ impl fmt::Display for Report {
 
 /// Measures `rounds` round trips of each. `files` is a directory that may be written to.
 pub async fn run(rounds: usize, files: &Path) -> Result<Report, BenchError> {
-    let echo_address = serve(Router::new().route("/echo", any(|ws: WebSocketUpgrade| async { ws.on_upgrade(echo) }))).await?;
+    let echo_address =
+        serve(Router::new().route("/echo", any(|ws: WebSocketUpgrade| async { ws.on_upgrade(echo) })))
+            .await?;
     let room_address = serve(room(files)).await?;
     let mut echo = connect(echo_address, "echo").await?;
     let mut room = connect(room_address, "rooms/bench?token=bench").await?;
@@ -132,7 +134,8 @@ async fn receive(socket: &mut Socket) -> Result<(), BenchError> {
 }
 
 async fn connect(address: SocketAddr, path: &str) -> Result<Socket, BenchError> {
-    let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/{path}")).await.map_err(failed)?;
+    let (socket, _) =
+        tokio_tungstenite::connect_async(format!("ws://{address}/{path}")).await.map_err(failed)?;
     if let MaybeTlsStream::Plain(tcp) = socket.get_ref() {
         tcp.set_nodelay(true).map_err(failed)?;
     }

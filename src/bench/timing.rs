@@ -17,7 +17,12 @@ impl Timings {
     /// The duration that `percent` of all are no longer than; zero where there are none.
     #[must_use]
     pub fn percentile(&self, percent: f64) -> Duration {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "an index"
+        )]
         let at = (self.0.len() as f64 * percent / 100.0).ceil() as usize;
         self.0.get(at.saturating_sub(1).min(self.0.len().saturating_sub(1))).copied().unwrap_or_default()
     }
