@@ -41,4 +41,5 @@ pub mod bench;
 // binary
 pub mod server;
 
+pub mod bench;
 pub mod cli;

@@ -3,3 +3,5 @@
 //! Knows the ports and clients and how to drive them. Nothing of the server may use it.
 
 pub mod crash;
+pub mod invoke;
+pub mod timing;

@@ -1,27 +1,198 @@
-//! `room.call`: the server calls out to a service's webhook with a token for the room (room protocol §1.7).
+//! `room.call`: the server calls a service's webhook with a token for the room, and the service joins by itself
+//! (room protocol §1.7, the plain POST).
 
-use super::connection::Connection;
+pub mod address;
+pub mod python_json;
+
+use super::connection::{Connection, Job};
 use super::guard;
+use super::session::LiveSession;
 use super::toolkit::ToolError;
-use serde_json::{Map, Value};
+use super::world::Callouts;
+use crate::spec::grant::ApiScope;
+use crate::wire::Content;
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use url::Url;
+
+/// How long the called service may take to answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
+/// One call to make.
+#[derive(Debug)]
+struct Plan {
+    name: String,
+    url: Url,
+    arguments: Value,
+    api: Map<String, Value>,
+}
 
 /// Takes one `room.call`.
 pub(super) fn call(connection: &mut Connection, id: u64, header: Map<String, Value>) {
-    let error = match check(connection, &header) {
-        Ok(()) => ToolError::missing_dependency(
-            "this server does not call webhooks yet; have the agent join the room itself",
-        ),
-        Err(error) => error,
+    let planned = plan(&connection.peer.api, header);
+    let outside = connection.bus.callouts.as_ref().map(Arc::clone).ok_or_else(|| {
+        ToolError::missing_dependency("this server makes no calls out; have the agent join the room itself")
+    });
+    let (plan, outside) = match planned.and_then(|plan| Ok((plan, outside?))) {
+        Ok(parts) => parts,
+        Err(error) => return connection.fail(id, &error),
     };
-    connection.fail(id, &error);
+    let (session, peer) = (Arc::clone(&connection.session), Arc::clone(&connection.peer));
+    let job: Job = Box::pin(async move {
+        let content = match make(&session, &*outside, plan).await {
+            Ok(()) => Content::Empty,
+            Err(error) => error.content(),
+        };
+        peer.outbox.respond(id, content);
+        None
+    });
+    connection.work(id, job);
 }
 
-fn check(connection: &Connection, header: &Map<String, Value>) -> Result<(), ToolError> {
-    guard::call_out(&connection.peer.api)?;
-    for field in ["name", "url"] {
-        if header.get(field).and_then(Value::as_str).is_none_or(str::is_empty) {
-            return Err(ToolError::invalid(format!("room.call: field `{field}` is missing")));
+fn plan(api: &ApiScope, mut header: Map<String, Value>) -> Result<Plan, ToolError> {
+    guard::call_out(api)?;
+    let mut text = |field: &str| match header.remove(field) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text),
+        _ => Err(ToolError::invalid(format!("room.call: field `{field}` is missing"))),
+    };
+    let (name, url) = (text("name")?, text("url")?);
+    let url = Url::parse(&url)
+        .map_err(|error| ToolError::invalid(format!("room.call: `{url}` is no URL: {error}")))?;
+    match url.scheme() {
+        "http" | "https" => {}
+        "ws" | "wss" => {
+            return Err(ToolError::missing_dependency(
+                "this server calls webhooks by http(s) and lets them join; it does not serve a room over a socket it dialled",
+            ));
+        }
+        other => {
+            return Err(ToolError::invalid(format!(
+                "room.call: a URL begins with http or https, not {other}"
+            )));
         }
     }
-    Ok(())
+    let arguments = match header.remove("arguments") {
+        None | Some(Value::Null) => json!({}),
+        Some(Value::Object(arguments)) => Value::Object(arguments),
+        Some(_) => return Err(ToolError::invalid("room.call: field `arguments` must be an object")),
+    };
+    let asked = match header.remove("api") {
+        None | Some(Value::Null) => ApiScope::agent_default(),
+        Some(asked) => serde_json::from_value(asked).map_err(|error| {
+            ToolError::invalid(format!("room.call: field `api` is no api scope: {error}"))
+        })?,
+    };
+    Ok(Plan { name, url, arguments, api: narrowed(&asked, api) })
+}
+
+/// What was asked, but nothing that the caller itself may not do: where its own grant is missing there is none, where
+/// it is restricted the restricted one stands.
+fn narrowed(asked: &ApiScope, own: &ApiScope) -> Map<String, Value> {
+    let fields = |scope: &ApiScope| match scope.to_token_value() {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    let own = fields(own);
+    let unrestricted = |grant: &Value| grant.as_object().is_some_and(Map::is_empty);
+    fields(asked)
+        .into_iter()
+        .filter_map(|(name, grant)| {
+            let mine = own.get(&name)?;
+            Some((name, if unrestricted(mine) { grant } else { mine.clone() }))
+        })
+        .collect()
+}
+
+async fn make(session: &LiveSession, outside: &dyn Callouts, plan: Plan) -> Result<(), ToolError> {
+    let secret = outside.webhook_secret().ok_or_else(|| {
+        ToolError::missing_dependency(
+            "this server has no webhook secret, without which no service would trust its call; have the operator set one",
+        )
+    })?;
+    let addresses = address::resolve(&plan.url, outside.allowed_hosts()).await?;
+    let token = outside.mint(&session.room, &plan.name, Some(&plan.api)).await.map_err(ToolError::failed)?;
+    let event = json!({
+        "event": "room.call",
+        "data": {
+            "room_name": session.room.name,
+            "room_url": session.room.url,
+            "token": token,
+            "arguments": plan.arguments,
+        },
+    });
+    // Sent in exactly the form that the receiver hashes again.
+    let body = python_json::dumps(&event);
+    let signature = sign(&body, &secret)?;
+    let failed = |error: reqwest::Error| {
+        let host = plan.url.host_str().unwrap_or_default();
+        ToolError::failed(format!("the service at `{host}` could not be called: {}", error.without_url()))
+    };
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(ANSWER_WAIT)
+        .resolve_to_addrs(plan.url.host_str().unwrap_or_default(), &addresses)
+        .build()
+        .map_err(failed)?;
+    let answer = client
+        .post(plan.url.clone())
+        .header("Content-Type", "application/json")
+        .header("Meshagent-Signature", format!("Bearer {signature}"))
+        .body(body)
+        .send()
+        .await
+        .map_err(failed)?;
+    if answer.status().is_success() {
+        return Ok(());
+    }
+    let host = plan.url.host_str().unwrap_or_default();
+    Err(ToolError::failed(format!("the service at `{host}` answered the call with HTTP {}", answer.status())))
+}
+
+/// The token by which the receiver knows that the event is ours and unchanged.
+fn sign(body: &str, secret: &[u8]) -> Result<String, ToolError> {
+    let digest = Sha256::digest(body.as_bytes());
+    let mut hex = String::with_capacity(64);
+    for byte in digest {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    jsonwebtoken::encode(&Header::default(), &json!({"sha256": hex}), &EncodingKey::from_secret(secret))
+        .map_err(|_| ToolError::failed("the call could not be signed with the webhook secret"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(value: Value) -> ApiScope {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_call_hands_out_nothing_that_the_caller_does_not_have() {
+        let own = scope(json!({"agents": {}, "queues": {"send": ["a"]}, "storage": {}}));
+        let asked = scope(json!({"queues": {}, "storage": {"paths": []}, "admin": {}}));
+        let got = Value::Object(narrowed(&asked, &own));
+        assert_eq!(got, json!({"queues": {"send": ["a"]}, "storage": {"paths": []}}));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_call_is_said() {
+        let full = ApiScope::full();
+        let fails = |header: Value| match header {
+            Value::Object(header) => plan(&full, header).unwrap_err().text,
+            _ => String::new(),
+        };
+        assert!(fails(json!({"name": "n"})).contains("field `url` is missing"));
+        assert!(fails(json!({"name": "n", "url": "no url"})).contains("is no URL"));
+        assert!(fails(json!({"name": "n", "url": "file:///etc/passwd"})).contains("not file"));
+        assert!(
+            fails(json!({"name": "n", "url": "http://x", "arguments": []})).contains("must be an object")
+        );
+        assert!(fails(json!({"name": "n", "url": "http://x", "api": {"zap": {}}})).contains("no api scope"));
+    }
 }

@@ -12,6 +12,7 @@ use crate::wire::{Content, Control, pack, unpack};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 /// Most calls one host may be working on.
@@ -19,10 +20,20 @@ pub const HOSTED_CALLS_MAX: usize = 4_096;
 /// Ended calls kept per host, because progress may come after the answer.
 const ENDED_KEPT_MAX: usize = 256;
 
-/// The calls one participant's toolkits work on, by the id of the message that asked.
+/// Something that a participant was asked to do, and whom its answers go to.
+pub trait Asked: Send + Sync + fmt::Debug {
+    /// The participant answered; `payload` is a packed content.
+    fn answered(&self, payload: Bytes);
+    /// It sent an output chunk: a content's header, or an object without a `type`; and bytes.
+    fn host_chunk(&self, chunk: &Map<String, Value>, data: &Bytes);
+    /// It is gone.
+    fn lose_host(&self);
+}
+
+/// What one participant was asked to do, by the id of the message that asked.
 #[derive(Debug, Default)]
 pub struct Hosting {
-    calls: HashMap<u64, Arc<HostedCall>>,
+    calls: HashMap<u64, Arc<dyn Asked>>,
     ended: VecDeque<u64>,
     gone: bool,
 }
@@ -86,30 +97,38 @@ pub fn begin(
         relay: Mutex::new(Relay::new(ask.streamed)),
         session: Arc::clone(session),
     });
-    {
-        let mut hosting = lock(&host.hosting);
-        if hosting.gone {
-            return Err(call.host_is_gone());
-        }
-        if hosting.calls.len() - hosting.ended.len() >= HOSTED_CALLS_MAX {
-            return Err(ToolError::new(
-                RoomCode::InvalidState,
-                format!(
-                    "participant `{}` is working on {HOSTED_CALLS_MAX} calls already; call again when some are done",
-                    host.name
-                ),
-            ));
-        }
-        hosting.calls.insert(message_id, Arc::clone(&call));
-    }
+    add(host, message_id, Arc::clone(&call) as _)
+        .map_err(|error| error.unwrap_or_else(|| call.host_is_gone()))?;
     session.work_begun();
     host.outbox.send(message_id, kind, pack(&header, &ask.data));
     Ok(call)
 }
 
-/// The call that the host's message `id` is about.
+/// Remembers whom the answers to message `id` go to. The error is `None` when the participant is gone.
+pub fn add(host: &Peer, id: u64, asked: Arc<dyn Asked>) -> Result<(), Option<ToolError>> {
+    let mut hosting = lock(&host.hosting);
+    if hosting.gone {
+        return Err(None);
+    }
+    if hosting.calls.len() - hosting.ended.len() >= HOSTED_CALLS_MAX {
+        let text = format!(
+            "participant `{}` is working on {HOSTED_CALLS_MAX} calls already; call again when some are done",
+            host.name
+        );
+        return Err(Some(ToolError::new(RoomCode::InvalidState, text)));
+    }
+    hosting.calls.insert(id, asked);
+    Ok(())
+}
+
+/// Forgets what message `id` asked.
+pub fn remove(host: &Peer, id: u64) {
+    lock(&host.hosting).calls.remove(&id);
+}
+
+/// What the participant's message `id` is about.
 #[must_use]
-pub fn find(host: &Peer, id: u64) -> Option<Arc<HostedCall>> {
+pub fn find(host: &Peer, id: u64) -> Option<Arc<dyn Asked>> {
     lock(&host.hosting).calls.get(&id).map(Arc::clone)
 }
 
@@ -138,52 +157,6 @@ impl HostedCall {
         });
     }
 
-    /// The host answered; `payload` is a packed content, passed on as it is.
-    pub fn answered(&self, payload: Bytes) {
-        let content = unpack(&payload)
-            .map_err(|e| e.to_string())
-            .and_then(|(header, data)| Content::from_parts(&header, data).map_err(|e| e.to_string()));
-        let (event, payload) = match content {
-            Ok(Content::Control(Control::Open)) => (Event::ResultOpen, payload),
-            Ok(_) => (Event::Result, payload),
-            // A malformed answer would leave the caller waiting for ever.
-            Err(error) => {
-                let text = format!(
-                    "the host of toolkit `{}` gave an answer that is no content: {error}",
-                    self.toolkit
-                );
-                (Event::Result, ToolError::invalid(text).content().pack())
-            }
-        };
-        self.on(event, |action| {
-            if action == Action::Respond {
-                self.caller.outbox.send(self.request_id, RESPONSE, payload);
-            }
-        });
-    }
-
-    /// The host sent an output chunk: a content, or an object without a `type`, which is passed on as it is.
-    pub fn host_chunk(&self, chunk: &Map<String, Value>, data: &Bytes) {
-        let content = Content::from_parts(chunk, Bytes::new());
-        let event = match content {
-            Ok(Content::Control(Control::Close { .. })) => Event::OutputClose,
-            Ok(_) => Event::OutputItem,
-            Err(_) => Event::Progress,
-        };
-        self.on(event, |action| {
-            if action == Action::ToCaller {
-                self.to_caller(chunk, data);
-            }
-        });
-    }
-
-    /// True when nothing the caller says can matter any more.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        let relay = *lock(&self.relay);
-        relay.is_over() && relay.input != Input::Open
-    }
-
     /// The caller's connection is gone.
     pub fn lose_caller(&self) {
         self.on(Event::CallerLost, |action| {
@@ -194,19 +167,11 @@ impl HostedCall {
         });
     }
 
-    fn lose_host(&self) {
-        self.on(Event::HostLost, |action| match action {
-            Action::FailCall => {
-                self.caller.outbox.respond(self.request_id, self.host_is_gone().content());
-            }
-            Action::FailStream => {
-                for content in [self.host_is_gone().content(), Content::Control(Control::END)] {
-                    let (chunk, data) = content.into_parts();
-                    self.to_caller(&chunk, &data);
-                }
-            }
-            _ => {}
-        });
+    /// True when nothing the caller says can matter any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let relay = *lock(&self.relay);
+        relay.is_over() && relay.input != Input::Open
     }
 
     fn host_is_gone(&self) -> ToolError {
@@ -257,5 +222,61 @@ impl HostedCall {
             "chunk": chunk,
         });
         self.caller.outbox.push(RESPONSE_CHUNK, pack(&header, data));
+    }
+}
+
+impl Asked for HostedCall {
+    /// Passed on as it is.
+    fn answered(&self, payload: Bytes) {
+        let content = unpack(&payload)
+            .map_err(|e| e.to_string())
+            .and_then(|(header, data)| Content::from_parts(&header, data).map_err(|e| e.to_string()));
+        let (event, payload) = match content {
+            Ok(Content::Control(Control::Open)) => (Event::ResultOpen, payload),
+            Ok(_) => (Event::Result, payload),
+            // A malformed answer would leave the caller waiting for ever.
+            Err(error) => {
+                let text = format!(
+                    "the host of toolkit `{}` gave an answer that is no content: {error}",
+                    self.toolkit
+                );
+                (Event::Result, ToolError::invalid(text).content().pack())
+            }
+        };
+        self.on(event, |action| {
+            if action == Action::Respond {
+                self.caller.outbox.send(self.request_id, RESPONSE, payload);
+            }
+        });
+    }
+
+    /// Passed on as it is, whether a content or not.
+    fn host_chunk(&self, chunk: &Map<String, Value>, data: &Bytes) {
+        let content = Content::from_parts(chunk, Bytes::new());
+        let event = match content {
+            Ok(Content::Control(Control::Close { .. })) => Event::OutputClose,
+            Ok(_) => Event::OutputItem,
+            Err(_) => Event::Progress,
+        };
+        self.on(event, |action| {
+            if action == Action::ToCaller {
+                self.to_caller(chunk, data);
+            }
+        });
+    }
+
+    fn lose_host(&self) {
+        self.on(Event::HostLost, |action| match action {
+            Action::FailCall => {
+                self.caller.outbox.respond(self.request_id, self.host_is_gone().content());
+            }
+            Action::FailStream => {
+                for content in [self.host_is_gone().content(), Content::Control(Control::END)] {
+                    let (chunk, data) = content.into_parts();
+                    self.to_caller(&chunk, &data);
+                }
+            }
+            _ => {}
+        });
     }
 }

@@ -15,6 +15,7 @@ pub mod call_out;
 pub mod connection;
 pub mod early;
 pub mod forward;
+pub mod fuzzing;
 pub mod guard;
 pub mod hosted;
 pub mod hub;

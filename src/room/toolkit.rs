@@ -75,6 +75,13 @@ impl ToolInfo {
         Self { name, description, takes, waits: false, input: Value::Null, output: Value::Null }
     }
 
+    /// Names the content types of the streams' items.
+    pub fn of(mut self, types: &[&str]) -> Self {
+        self.input = json!({"types": types, "stream": true});
+        self.output = self.input.clone();
+        self
+    }
+
     /// Marks a tool that only waits.
     pub fn waiting(mut self) -> Self {
         self.waits = true;
@@ -189,13 +196,18 @@ impl Call {
     /// Sends one item of the output stream.
     pub fn send(&self, content: Content) {
         let (chunk, data) = content.into_parts();
+        self.send_raw(&chunk, &data);
+    }
+
+    /// Sends a chunk of somebody else's as it came.
+    pub fn send_raw(&self, chunk: &Map<String, Value>, data: &Bytes) {
         let header = json!({
             "tool_call_id": self.tool_call_id,
             "toolkit": self.toolkit,
             "tool": self.tool,
             "chunk": chunk,
         });
-        self.caller.outbox.push(RESPONSE_CHUNK, pack(&header, &data));
+        self.caller.outbox.push(RESPONSE_CHUNK, pack(&header, data));
     }
 
     /// The next item of the input stream, `None` when the caller closed it.

@@ -1,5 +1,7 @@
 //! `messaging`: presence and messages between participants (room protocol §3.4). Nothing here waits, so that the
-//! messages of one sender keep their order.
+//! messages of one sender keep their order; `stream` alone waits, for the other participant.
+
+mod peer_stream;
 
 use crate::room::guard;
 use crate::room::session::MESSAGING_PUSH;
@@ -51,7 +53,9 @@ impl Default for Messaging {
             ToolInfo::unary::<Nothing>("disable", &none, "Stops taking messages."),
             ToolInfo::unary::<Send>("send", &none, "Sends a message to one participant."),
             ToolInfo::unary::<RoomMessage>("broadcast", &none, "Sends a message to everybody else."),
-            ToolInfo::stream("stream", Takes::OnlyEnd, "Opens a stream to one participant."),
+            ToolInfo::stream("stream", Takes::Stream, "Opens a stream to one participant.")
+                .of(&["json"])
+                .waiting(),
         ];
         let info = ToolkitInfo {
             name: "messaging",
@@ -87,11 +91,7 @@ impl Toolkit for Messaging {
                 let payload = call.args::<RoomMessage>()?.payload(&me.id)?;
                 call.session.broadcast(&me.id, &payload);
             }
-            _ => {
-                return Err(ToolError::missing_dependency(
-                    "streams between participants are not offered by this server yet; use messaging.send",
-                ));
-            }
+            _ => peer_stream::run(call).await?,
         }
         Ok(Content::Empty)
     }

@@ -8,12 +8,12 @@ use meshagent::clock::System;
 use meshagent::id::{ProjectId, RoomId, ServiceId, SessionId};
 use meshagent::queue::{Limits, MemoryQueues, QueueStore};
 use meshagent::room::world::{
-    Admission, EndReason, FileLinks, Gate, Host, OpenedSession, Presence, Refusal, RoomRef, ServiceError,
-    Services, SessionKeeper,
+    Admission, Callouts, EndReason, FileLinks, Gate, Host, OpenedSession, Presence, Refusal, RoomRef,
+    ServiceError, Services, SessionKeeper,
 };
 use meshagent::room::{Bus, BusParts, Hub, RoomEdge, router, toolkits};
 use meshagent::spec::grant::ApiScope;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ pub struct Edge {
     pub queues: Arc<dyn QueueStore>,
     pub keeper: Arc<Keeper>,
     pub services: Arc<FakeServices>,
-    pub files: TempDir,
+    _files: TempDir,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -137,6 +137,31 @@ impl Services for FakeServices {
     }
 }
 
+/// The secret of the test's webhooks.
+pub const WEBHOOK_SECRET: &[u8] = b"the secret of the webhooks";
+
+struct FakeCallouts;
+
+#[async_trait]
+impl Callouts for FakeCallouts {
+    async fn mint(
+        &self,
+        room: &RoomRef,
+        name: &str,
+        api: Option<&Map<String, Value>>,
+    ) -> Result<String, String> {
+        Ok(json!([room.name, name, api]).to_string())
+    }
+    fn webhook_secret(&self) -> Option<Vec<u8>> {
+        Some(WEBHOOK_SECRET.to_vec())
+    }
+    fn allowed_hosts(&self) -> &[String] {
+        const HOST: &str = "127.0.0.1";
+        static HOSTS: std::sync::LazyLock<Vec<String>> = std::sync::LazyLock::new(|| vec![HOST.to_owned()]);
+        &HOSTS
+    }
+}
+
 struct TestLinks;
 
 impl FileLinks for TestLinks {
@@ -163,7 +188,7 @@ impl Edge {
                 Arc::new(toolkits::developer::Developer::default()),
                 Arc::new(toolkits::services::Services::new(Arc::clone(&services) as _)),
             ],
-            callouts: None,
+            callouts: Some(Arc::new(FakeCallouts)),
             clock: Arc::new(System),
             ids: Arc::new(System),
         });
@@ -172,7 +197,7 @@ impl Edge {
         let address = listener.local_addr().unwrap();
         let listener = listener.tap_io(|tcp| tcp.set_nodelay(true).unwrap());
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { address, hub, queues, keeper, services, files, server }
+        Self { address, hub, queues, keeper, services, _files: files, server }
     }
 
     /// Somebody with all grants in the room `room`.

@@ -190,10 +190,8 @@ async fn toolkits_are_listed_registered_replaced_and_taken_back() {
     let send = &before["tools"]["queues"]["tools"]["send"];
     assert_eq!(send["input_spec"]["types"], json!(["json"]));
     assert_eq!(send["input_spec"]["schema"]["type"], "object");
-    assert_eq!(
-        before["tools"]["storage"]["tools"]["upload"]["input_spec"],
-        json!({"types": ["binary"], "stream": true})
-    );
+    // The npm client refuses a whole listing in which the content type `binary` stands.
+    assert!(before["tools"]["storage"]["tools"]["upload"]["input_spec"].is_null());
     let first = register(&mut host, "agent", true).await;
     register(&mut host, "own", false).await;
     let public = json_of(a.request("room.list_toolkits", json!({})).await);

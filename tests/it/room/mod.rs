@@ -2,12 +2,14 @@
 
 mod access;
 mod bad_input;
+mod call_out;
 mod client;
 mod entry;
 mod harness;
 mod hosted;
 mod lifetime;
 mod messaging;
+mod peer_stream;
 mod queues;
 mod small_toolkits;
 mod smoke;

@@ -1,6 +1,6 @@
-//! The `developer` and `services` toolkits, and `room.call`.
+//! The `developer` and `services` toolkits.
 
-use super::client::{Client, error, json_of};
+use super::client::{Client, json_of};
 use super::harness::{Edge, room_id};
 use bytes::Bytes;
 use meshagent::wire::{Content, Control};
@@ -49,17 +49,6 @@ async fn services_are_listed_as_texts_and_restarted_by_those_who_may() {
     assert_eq!(a.invoke("services", "restart", json!({"service_id": "s1"})).await, Content::Empty);
     assert_eq!(*edge.services.restarted.lock().unwrap(), ["s1 by a"]);
     assert_eq!(a.fails("services", "restart", json!({"service_id": "s2"})).await.0, 7001);
-}
-
-#[tokio::test]
-async fn a_call_out_says_what_is_missing() {
-    let edge = Edge::start().await;
-    let mut a = edge.join("a").await;
-    let (code, text) = error(a.request("room.call", json!({"url": "http://x"})).await);
-    assert!(code == 1002 && text.contains("field `name` is missing"), "{text}");
-    let call = json!({"name": "n", "url": "http://example.com/webhook", "arguments": {}, "api": null});
-    let (code, _) = error(a.request("room.call", call).await);
-    assert_eq!(code, 1007);
 }
 
 #[tokio::test]
