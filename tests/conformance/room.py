@@ -34,6 +34,8 @@ def within(awaitable, what: str, seconds: float = STEP_SECONDS):
         try:
             return await asyncio.wait_for(awaitable, seconds)
         except TimeoutError:
+            for task in asyncio.all_tasks():
+                task.print_stack(limit=4)
             raise AssertionError(f"{what} did not happen within {seconds} s") from None
 
     return wait()
