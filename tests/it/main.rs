@@ -4,6 +4,7 @@
 
 mod api;
 mod blob;
+mod cli;
 mod conformance;
 mod control;
 mod crash;

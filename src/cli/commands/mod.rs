@@ -6,6 +6,7 @@ mod bench;
 mod completion;
 pub mod env;
 mod events;
+mod log;
 mod mailbox;
 pub mod process;
 mod project;
@@ -80,6 +81,9 @@ pub enum Command {
     /// Measure beside peers, and try crashes
     #[command(subcommand)]
     Bench(bench::Command),
+    /// Check, export or import the whole log, offline
+    #[command(subcommand)]
+    Log(log::Command),
     /// Run, describe and deploy process-backed agents
     #[command(subcommand)]
     Process(process::Command),
@@ -118,6 +122,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Token(args) => token::run(&ctx(globals)?, args).await,
         Command::Events(args) => events::run(&ctx(globals)?, args).await,
         Command::Bench(command) => bench::run(command).await,
+        Command::Log(command) => log::run(command).await,
         Command::Process(command) => process::run(globals, command).await,
         Command::Version => version::run(&ctx(globals)?).await,
         Command::Completion(args) => completion::run(&args),

@@ -73,7 +73,7 @@ impl Kind {
             return Ok(*kind);
         }
         let error = CliError::usage(format!("there is no kind `{text}`"));
-        Err(match args::nearest(&lower, KINDS.iter().flat_map(|(_, names, _)| names.iter().copied())) {
+        Err(match args::nearest(&lower, KINDS.iter().map(|(kind, ..)| kind.name())) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => {
                 let names: Vec<&str> = KINDS.iter().map(|(kind, ..)| kind.name()).collect();
