@@ -41,5 +41,4 @@ pub mod bench;
 // binary
 pub mod server;
 
-pub mod bench;
 pub mod cli;

@@ -5,7 +5,6 @@
 //! two each way, because the protocol's smallest message is two packets.
 
 use super::timing::Timings;
-use crate::blob::Blobs;
 use crate::clock::{IdSource, System};
 use crate::id::{ProjectId, RoomId, SessionId};
 use crate::room::world::{
@@ -24,7 +23,6 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::Message as Ws;
@@ -70,12 +68,12 @@ impl fmt::Display for Report {
     }
 }
 
-/// Measures `rounds` round trips of each. `files` is a directory that may be written to.
-pub async fn run(rounds: usize, files: &Path) -> Result<Report, BenchError> {
+/// Measures `rounds` round trips of each.
+pub async fn run(rounds: usize) -> Result<Report, BenchError> {
     let echo_address =
         serve(Router::new().route("/echo", any(|ws: WebSocketUpgrade| async { ws.on_upgrade(echo) })))
             .await?;
-    let room_address = serve(room(files)).await?;
+    let room_address = serve(room()).await?;
     let mut echo = connect(echo_address, "echo").await?;
     let mut room = connect(room_address, "rooms/bench?token=bench").await?;
     // The start-up: `connected` and `room_ready`, two packets each.
@@ -165,15 +163,12 @@ fn failed(error: impl fmt::Display) -> BenchError {
 }
 
 /// A room edge that lets everybody in.
-fn room(files: &Path) -> Router {
+fn room() -> Router {
     let ids: Arc<dyn IdSource> = Arc::new(System);
     let hub = Arc::new(Hub::new(Arc::new(Open), Arc::new(System), Arc::clone(&ids)));
     let bus = Bus::new(BusParts {
         hub,
-        toolkits: vec![
-            Arc::new(toolkits::developer::Developer::default()),
-            Arc::new(toolkits::storage::Storage::new(Blobs::local(files, Arc::clone(&ids)), None)),
-        ],
+        toolkits: vec![Arc::new(toolkits::developer::Developer::default())],
         callouts: None,
         clock: Arc::new(System),
         ids,
@@ -213,8 +208,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_short_run_measures_both() {
-        let files = tempfile::tempdir().unwrap();
-        let report = run(1, files.path()).await.unwrap();
+        let report = run(1).await.unwrap();
         assert_eq!((report.echo.count(), report.invoke.count()), (BATCH, BATCH));
         assert!(report.ratio() > 0.0);
     }
@@ -223,7 +217,6 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "a measurement; wants a release build and a quiet machine"]
     async fn measure() {
-        let files = tempfile::tempdir().unwrap();
-        println!("{}", run(20_000, files.path()).await.unwrap());
+        println!("{}", run(20_000).await.unwrap());
     }
 }

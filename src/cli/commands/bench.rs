@@ -1,6 +1,6 @@
 //! `meshagent bench`: measurements beside peers, and the crash harness.
 
-use crate::bench::crash;
+use crate::bench::{crash, invoke};
 use crate::cli::error::CliError;
 use crate::cli::output;
 use std::path::PathBuf;
@@ -9,6 +9,15 @@ use std::path::PathBuf;
 pub enum Command {
     /// Kill the server again and again while clients work, and check that nothing acknowledged was lost
     Crash(CrashArgs),
+    /// Measure the round trip of a tool call beside a bare WebSocket echo
+    Invoke(InvokeArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct InvokeArgs {
+    /// Round trips of each
+    #[arg(long, default_value_t = 20_000)]
+    rounds: usize,
 }
 
 #[derive(Debug, clap::Args)]
@@ -30,7 +39,13 @@ pub struct CrashArgs {
 pub async fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Crash(args) => crash(args).await,
+        Command::Invoke(args) => invoke(args).await,
     }
+}
+
+async fn invoke(args: InvokeArgs) -> Result<(), CliError> {
+    let report = invoke::run(args.rounds).await.map_err(|error| CliError::internal(error.to_string()))?;
+    output::line(report.to_string())
 }
 
 async fn crash(args: CrashArgs) -> Result<(), CliError> {
