@@ -60,11 +60,15 @@ impl ServerUnderTest {
         Ok(Self { options: options.clone(), folder: folder.to_owned(), port, child: None })
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    /// A command of the program on the store under test. A database URL may hold a password: environment only.
+    fn command(&self, words: &[&str], store: bool) -> Command {
         let mut command = Command::new(&self.options.program);
-        command.args(words).arg("--data-dir").arg(&self.folder).env_remove("MESHAGENT_API_KEY");
+        command.args(words).env_remove("MESHAGENT_API_KEY").env_remove("MESHAGENT_DATABASE_URL");
         if let Some(url) = &self.options.database_url {
             command.env("MESHAGENT_DATABASE_URL", url);
+        }
+        if store || self.options.database_url.is_none() {
+            command.arg("--data-dir").arg(&self.folder);
         }
         command
     }
@@ -73,7 +77,7 @@ impl ServerUnderTest {
         let listen = format!("127.0.0.1:{}", self.port);
         let log = std::fs::File::create(self.folder.join("server.log")).map_err(|s| io(&self.folder, s))?;
         let child = self
-            .command(&["up", "--listen", &listen])
+            .command(&["up", "--listen", &listen], true)
             .env("MESHAGENT_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -122,7 +126,7 @@ impl ServerUnderTest {
 
     /// What `meshagent log verify` says of the stopped server's log.
     pub async fn verify_log(&self) -> Result<(bool, String), Error> {
-        let mut command = self.command(&["log", "verify"]);
+        let mut command = self.command(&["log", "verify"], false);
         let output = tokio::task::spawn_blocking(move || command.output()).await;
         let output = output.map_err(|error| Error::Ask(error.to_string()))?.map_err(|s| io(&self.folder, s))?;
         let text = [output.stdout, output.stderr].concat();
