@@ -194,7 +194,7 @@ impl Sessions {
             }
             match self.parts.host.open(room).await {
                 Ok(hosted) => {
-                    tracing::info!(%room, session = %hosted.session, "a room is open again");
+                    tracing::info!(%room, session = %hosted.session, "a room is open");
                     let mut memory = self.memory();
                     memory.waiting.remove(&room);
                     memory.refused.remove(&room);
