@@ -63,7 +63,12 @@ pub fn read_text(path: &Path) -> Result<String, CliError> {
 /// The nearest of these names to what was written, if one is near enough to be meant.
 pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const NEAR: f64 = 0.75;
-    let scored = names.into_iter().map(|name| (strsim::jaro_winkler(written, name), name));
+    let score = |name: &str| match strsim::damerau_levenshtein(written, name) {
+        // One slip of the finger, which weighs much in a short name.
+        0 | 1 => 1.0,
+        _ => strsim::jaro_winkler(written, name),
+    };
+    let scored = names.into_iter().map(|name| (score(name), name));
     scored.filter(|(score, _)| *score >= NEAR).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
@@ -83,6 +88,7 @@ mod tests {
     #[test]
     fn the_nearest_name_is_suggested_only_when_near() {
         assert_eq!(nearest("support-jbos", ["support-jobs", "mail"]), Some("support-jobs"));
+        assert_eq!(nearest("wbe", ["web", "mail"]), Some("web"));
         assert_eq!(nearest("zebra", ["support-jobs", "mail"]), None);
     }
 }

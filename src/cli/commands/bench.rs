@@ -56,7 +56,8 @@ async fn crash(args: CrashArgs) -> Result<(), CliError> {
     };
     let options =
         crash::Options { program, rounds: args.rounds, seed: args.seed, database_url: args.database_url };
-    let verdict = crash::run(&options, output::note).await.map_err(|error| CliError::user(error.to_string()))?;
+    let verdict =
+        crash::run(&options, output::note).await.map_err(|error| CliError::user(error.to_string()))?;
     output::line(verdict.to_string())?;
     if verdict.is_good() {
         return Ok(());

@@ -13,6 +13,9 @@ use std::path::PathBuf;
 /// How long a leased item is ours unless the person says otherwise, milliseconds.
 const LEASE_MS_DEFAULT: u64 = 30_000;
 
+/// Pages of dead letters read at most.
+const DEAD_PAGES_MAX: usize = 1_000;
+
 /// Work with the room's queues.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -67,9 +70,11 @@ pub enum Command {
         /// Put them back into the queue
         #[arg(long)]
         replay: bool,
-        /// Only these items
-        #[arg(long = "item", value_name = "ID")]
+        /// Put back only this item; may be given several times
+        #[arg(long = "item", value_name = "ID", requires = "replay")]
         items: Vec<String>,
+        #[command(flatten)]
+        output: OutputArgs,
     },
 }
 
@@ -150,7 +155,8 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             input["reason"] = reason.into();
             give(ctx, &lease, "nack", input).await
         }
-        Command::Dead { target, replay, items } => dead(ctx, &target, replay, &items).await,
+        Command::Dead { target, replay: true, items, .. } => replay(ctx, &target, &items).await,
+        Command::Dead { target, output, .. } => dead(ctx, &target, output.output).await,
     }
 }
 
@@ -206,12 +212,34 @@ async fn give(ctx: &Ctx, lease: &LeaseArgs, tool: &str, input: Value) -> Result<
     Ok(())
 }
 
-async fn dead(ctx: &Ctx, target: &QueueArgs, replay: bool, items: &[String]) -> Result<(), CliError> {
+async fn replay(ctx: &Ctx, target: &QueueArgs, items: &[String]) -> Result<(), CliError> {
+    let input = json!({"name": target.queue, "item_ids": items});
+    let answer = enter(ctx, target).await?.invoke_json("queues", "replay", input).await?;
+    output::note(format!("Put back into queue {}: {}", target.queue, output::cell(answer.get("replayed"))));
+    Ok(())
+}
+
+async fn dead(ctx: &Ctx, target: &QueueArgs, format: Format) -> Result<(), CliError> {
     let room = enter(ctx, target).await?;
-    let (tool, input) = if replay {
-        ("replay_dead", json!({"name": target.queue, "item_ids": items}))
-    } else {
-        ("dead_letters", json!({"name": target.queue}))
-    };
-    output::json(&room.invoke_json("queues", tool, input).await?)
+    let mut items = Vec::new();
+    let mut after = Value::Null;
+    for _ in 0..DEAD_PAGES_MAX {
+        let input = json!({"name": target.queue, "after": after});
+        let mut page = room.invoke_json("queues", "dead_letters", input).await?;
+        if let Value::Array(found) = page["items"].take() {
+            items.extend(found);
+        }
+        after = page["next"].take();
+        if after.is_null() {
+            break;
+        }
+    }
+    if format == Format::Json {
+        return output::json(&json!({"items": items}));
+    }
+    let mut table = Table::new(&["item_id", "attempts", "dead_at", "reason", "message"]);
+    for item in &items {
+        table.object(item);
+    }
+    table.print("No dead letters found.")
 }
