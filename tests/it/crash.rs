@@ -11,7 +11,8 @@ fn nothing_acknowledged_is_lost_over_twenty_deaths() {
         .env_remove("MESHAGENT_DATABASE_URL")
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     let acknowledged = text
         .lines()

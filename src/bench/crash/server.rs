@@ -117,14 +117,19 @@ impl ServerUnderTest {
             let mut child = child;
             child.wait()
         });
-        waited.await.map_err(|error| Error::Ask(error.to_string()))?.map_err(|s| io(&self.folder, s)).map(drop)
+        waited
+            .await
+            .map_err(|error| Error::Ask(error.to_string()))?
+            .map_err(|s| io(&self.folder, s))
+            .map(drop)
     }
 
     /// What `meshagent log verify` says of the stopped server's log.
     pub async fn verify_log(&self) -> Result<(bool, String), Error> {
         let mut command = self.command(&["log", "verify"]);
         let output = tokio::task::spawn_blocking(move || command.output()).await;
-        let output = output.map_err(|error| Error::Ask(error.to_string()))?.map_err(|s| io(&self.folder, s))?;
+        let output =
+            output.map_err(|error| Error::Ask(error.to_string()))?.map_err(|s| io(&self.folder, s))?;
         let text = [output.stdout, output.stderr].concat();
         Ok((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
     }

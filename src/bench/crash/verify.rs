@@ -38,8 +38,14 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "acknowledged writes: {}", self.acknowledged)?;
-        for (name, list) in [("lost", &self.lost), ("invented", &self.invented), ("repeated", &self.repeated)] {
-            writeln!(f, "{name}: {}{}", list.len(), list.iter().take(5).map(|l| format!(" {l}")).collect::<String>())?;
+        for (name, list) in [("lost", &self.lost), ("invented", &self.invented), ("repeated", &self.repeated)]
+        {
+            writeln!(
+                f,
+                "{name}: {}{}",
+                list.len(),
+                list.iter().take(5).map(|l| format!(" {l}")).collect::<String>()
+            )?;
         }
         write!(f, "log verify: {}", self.log.1.trim())
     }
@@ -70,8 +76,14 @@ fn ask(error: impl fmt::Display) -> Error {
 }
 
 async fn rooms(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) -> Result<(), Error> {
-    let there: BTreeSet<String> =
-        project.rooms(true, None).await.map_err(ask)?.into_iter().map(|r| r.name).filter(|n| n != ROOM).collect();
+    let there: BTreeSet<String> = project
+        .rooms(true, None)
+        .await
+        .map_err(ask)?
+        .into_iter()
+        .map(|r| r.name)
+        .filter(|n| n != ROOM)
+        .collect();
     let books = ledger.books();
     verdict.acknowledged += books.rooms.acknowledged.len();
     verdict.lost.extend(books.rooms.acknowledged.difference(&there).map(|n| format!("room {n}")));
@@ -110,8 +122,7 @@ async fn items(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) ->
     let mut there = BTreeSet::new();
     // Items that were handed out at the moment of a death come back when their leases are over.
     let leases_over = tokio::time::Instant::now() + Duration::from_millis(LEASE_MS + LEASE_SLACK_MS);
-    while let Ok(item) =
-        tokio::time::timeout_at(leases_over, room.queues().receive(QUEUE, true, true)).await
+    while let Ok(item) = tokio::time::timeout_at(leases_over, room.queues().receive(QUEUE, true, true)).await
     {
         if let Some(item) = item.map_err(ask)? {
             there.insert(item["name"].as_str().unwrap_or_default().to_owned());

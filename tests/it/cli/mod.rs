@@ -1,8 +1,8 @@
 //! The command line as a person uses it: the real binary, its words, its exit codes.
 
 mod offline;
-mod room;
 mod resources;
+mod room;
 mod seeds;
 
 use crate::support::server::Server;

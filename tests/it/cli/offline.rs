@@ -34,10 +34,11 @@ fn every_command_and_flag_says_what_it_is() {
             silent.push(path.clone());
         }
         for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
-            let plain = argument.is_positional() || argument.get_long().is_some_and(|long| {
-                // These say it by their name.
-                matches!(long, "name" | "description" | "display-name" | "method" | "subject")
-            });
+            let plain = argument.is_positional()
+                || argument.get_long().is_some_and(|long| {
+                    // These say it by their name.
+                    matches!(long, "name" | "description" | "display-name" | "method" | "subject")
+                });
             if argument.get_help().is_none() && !plain {
                 silent.push(format!("{path} --{}", argument.get_id()));
             }
@@ -69,7 +70,8 @@ fn a_missing_room_or_wrong_json_is_a_wrong_command_line() {
     person.run(&["room", "queue", "list"]).fails(2, &["no room is named", "MESHAGENT_ROOM"]);
     let wrong = ["room", "queue", "send", "--room", "r", "--queue", "q", "--json", "{prompt: 1}"];
     person.run(&wrong).fails(2, &["not JSON", "quote it"]);
-    let wrong = ["scheduled-task", "add", "--room", "r", "--queue", "q", "--schedule", "1 day", "--payload", "[1]"];
+    let wrong =
+        ["scheduled-task", "add", "--room", "r", "--queue", "q", "--schedule", "1 day", "--payload", "[1]"];
     person.run(&wrong).fails(2, &["want a JSON object"]);
     let both = ["scheduled-task", "list", "--active", "--inactive"];
     person.run(&both).fails(2, &["cannot be used with"]);
@@ -85,7 +87,8 @@ fn a_broken_settings_file_is_named_and_its_secrets_are_not_shown() {
 
 #[test]
 fn the_key_of_the_environment_is_never_printed() {
-    let person = Person::new().with("MESHAGENT_API_URL", "http://127.0.0.1:9").with("MESHAGENT_API_KEY", "ma-hush");
+    let person =
+        Person::new().with("MESHAGENT_API_URL", "http://127.0.0.1:9").with("MESHAGENT_API_KEY", "ma-hush");
     for arguments in [&["rooms", "list"][..], &["rooms", "list", "--help"], &["setup"], &["version"]] {
         let ran = person.run(arguments);
         assert!(!ran.stdout.contains("ma-hush") && !ran.stderr.contains("ma-hush"), "{ran:#?}");
@@ -101,9 +104,10 @@ fn documents_are_checked_all_at_once() {
     assert!(valid.stdout.contains("Room a is valid"), "{valid:#?}");
     person.file("specs/b.yaml", "version: v1\nkind: Room\nmetadata:\n  nam: b\n");
     person.file("specs/c.yml", "kind: Roam\n");
-    person
-        .run(&["validate", "-f", "specs"])
-        .fails(1, &["nothing was changed", "b.yaml:4:", "did you mean `name`?", "c.yml:1:", "did you mean `Room`?"]);
+    person.run(&["validate", "-f", "specs"]).fails(
+        1,
+        &["nothing was changed", "b.yaml:4:", "did you mean `name`?", "c.yml:1:", "did you mean `Room`?"],
+    );
     person.run(&["validate", "-f", "nothing.yaml"]).fails(1, &["cannot read nothing.yaml"]);
 }
 
@@ -136,7 +140,8 @@ fn a_token_is_signed_without_a_server() {
     assert_eq!(fs::read_to_string(&out).unwrap(), token.stdout.trim());
     let bare = person.file("bare.yaml", "version: v1\nkind: ParticipantToken\nidentity: bot\napi: {}\n");
     person.run(&["token", "-i", &bare]).fails(1, &["no `llm` grant"]);
-    let odd = person.file("odd.yaml", "version: v1\nkind: ParticipantToken\nidentity: bot\napi: {llm: {}}\nrom: r\n");
+    let odd = person
+        .file("odd.yaml", "version: v1\nkind: ParticipantToken\nidentity: bot\napi: {llm: {}}\nrom: r\n");
     person.run(&["token", "-i", &odd]).fails(1, &["unknown field `rom`"]);
 }
 

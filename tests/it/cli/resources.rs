@@ -40,10 +40,14 @@ fn apply_makes_what_is_missing_changes_what_differs_and_leaves_the_rest() {
     person.run(&["rooms", "get", "desk"]).fails(1, &["there is no room `desk`"]);
 
     let made = person.run(&["apply", "-f", &file]).ok().stdout;
-    assert_eq!(made, "room/desk created\nservice/web created\nscheduledtask/daily created\nmailbox/desk@mail.example created\n");
+    assert_eq!(
+        made,
+        "room/desk created\nservice/web created\nscheduledtask/daily created\nmailbox/desk@mail.example created\n"
+    );
     let again = person.run(&["apply", "-f", &file]).ok().stdout;
     assert_eq!(again, made.replace("created", "unchanged"));
-    let file = person.file("all.yaml", &DOCUMENTS.replace("1 day", "2 days").replace("queue: mail", "queue: post"));
+    let file =
+        person.file("all.yaml", &DOCUMENTS.replace("1 day", "2 days").replace("queue: mail", "queue: post"));
     let changed = person.run(&["apply", "-f", &file]).ok().stdout;
     assert!(changed.contains("scheduledtask/daily configured"), "{changed}");
     assert!(changed.contains("mailbox/desk@mail.example configured"), "{changed}");
@@ -52,7 +56,10 @@ fn apply_makes_what_is_missing_changes_what_differs_and_leaves_the_rest() {
     let get = |arguments: &[&str]| person.run(arguments).json();
     assert_eq!(get(&["get", "mailbox/desk@mail.example", "-o", "json"])["queue"], "post");
     assert_eq!(get(&["get", "task", "daily", "-o", "json"])["spec"]["schedule"], "2 days");
-    assert_eq!(get(&["get", "services", "--room", "desk", "-o", "json"])["services"][0]["metadata"]["name"], "web");
+    assert_eq!(
+        get(&["get", "services", "--room", "desk", "-o", "json"])["services"][0]["metadata"]["name"],
+        "web"
+    );
     let described = person.run(&["describe", "room/desk"]).ok().stdout;
     assert!(described.contains("room.created"), "{described}");
     person.run(&["wait", "room/desk", "--timeout", "20s"]).ok();
@@ -108,7 +115,9 @@ fn rooms_accounts_projects_and_the_log_answer() {
     person.run(&["rooms", "create", "desk"]).fails(1, &["there is a room `desk` already", "--if-not-exists"]);
     person.run(&["rooms", "create", "Desk!"]).fails(1, &["a-z, 0-9"]);
     person.run(&["rooms", "update", "--name", "desk", "--new-name", "bench", "--disabled"]).ok();
-    person.run(&["room", "queue", "list", "--room", "bench"]).fails(1, &["room `bench` is disabled", "--enabled"]);
+    person
+        .run(&["room", "queue", "list", "--room", "bench"])
+        .fails(1, &["room `bench` is disabled", "--enabled"]);
     let same = person.run(&["rooms", "get", "--id", room["id"].as_str().unwrap()]).json();
     assert_eq!((same["name"].as_str(), same["metadata"]["a"].as_i64()), (Some("bench"), Some(1)));
     person.run(&["rooms", "get", "bnech"]).fails(1, &["did you mean `bench`?"]);
@@ -118,15 +127,18 @@ fn rooms_accounts_projects_and_the_log_answer() {
     let project = person.run(&["project", "list", "-o", "json"]).json();
     assert_eq!(project["projects"][0]["id"], server.project_id.as_str());
     person.run(&["project", "activate", &server.project_id]).ok();
-    let key = person.run(&["service-account", "api-key", "create", "ci", "--service-account", "default"]).ok();
+    let key =
+        person.run(&["service-account", "api-key", "create", "ci", "--service-account", "default"]).ok();
     assert!(key.stdout.starts_with("ma-"), "a key is printed once, alone on stdout");
-    let keys = person.run(&["service-account", "api-key", "list", "--service-account", "default"]).ok().stdout;
+    let keys =
+        person.run(&["service-account", "api-key", "list", "--service-account", "default"]).ok().stdout;
     assert!(keys.contains("ci") && !keys.contains(key.stdout.trim()), "and never again");
     let second = Person::of(&server).with("MESHAGENT_API_KEY", key.stdout.trim());
     second.run(&["rooms", "list"]).ok();
 
     let events = person.run(&["events", "-o", "json", "--kind", "room."]).json();
-    let kinds: Vec<&str> = events.as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> =
+        events.as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["room.created", "room.updated", "room.deleted"]);
 }
 

@@ -24,12 +24,16 @@ fn queues_take_and_give_and_fail_with_a_code() {
 
     let leased = person.run(&["room", "queue", "lease", "--queue", "jobs", "--lease-ms", "60000"]).json();
     assert_eq!(leased["message"]["n"], 2);
-    person.run(&["room", "queue", "receive", "--queue", "jobs"]).fails(1, &["queue `jobs` is empty", "--wait"]);
+    person
+        .run(&["room", "queue", "receive", "--queue", "jobs"])
+        .fails(1, &["queue `jobs` is empty", "--wait"]);
     let (item, token) = (leased["item_id"].as_str().unwrap(), leased["lease_token"].as_str().unwrap());
     let done = ["room", "queue", "ack", "--queue", "jobs", "--item-id", item, "--lease-token", token];
     person.run(&done).ok();
     assert_eq!(person.run(&done).code, 1, "acknowledged only once");
-    person.run(&["room", "queue", "send", "--queue", "jobs", "--room", "nowhere", "--json", "{}"]).fails(1, &["there is no room `nowhere`"]);
+    person
+        .run(&["room", "queue", "send", "--queue", "jobs", "--room", "nowhere", "--json", "{}"])
+        .fails(1, &["there is no room `nowhere`"]);
 }
 
 #[test]
@@ -80,7 +84,8 @@ fn files_go_in_and_out_and_a_failed_download_leaves_the_old_file() {
 fn messages_reach_only_those_who_are_there() {
     let (_server, person) = desk();
     assert_eq!(person.run(&["room", "messaging", "list"]).json(), serde_json::json!([]));
-    let words = ["room", "messaging", "send", "--to-participant-id", "ghost", "--type", "chat", "--data", "{}"];
+    let words =
+        ["room", "messaging", "send", "--to-participant-id", "ghost", "--type", "chat", "--data", "{}"];
     person.run(&words).fails(1, &["there is no participant with messaging `ghost`"]);
     person.run(&["room", "messaging", "broadcast", "--data", "{}"]).ok();
     assert_eq!(person.run(&["room", "service", "list"]).ok().stderr, "No services found.\n");

@@ -67,7 +67,9 @@ fn mailbox_and_toolkits_as_printed() {
     let person = Person::of(&server);
     person.shell("meshagent rooms create quickstart").ok();
     person.shell(CREATE_MAILBOX).ok();
-    person.shell(CREATE_MAILBOX).fails(1, &["Mailbox address already in use: support-agent@mail.meshagent.com"]);
+    person
+        .shell(CREATE_MAILBOX)
+        .fails(1, &["Mailbox address already in use: support-agent@mail.meshagent.com"]);
     let toolkits = person.shell(LIST_TOOLKITS).json();
     let queues = toolkits.as_array().unwrap().iter().find(|toolkit| toolkit["name"] == "queues").unwrap();
     let send = queues["tools"].as_array().unwrap().iter().find(|tool| tool["name"] == "send").unwrap();
