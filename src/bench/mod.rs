@@ -4,4 +4,17 @@
 
 pub mod crash;
 pub mod invoke;
+pub mod log;
+pub mod measure;
 pub mod timing;
+
+/// Why a measurement stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    #[error("cannot measure in `{place}`: {source}")]
+    Disk { place: String, source: std::io::Error },
+    #[error("{name} failed: {reason}")]
+    Failed { name: String, reason: String },
+    #[error("`{url}` is no peer; use postgres://… or nats://…#label")]
+    UnknownPeer { url: String },
+}

@@ -122,8 +122,7 @@ async fn items(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) ->
     let mut there = BTreeSet::new();
     // Items that were handed out at the moment of a death come back when their leases are over.
     let leases_over = tokio::time::Instant::now() + Duration::from_millis(LEASE_MS + LEASE_SLACK_MS);
-    while let Ok(item) =
-        tokio::time::timeout_at(leases_over, room.queues().receive(QUEUE, true, true)).await
+    while let Ok(item) = tokio::time::timeout_at(leases_over, room.queues().receive(QUEUE, true, true)).await
     {
         if let Some(item) = item.map_err(ask)? {
             there.insert(item["name"].as_str().unwrap_or_default().to_owned());

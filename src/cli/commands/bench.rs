@@ -1,6 +1,6 @@
 //! `meshagent bench`: measurements beside peers, and the crash harness.
 
-use crate::bench::{crash, invoke};
+use crate::bench::{crash, invoke, log};
 use crate::cli::error::CliError;
 use crate::cli::output;
 use std::path::PathBuf;
@@ -11,6 +11,33 @@ pub enum Command {
     Crash(CrashArgs),
     /// Measure the round trip of a tool call beside a bare WebSocket echo
     Invoke(InvokeArgs),
+    /// Measure durable appends and replay of the event log, beside peers (benches/peers/with-peers starts them)
+    Log(LogArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct LogArgs {
+    /// A peer to measure in the same run: postgres://… or nats://host:port#label; can be repeated
+    #[arg(long, value_name = "URL")]
+    against: Vec<String>,
+    /// Measure on the disk of this folder; what is made there is removed
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Concurrent writers of each figure
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
+    writers: Vec<usize>,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 2)]
+    seconds: u64,
+    /// Measurements of each figure, in turns; the median counts
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// Events of the replay
+    #[arg(long, default_value_t = 1_000_000)]
+    replay_events: u64,
+    /// Print every figure as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -40,11 +67,30 @@ pub async fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Crash(args) => crash(args).await,
         Command::Invoke(args) => invoke(args).await,
+        Command::Log(args) => log(args).await,
     }
 }
 
 async fn invoke(args: InvokeArgs) -> Result<(), CliError> {
     let report = invoke::run(args.rounds).await.map_err(|error| CliError::internal(error.to_string()))?;
+    output::line(report.to_string())
+}
+
+async fn log(args: LogArgs) -> Result<(), CliError> {
+    let options = log::Options {
+        against: args.against,
+        writers: args.writers,
+        time: std::time::Duration::from_secs(args.seconds),
+        repeats: args.repeats,
+        replay_events: args.replay_events,
+        ..log::Options::standard(args.dir)
+    };
+    let report = log::run(&options, output::note).await.map_err(|error| CliError::user(error.to_string()))?;
+    if args.json {
+        let json =
+            serde_json::to_string_pretty(&report).map_err(|error| CliError::internal(error.to_string()))?;
+        return output::line(json);
+    }
     output::line(report.to_string())
 }
 

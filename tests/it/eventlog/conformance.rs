@@ -183,7 +183,7 @@ async fn a_conflict_fails_only_its_own_append(log: Arc<dyn EventLog>) {
     assert_eq!(all(&log).await.len(), 80);
 }
 
-async fn concurrent_writers(log: &Arc<dyn EventLog>) -> Vec<tokio::task::JoinHandle<()>> {
+fn concurrent_writers(log: &Arc<dyn EventLog>) -> Vec<tokio::task::JoinHandle<()>> {
     let writer = |w: u128| {
         let log = Arc::clone(log);
         tokio::spawn(async move {
@@ -199,7 +199,7 @@ async fn concurrent_writers(log: &Arc<dyn EventLog>) -> Vec<tokio::task::JoinHan
 }
 
 async fn positions_have_no_gaps_under_concurrent_writers(log: Arc<dyn EventLog>) {
-    for writer in concurrent_writers(&log).await {
+    for writer in concurrent_writers(&log) {
         writer.await.unwrap();
     }
     let events = all(&log).await;
@@ -247,7 +247,7 @@ async fn a_tail_misses_and_repeats_nothing(log: Arc<dyn EventLog>) {
         })
     };
     let early = [follow(0), follow(0)];
-    let writers = concurrent_writers(&log).await;
+    let writers = concurrent_writers(&log);
     let mut changes = log.changes();
     changes.wait_for(|head| head.0 >= 50).await.unwrap();
     let middle = [follow(0), follow(50), follow(total / 2)];

@@ -118,6 +118,33 @@ async fn appends_go_on_while_connections_are_cut() {
     assert_eq!(report.events, 480);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_of_postgres_loses_nothing_that_was_acknowledged() {
+    let Some(server) = crate::support::postgres::server().await else { return };
+    let log = open(&server.url("postgres")).await;
+    let mut tail = Tail::new(log.clone(), Position(0), Filter::all());
+    let mut acknowledged = 0;
+    for crash in 0..3_u64 {
+        for n in 0..5_u64 {
+            let writes =
+                || vec![write("room-a", Expected::Exact(crash * 5 + n), [u128::from(crash * 5 + n) + 1])];
+            while let Err(error) = log.append(writes()).await {
+                assert!(error.to_string().contains("not available"), "{error}");
+            }
+            acknowledged += 1;
+        }
+        tokio::task::block_in_place(|| server.crash());
+    }
+    let seen = loop {
+        // The first read after the crash may find a dead connection.
+        if let Ok(seen) = tail.next().await {
+            break seen;
+        }
+    };
+    assert_eq!(seen.len(), acknowledged);
+    assert!(log.verify().await.unwrap().is_sound());
+}
+
 #[tokio::test]
 async fn a_database_of_a_newer_version_is_refused() {
     let Some(url) = database().await else { return };

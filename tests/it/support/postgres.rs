@@ -13,8 +13,9 @@ use tokio_postgres::NoTls;
 /// Postgres refuses to run as root; then it runs as `nobody`.
 const NOBODY: u32 = 65_534;
 
-struct Server {
+pub struct Server {
     socket_dir: PathBuf,
+    bin: PathBuf,
     /// Its standard input stays open as long as this process lives; its end stops the server.
     _watchdog: Child,
 }
@@ -39,8 +40,23 @@ pub async fn database() -> Option<String> {
     Some(server.url(&format!("test_{number}")))
 }
 
+/// A server for one test alone, which may crash it.
+pub async fn server() -> Option<Server> {
+    tokio::task::spawn_blocking(start).await.unwrap()
+}
+
 impl Server {
-    fn url(&self, database: &str) -> String {
+    /// Kills it without a word to anybody, and starts it again.
+    pub fn crash(&self) {
+        let mut restart = Command::new(self.bin.join("pg_ctl"));
+        restart
+            .args(["-D", "data", "-m", "immediate", "-w", "-l", "server.log", "restart"])
+            .stdout(Stdio::null());
+        let done = as_nobody(&mut restart).current_dir(&self.socket_dir).status().unwrap();
+        assert!(done.success());
+    }
+
+    pub fn url(&self, database: &str) -> String {
         format!("host={} user=meshagent dbname={database}", self.socket_dir.display())
     }
 }
@@ -57,8 +73,7 @@ fn start() -> Option<Server> {
 }
 
 fn start_in(dir: PathBuf, bin: &Path) -> Server {
-    let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
-    if root {
+    if is_root() {
         std::os::unix::fs::chown(&dir, Some(NOBODY), Some(NOBODY)).unwrap();
     }
     // Runs until its input ends, which is when this process does.
@@ -75,14 +90,19 @@ fn start_in(dir: PathBuf, bin: &Path) -> Server {
     command.args(["-c", script, "sh"]).arg(&dir).arg(bin).stdin(Stdio::piped()).stdout(Stdio::piped());
     // A terminal's interrupt is for the tests; the watchdog then cleans up.
     command.process_group(0);
-    if root {
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    let mut watchdog = command.spawn().unwrap();
+    let mut watchdog = as_nobody(&mut command).spawn().unwrap();
     let mut said = String::new();
     BufReader::new(watchdog.stdout.take().unwrap()).read_line(&mut said).unwrap();
     assert_eq!(said, "ready\n", "Postgres did not start in {}", dir.display());
-    Server { socket_dir: dir, _watchdog: watchdog }
+    Server { socket_dir: dir, bin: bin.to_owned(), _watchdog: watchdog }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+fn as_nobody(command: &mut Command) -> &mut Command {
+    if is_root() { command.uid(NOBODY).gid(NOBODY) } else { command }
 }
 
 /// The folder that holds `initdb` and `pg_ctl`: of the PATH, or the newest that Debian installed.
