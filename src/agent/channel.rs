@@ -64,8 +64,7 @@ fn mail(rest: &str) -> Result<AgentChannel, String> {
         return Err("the address lacks an @".to_owned());
     }
     let reply_all = match query {
-        "" => true,
-        "reply-all=true" => true,
+        "" | "reply-all=true" => true,
         "reply-all=false" => false,
         other => return Err(format!("`{other}` is no option of a mail channel")),
     };

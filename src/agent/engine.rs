@@ -6,7 +6,7 @@ use super::job::JobPart;
 use super::model::ModelId;
 use super::provider::{Provider, echo::Echo, openai::OpenAi};
 use super::supervisor::TurnRunner;
-use super::tools::{self, Tools};
+use super::tools::{self, ToolError, Tools};
 use super::turn::{Failure, Limits, Outcome};
 use super::{rules, runner};
 use crate::client::room::RoomClient;
@@ -72,7 +72,7 @@ impl Engine {
     }
 
     /// The same files under the same rules for every provider: room files are fetched, other addresses passed on.
-    async fn input(&self, parts: Vec<JobPart>) -> Item {
+    async fn input(&self, parts: Vec<JobPart>) -> Result<Item, Failure> {
         let mut input = Vec::with_capacity(parts.len());
         for part in parts {
             match part {
@@ -81,6 +81,7 @@ impl Engine {
                 JobPart::RoomFile { path, inline } => {
                     match self.client.storage().read(&path, FILE_BYTES_MAX).await {
                         Ok((data, mime_type)) => input.extend(file(&path, inline, data, mime_type)),
+                        Err(error) if error.is_lost() => return Err(tools::lost(&error)),
                         Err(error) => {
                             tracing::warn!(path, %error, "a file of the job is left out");
                         }
@@ -88,7 +89,7 @@ impl Engine {
                 }
             }
         }
-        Item::User(input)
+        Ok(Item::User(input))
     }
 
     async fn tools(&self) -> Result<Tools, Failure> {
@@ -105,7 +106,10 @@ impl Engine {
         }
         for name in &config.room_toolkits {
             let attached = tools::attach(&self.client, name).await;
-            tools.extend(attached.map_err(|message| Failure { message, code: "toolkit_missing" })?);
+            tools.extend(attached.map_err(|error| match error {
+                ToolError::Lost(error) => tools::lost(&error),
+                ToolError::Told(message) => Failure { message, code: "toolkit_missing" },
+            })?);
         }
         Ok(tools)
     }
@@ -120,9 +124,9 @@ impl Engine {
             turn.instructions.as_deref(),
             &self.client,
         )
-        .await;
+        .await?;
         let tools = self.tools().await?;
-        let input = self.input(turn.parts).await;
+        let input = self.input(turn.parts).await?;
         let work = runner::Work {
             provider,
             model: &model.name,

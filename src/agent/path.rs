@@ -73,7 +73,7 @@ pub fn room_path(path: &str) -> Option<String> {
     let path = path.strip_prefix("room:").unwrap_or(path);
     let segments: Vec<_> = path.split('/').filter(|s| !s.is_empty()).collect();
     let bad = |s: &&str| *s == "." || *s == ".." || s.contains('\\') || s.chars().any(char::is_control);
-    (!segments.is_empty() && !segments.iter().any(|s| bad(s))).then(|| segments.join("/"))
+    (!segments.is_empty() && !segments.iter().any(bad)).then(|| segments.join("/"))
 }
 
 #[cfg(test)]

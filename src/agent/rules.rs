@@ -2,7 +2,9 @@
 
 use super::config::RulesConfig;
 use super::path::room_path;
-use crate::client::room::RoomClient;
+use super::tools::lost;
+use super::turn::Failure;
+use crate::client::room::{RoomClient, RoomError};
 
 /// Largest rules file, bytes.
 const RULES_BYTES_MAX: usize = 1024 * 1024;
@@ -23,25 +25,33 @@ fn is_section(line: &str) -> bool {
     line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|name| !name.trim().is_empty())
 }
 
+/// Why a file of instructions is not there.
+enum Missing {
+    Lost(RoomError),
+    Other(String),
+}
+
 /// The whole instruction text. `given` are the job's own instructions, which count only where the agent has none.
 pub async fn instructions(
     config: &RulesConfig,
     files_in_room: bool,
     given: Option<&str>,
     client: &RoomClient,
-) -> String {
+) -> Result<String, Failure> {
     let mut all = config.rules.clone();
     for path in &config.instructions {
         let text = if files_in_room { room_file(client, path).await } else { local_file(path).await };
         match text {
             Ok(text) => all.push(text),
-            Err(reason) => tracing::warn!(path, reason, "the instructions file is left out"),
+            Err(Missing::Lost(error)) => return Err(lost(&error)),
+            Err(Missing::Other(reason)) => tracing::warn!(path, reason, "the instructions file is left out"),
         }
     }
     for path in &config.room_rules {
         match room_file(client, path).await {
             Ok(text) => all.extend(lines(&text)),
-            Err(reason) => tracing::warn!(path, reason, "the room rules are left out"),
+            Err(Missing::Lost(error)) => return Err(lost(&error)),
+            Err(Missing::Other(reason)) => tracing::warn!(path, reason, "the room rules are left out"),
         }
     }
     if all.is_empty() {
@@ -51,21 +61,26 @@ pub async fn instructions(
         all.push(PREAMBLE.to_owned());
     }
     all.push(CLOSING.to_owned());
-    all.join("\n")
+    Ok(all.join("\n"))
 }
 
-async fn room_file(client: &RoomClient, path: &str) -> Result<String, String> {
-    let path = room_path(path).ok_or("it is no path in the room")?;
-    let (data, _) = client.storage().read(&path, RULES_BYTES_MAX).await.map_err(|e| e.to_string())?;
-    String::from_utf8(data.into()).map_err(|_| "it is no text".to_owned())
+async fn room_file(client: &RoomClient, path: &str) -> Result<String, Missing> {
+    let path = room_path(path).ok_or_else(|| Missing::Other("it is no path in the room".into()))?;
+    let read = client.storage().read(&path, RULES_BYTES_MAX).await;
+    let (data, _) = read.map_err(|error| match error {
+        error if error.is_lost() => Missing::Lost(error),
+        error => Missing::Other(error.to_string()),
+    })?;
+    String::from_utf8(data.into()).map_err(|_| Missing::Other("it is no text".into()))
 }
 
-async fn local_file(path: &str) -> Result<String, String> {
-    let size = tokio::fs::metadata(path).await.map_err(|e| e.to_string())?.len();
+async fn local_file(path: &str) -> Result<String, Missing> {
+    let other = |error: std::io::Error| Missing::Other(error.to_string());
+    let size = tokio::fs::metadata(path).await.map_err(other)?.len();
     if size > RULES_BYTES_MAX as u64 {
-        return Err(format!("it is larger than {RULES_BYTES_MAX} bytes"));
+        return Err(Missing::Other(format!("it is larger than {RULES_BYTES_MAX} bytes")));
     }
-    tokio::fs::read_to_string(path).await.map_err(|e| e.to_string())
+    tokio::fs::read_to_string(path).await.map_err(other)
 }
 
 #[cfg(test)]
@@ -89,12 +104,18 @@ mod tests {
             room_rules: vec!["/rules.txt".into()],
             preamble_rule: true,
         };
-        let told = instructions(&config, true, Some("Job."), &client).await;
+        let told = instructions(&config, true, Some("Job."), &client).await.unwrap();
         assert_eq!(told, format!("Rule.\nRoom rule.\n{CLOSING}"));
         room.with(|w| w.files.insert("rules.txt".into(), "Changed.".into()));
-        assert!(instructions(&config, true, None, &client).await.contains("Changed."));
+        assert!(instructions(&config, true, None, &client).await.unwrap().contains("Changed."));
         config = RulesConfig { preamble_rule: true, ..RulesConfig::default() };
-        assert_eq!(instructions(&config, true, Some("Job."), &client).await, format!("Job.\n{CLOSING}"));
-        assert_eq!(instructions(&config, true, None, &client).await, format!("{PREAMBLE}\n{CLOSING}"));
+        assert_eq!(
+            instructions(&config, true, Some("Job."), &client).await.unwrap(),
+            format!("Job.\n{CLOSING}")
+        );
+        assert_eq!(
+            instructions(&config, true, None, &client).await.unwrap(),
+            format!("{PREAMBLE}\n{CLOSING}")
+        );
     }
 }

@@ -78,22 +78,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let abort = CancellationToken::new();
     let channels = TaskTracker::new();
     let opened = open(&agent, &channels, &stop, &abort).await;
-    let ended = match opened {
-        Err(error) => Err(error),
-        Ok(()) => tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            end = agent.client.closed() => match end {
-                RoomError::Closed { reason } => {
-                    tracing::info!(reason, "the room connection has ended");
-                    Ok(())
-                }
-                error => Err(error.into()),
-            },
-        },
-    };
+    let ended = if opened.is_ok() { end(&agent, &stop).await } else { opened };
     stop.cancel();
     wind_down(&agent, &channels, &abort).await;
     ended
+}
+
+/// Waits until the agent is told to stop or its connection has ended.
+async fn end(agent: &Agent, stop: &CancellationToken) -> Result<(), AgentError> {
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        end = agent.client.closed() => match end {
+            RoomError::Closed { reason } => {
+                tracing::info!(reason, "the room connection has ended");
+                Ok(())
+            }
+            error => Err(error.into()),
+        },
+    }
 }
 
 fn agent(config: Arc<Config>, client: RoomClient) -> Arc<Agent> {

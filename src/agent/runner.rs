@@ -67,8 +67,10 @@ fn take<'a>(
             }
             Effect::RunTool(call) => running.push(Box::pin(async move {
                 tracing::info!(tool = call.tool, "tool call");
-                let text = work.tools.run(&call).await;
-                Event::ToolFinished { call_id: call.id, text }
+                match work.tools.run(&call).await {
+                    Ok(text) => Event::ToolFinished { call_id: call.id, text },
+                    Err(failure) => Event::Failed(failure),
+                }
             })),
             Effect::Finish(outcome) => return Some(outcome),
         }

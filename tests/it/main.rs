@@ -2,6 +2,7 @@
 //! one module per door.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+mod agent;
 mod api;
 mod blob;
 mod cli;

@@ -11,6 +11,8 @@ pub use storage::storage;
 pub use uuid::uuid;
 
 use super::history::ToolCall;
+use super::turn::Failure;
+use crate::client::room::RoomError;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt;
@@ -23,7 +25,7 @@ pub const OUTPUT_LINES_MAX: usize = 2000;
 pub const OUTPUT_BYTES_MAX: usize = 50 * 1024;
 
 /// How long one tool call may take.
-pub const TOOL_MAX: Duration = Duration::from_secs(600);
+pub const TOOL_MAX: Duration = Duration::from_mins(10);
 
 /// How a tool presents itself to the model.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,11 +39,45 @@ pub struct ToolSpec {
     pub strict: bool,
 }
 
-/// Something the model may call. What it answers is text; an error is told to the model and ends nothing.
+/// Something the model may call. What it answers is text.
 #[async_trait::async_trait]
 pub trait Tool: Send + Sync {
     fn spec(&self) -> &ToolSpec;
-    async fn run(&self, arguments: Value) -> Result<String, String>;
+    async fn run(&self, arguments: Value) -> Result<String, ToolError>;
+}
+
+/// Why a tool did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ToolError {
+    /// Told to the model, which goes on.
+    #[error("{0}")]
+    Told(String),
+    /// The connection went away under the call. Nobody knows whether it was done: the turn fails, and its job comes again.
+    #[error(transparent)]
+    Lost(RoomError),
+}
+
+impl From<String> for ToolError {
+    fn from(text: String) -> Self {
+        Self::Told(text)
+    }
+}
+
+impl From<&str> for ToolError {
+    fn from(text: &str) -> Self {
+        Self::Told(text.to_owned())
+    }
+}
+
+impl From<RoomError> for ToolError {
+    fn from(error: RoomError) -> Self {
+        if error.is_lost() || error.is_final() { Self::Lost(error) } else { Self::Told(error.to_string()) }
+    }
+}
+
+/// The failure of a turn whose connection went away.
+pub fn lost(error: &RoomError) -> Failure {
+    Failure { message: error.to_string(), code: "room_lost" }
 }
 
 /// The tools of one turn.
@@ -68,23 +104,25 @@ impl Tools {
         self.0.iter().find(|candidate| fits(candidate.spec()))
     }
 
-    /// Runs one call. Never fails: whatever goes wrong is the output. An empty toolkit name matches any.
-    pub async fn run(&self, call: &ToolCall) -> String {
-        let text = match self.try_run(call).await {
+    /// Runs one call. Whatever goes wrong is the output, but for a lost connection. An empty toolkit name matches any.
+    pub async fn run(&self, call: &ToolCall) -> Result<String, Failure> {
+        Ok(clip(match self.try_run(call).await {
             Ok(text) if text.is_empty() => "ok".to_owned(),
             Ok(text) => text,
-            Err(error) => json!({"error": format!("unable to complete tool call: {error}")}).to_string(),
-        };
-        clip(text)
+            Err(ToolError::Lost(error)) => return Err(lost(&error)),
+            Err(ToolError::Told(error)) => {
+                json!({"error": format!("unable to complete tool call: {error}")}).to_string()
+            }
+        }))
     }
 
-    async fn try_run(&self, call: &ToolCall) -> Result<String, String> {
+    async fn try_run(&self, call: &ToolCall) -> Result<String, ToolError> {
         let Some(tool) = self.find(&call.toolkit, &call.tool) else {
             let known: Vec<_> = self.specs().map(|s| s.tool.as_str()).collect();
-            return Err(match known.as_slice() {
+            return Err(ToolError::Told(match known.as_slice() {
                 [] => format!("there is no tool `{}`; this agent has no tools", call.tool),
                 known => format!("there is no tool `{}`; the tools are {}", call.tool, known.join(", ")),
-            });
+            }));
         };
         let arguments = match call.arguments.trim() {
             "" => json!({}),
@@ -92,7 +130,9 @@ impl Tools {
         };
         match tokio::time::timeout(TOOL_MAX, tool.run(arguments)).await {
             Ok(answer) => answer,
-            Err(_) => Err(format!("tool `{}` did not answer within {} s", call.tool, TOOL_MAX.as_secs())),
+            Err(_) => {
+                Err(format!("tool `{}` did not answer within {} s", call.tool, TOOL_MAX.as_secs()).into())
+            }
         }
     }
 }
@@ -156,10 +196,10 @@ mod tests {
             tool: tool.into(),
             arguments: arguments.into(),
         };
-        assert!(tools.run(&call("x", "{}")).await.contains("this agent has no tools"));
+        assert!(tools.run(&call("x", "{}")).await.unwrap().contains("this agent has no tools"));
         tools.extend(uuid(Arc::new(crate::clock::System)));
-        assert!(tools.run(&call("x", "{}")).await.contains("the tools are uuid_v4"));
-        assert!(tools.run(&call("uuid_v4", "{").clone()).await.contains("are not JSON"));
-        assert!(tools.run(&call("uuid_v4", r#"{"zap":1}"#)).await.contains("do not fit"));
+        assert!(tools.run(&call("x", "{}")).await.unwrap().contains("the tools are uuid_v4"));
+        assert!(tools.run(&call("uuid_v4", "{").clone()).await.unwrap().contains("are not JSON"));
+        assert!(tools.run(&call("uuid_v4", r#"{"zap":1}"#)).await.unwrap().contains("do not fit"));
     }
 }

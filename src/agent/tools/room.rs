@@ -1,18 +1,19 @@
 //! Toolkits of the room that `--require-toolkit` attaches: each tool becomes one of the agent's.
 
-use super::{Tool, ToolSpec};
+use super::{Tool, ToolError, ToolSpec};
 use crate::client::room::{RoomClient, Target, ToolkitFilter};
 use crate::wire::Content;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// All tools of room toolkit `name`, as the room lists it now. Error: it is not there.
-pub async fn attach(client: &RoomClient, name: &str) -> Result<Vec<Arc<dyn Tool>>, String> {
-    let all = client.list_toolkits(&ToolkitFilter::default()).await.map_err(|e| e.to_string())?;
+pub async fn attach(client: &RoomClient, name: &str) -> Result<Vec<Arc<dyn Tool>>, ToolError> {
+    let all = client.list_toolkits(&ToolkitFilter::default()).await?;
     let Some(toolkit) = all.into_iter().find(|t| t.name == name) else {
         return Err(format!(
             "toolkit `{name}`, which this agent requires, is not in the room; start it first"
-        ));
+        )
+        .into());
     };
     let tool = |(tool, info): (String, Value)| {
         let target = Target { participant_id: toolkit.participant_id.clone(), ..Target::new(name, &tool) };
@@ -45,16 +46,16 @@ impl Tool for RoomTool {
         &self.spec
     }
 
-    async fn run(&self, arguments: Value) -> Result<String, String> {
+    async fn run(&self, arguments: Value) -> Result<String, ToolError> {
         let answer = self.client.invoke(&self.target, Content::Json(arguments)).await;
-        match answer.map_err(|e| e.to_string())? {
+        match answer? {
             Content::Json(Value::String(text)) | Content::Text(text) => Ok(text),
             Content::Json(value) => Ok(value.to_string()),
             Content::Empty => Ok(String::new()),
             Content::Link { name, url } => Ok(format!("[{name}]({url})")),
             Content::File { name, mime_type, data } => match std::str::from_utf8(&data) {
                 Ok(text) => Ok(text.to_owned()),
-                Err(_) => Err(format!("{name} is a binary file ({mime_type}) and cannot be shown")),
+                Err(_) => Err(format!("{name} is a binary file ({mime_type}) and cannot be shown").into()),
             },
             _ => Err("the tool answered with something that is no text".into()),
         }

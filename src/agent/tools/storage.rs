@@ -1,6 +1,6 @@
 //! Toolkit `storage`: the room's files. Text in, text out; a binary file is described, not shown.
 
-use super::{OUTPUT_BYTES_MAX, Tool, ToolSpec, arguments, spec};
+use super::{OUTPUT_BYTES_MAX, Tool, ToolError, ToolSpec, arguments, spec};
 use crate::agent::path::room_path;
 use crate::client::room::RoomClient;
 use regex::RegexBuilder;
@@ -114,7 +114,7 @@ impl Tool for StorageTool {
         &self.spec
     }
 
-    async fn run(&self, given: Value) -> Result<String, String> {
+    async fn run(&self, given: Value) -> Result<String, ToolError> {
         match self.op {
             Op::List => self.list(&arguments::<List>(given)?.path).await,
             Op::Read => {
@@ -124,7 +124,7 @@ impl Tool for StorageTool {
             }
             Op::Grep => {
                 let wanted: Grep = arguments(given)?;
-                grep(&self.text(&wanted.path).await?, &wanted)
+                Ok(grep(&self.text(&wanted.path).await?, &wanted)?)
             }
             Op::Write => {
                 let WriteFile { path, text, overwrite } = arguments(given)?;
@@ -134,9 +134,9 @@ impl Tool for StorageTool {
                 match written {
                     Ok(()) => Ok(format!("wrote {} bytes to {path}", text.len())),
                     Err(error) if error.code() == Some(3005) => {
-                        Err(format!("{path} exists; pass overwrite: true to replace it"))
+                        Err(format!("{path} exists; pass overwrite: true to replace it").into())
                     }
-                    Err(error) => Err(error.to_string()),
+                    Err(error) => Err(error.into()),
                 }
             }
         }
@@ -144,12 +144,12 @@ impl Tool for StorageTool {
 }
 
 impl StorageTool {
-    async fn list(&self, path: &str) -> Result<String, String> {
+    async fn list(&self, path: &str) -> Result<String, ToolError> {
         let path = match path.trim_matches('/') {
             "" | "." => String::new(),
             path => allowed(path)?,
         };
-        let entries = self.client.storage().list(&path).await.map_err(|e| e.to_string())?;
+        let entries = self.client.storage().list(&path).await?;
         let line = |e: &crate::client::room::FileEntry| match (e.is_folder, e.size) {
             (true, _) => format!("{}/\n", e.name),
             (false, Some(size)) => format!("{} ({size} bytes)\n", e.name),
@@ -159,13 +159,13 @@ impl StorageTool {
         Ok(if text.is_empty() { "the folder is empty".into() } else { text })
     }
 
-    async fn text(&self, path: &str) -> Result<String, String> {
+    async fn text(&self, path: &str) -> Result<String, ToolError> {
         let path = allowed(path)?;
-        let (data, mime_type) =
-            self.client.storage().read(&path, FILE_BYTES_MAX).await.map_err(|e| e.to_string())?;
+        let (data, mime_type) = self.client.storage().read(&path, FILE_BYTES_MAX).await?;
         let size = data.len();
-        String::from_utf8(data.into())
-            .map_err(|_| format!("{path} is a binary file ({mime_type}, {size} bytes) and cannot be shown"))
+        String::from_utf8(data.into()).map_err(|_| {
+            format!("{path} is a binary file ({mime_type}, {size} bytes) and cannot be shown").into()
+        })
     }
 }
 
@@ -232,7 +232,8 @@ mod tests {
     }
 
     async fn run(tools: &[Arc<dyn Tool>], tool: &str, arguments: Value) -> Result<String, String> {
-        tools.iter().find(|t| t.spec().tool == tool).unwrap().run(arguments).await
+        let tool = tools.iter().find(|t| t.spec().tool == tool).unwrap();
+        tool.run(arguments).await.map_err(|e| e.to_string())
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Toolkit `uuid`: fresh identifiers.
 
-use super::{Tool, ToolSpec, arguments, spec};
+use super::{Tool, ToolError, ToolSpec, arguments, spec};
 use crate::clock::IdSource;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -35,11 +35,11 @@ impl Tool for UuidV4 {
         &self.spec
     }
 
-    async fn run(&self, given: Value) -> Result<String, String> {
+    async fn run(&self, given: Value) -> Result<String, ToolError> {
         let Arguments { count } = arguments(given)?;
         let count = count.unwrap_or(1);
         if !(1..=COUNT_MAX).contains(&count) {
-            return Err(format!("count is {count}; want 1 to {COUNT_MAX}"));
+            return Err(format!("count is {count}; want 1 to {COUNT_MAX}").into());
         }
         let uuids: Vec<_> = (0..count).map(|_| version_4(&*self.ids).to_string()).collect();
         Ok(json!({"uuids": uuids}).to_string())

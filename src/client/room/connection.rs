@@ -20,7 +20,7 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// Silence after which the connection counts as lost.
 const SILENCE_MAX: Duration = Duration::from_secs(65);
 /// Longest wait for the socket to take one message.
-const WRITE_MAX: Duration = Duration::from_secs(60);
+const WRITE_MAX: Duration = Duration::from_mins(1);
 /// Messages written before one flush.
 const BATCH_MAX: usize = 32;
 

@@ -15,9 +15,9 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Longest wait for `connected` and `room_ready` after the upgrade: a room's first start may pull images.
-const READY_MAX: Duration = Duration::from_secs(300);
+const READY_MAX: Duration = Duration::from_mins(5);
 /// Longest wait of a request for the connection to come back.
-const UP_MAX: Duration = Duration::from_secs(60);
+const UP_MAX: Duration = Duration::from_mins(1);
 /// Calls to our toolkits that run at once; more are refused.
 const HOSTED_CALLS_MAX: usize = 256;
 

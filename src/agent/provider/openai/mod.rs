@@ -23,11 +23,11 @@ use std::time::Duration;
 /// Attempts after the first one.
 const RETRIES_MAX: u32 = 10;
 /// Longest wait that a server may ask for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
 /// Longest wait for the connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Longest silence of a running answer.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
+const SILENCE_MAX: Duration = Duration::from_mins(5);
 /// Characters of a refusal's text that are told.
 const REFUSAL_CHARS_MAX: usize = 500;
 
