@@ -11,7 +11,8 @@ CREATE TABLE queues (
 CREATE SEQUENCE queue_places AS bigint;
 CREATE TABLE queue_items (
     place    bigint      PRIMARY KEY DEFAULT nextval('queue_places'),
-    queue_id bigint      NOT NULL REFERENCES queues ON DELETE CASCADE,
+    -- No foreign key: senders lock the queue's row, and its deletion removes its items.
+    queue_id bigint      NOT NULL,
     -- 0 ready, 1 leased, 2 delayed, 3 dead
     state    smallint    NOT NULL DEFAULT 0,
     attempt  integer     NOT NULL DEFAULT 0,
@@ -29,7 +30,7 @@ CREATE INDEX queue_items_by_end ON queue_items (until_at) WHERE state IN (1, 2);
 
 -- Ids that senders chose, so that a repeated send is one item.
 CREATE TABLE queue_seen (
-    queue_id bigint      NOT NULL REFERENCES queues ON DELETE CASCADE,
+    queue_id bigint      NOT NULL,
     item_id  uuid        NOT NULL,
     seen_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (queue_id, item_id)

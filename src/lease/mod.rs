@@ -4,9 +4,11 @@
 //! (fencing). Times are the database's where there is one. Knows nothing of what a lease is for.
 
 mod memory;
+mod postgres;
 mod sqlite;
 
 pub use memory::MemoryLeases;
+pub use postgres::PostgresLeases;
 pub use sqlite::SqliteLeases;
 
 use crate::store::StoreError;

@@ -23,15 +23,13 @@ impl Dial {
         *self.rings_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the alarm unless it rings earlier anyway. True when it changed.
-    fn set(&self, at: Instant) -> bool {
+    /// Sets the alarm unless it rings earlier anyway.
+    fn set(&self, at: Instant) {
         let mut rings_at = self.rings_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let earlier = rings_at.is_none_or(|old| at < old);
-        if earlier {
+        if rings_at.is_none_or(|old| at < old) {
             *rings_at = Some(at);
             self.changed.notify_one();
         }
-        earlier
     }
 
     async fn ring(&self) {
@@ -64,11 +62,11 @@ impl Alarm {
         Self { dial: Arc::default(), store, task: OnceLock::new() }
     }
 
-    /// Rings after `delay` at the latest. True when that is earlier than before. Call within the runtime.
-    pub(super) fn arm(&self, delay: Duration) -> bool {
+    /// Rings after `delay` at the latest. Call within the runtime.
+    pub(super) fn arm(&self, delay: Duration) {
         let (dial, store) = (&self.dial, &self.store);
         self.task.get_or_init(|| tokio::spawn(watch(Arc::clone(dial), store.clone())).abort_handle());
-        self.dial.set(Instant::now() + delay.max(REST_MIN))
+        self.dial.set(Instant::now() + delay.max(REST_MIN));
     }
 }
 

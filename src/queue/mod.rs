@@ -9,12 +9,14 @@
 mod alarm;
 mod line;
 mod memory;
+mod postgres;
 mod sqlite;
 mod take;
 pub mod types;
 
 pub use line::{Line, Turn};
 pub use memory::MemoryQueues;
+pub use postgres::PostgresQueues;
 pub use sqlite::SqliteQueues;
 pub use take::{Taken, lease_wait, take};
 pub use types::{

@@ -7,12 +7,14 @@
 
 mod kek;
 mod memory;
+mod postgres;
 mod seal;
 mod secret;
 mod sqlite;
 
 pub use kek::{KEK_FILE, Kek};
 pub use memory::MemorySecrets;
+pub use postgres::PostgresSecrets;
 pub use seal::Sealed;
 pub use secret::{InvalidSecretId, Secret, SecretId};
 pub use sqlite::SqliteSecrets;

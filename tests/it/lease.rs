@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use meshagent::clock::{Clock, Fixed};
-use meshagent::lease::{LeaseError, LeaseStore, MemoryLeases, SqliteLeases};
+use meshagent::lease::{LeaseError, LeaseStore, MemoryLeases, PostgresLeases, SqliteLeases};
+use meshagent::store::postgres::Postgres;
 use meshagent::store::sqlite::Sqlite;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,4 +91,35 @@ async fn sqlite_leases() {
     only_one_of_many_gets_it(new(1, clock())).await;
     let shared = clock();
     ends_come_by_time(new(2, Arc::clone(&shared)), shared).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_leases() {
+    for n in 0..3 {
+        let Some(url) = crate::support::postgres::database().await else { return };
+        let leases = Arc::new(PostgresLeases::new(Arc::new(Postgres::open(&url).await.unwrap())));
+        match n {
+            0 => one_holder_at_a_time(leases).await,
+            1 => only_one_of_many_gets_it(leases).await,
+            _ => the_databases_time_ends_them(leases).await,
+        }
+    }
+}
+
+/// The database's clock cannot be moved: short leases, and the second holder asks until it is let in.
+async fn the_databases_time_ends_them(leases: Arc<dyn LeaseStore>) {
+    let first = leases.acquire("room/1", "a", "http://a", Duration::from_millis(300)).await.unwrap();
+    let renewed = leases.renew(&first, Duration::from_millis(400)).await.unwrap();
+    assert!(renewed.until > first.until);
+    let second = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            match leases.acquire("room/1", "b", "http://b", TTL).await {
+                Ok(lease) => return lease,
+                Err(LeaseError::Held(by)) => assert_eq!(by.holder, "a"),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    });
+    assert_eq!(second.await.unwrap().epoch, 2);
+    assert!(matches!(leases.renew(&renewed, TTL).await, Err(LeaseError::Lost { .. })));
 }

@@ -1,9 +1,10 @@
 //! The vault over every store of sealed secrets, and what it does when its key file is not what it should be.
 
+use meshagent::store::postgres::Postgres;
 use meshagent::store::sqlite::{DATABASE_FILE, Sqlite};
 use meshagent::vault::{
-    KEK_FILE, Kek, LIST_PAGE_MAX, MADE_SECRET_BYTES, MemorySecrets, SECRET_BYTES_MAX, Secret, SecretId,
-    SecretStore, SqliteSecrets, Vault, VaultError,
+    KEK_FILE, Kek, LIST_PAGE_MAX, MADE_SECRET_BYTES, MemorySecrets, PostgresSecrets, SECRET_BYTES_MAX,
+    Secret, SecretId, SecretStore, SqliteSecrets, Vault, VaultError,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -65,6 +66,12 @@ async fn sqlite_keeps_secrets() {
     let database = Arc::new(Sqlite::open(directory.path()).unwrap());
     keeps_secrets(Arc::new(SqliteSecrets::new(Arc::clone(&database)))).await;
     database.close().await;
+}
+
+#[tokio::test]
+async fn postgres_keeps_secrets() {
+    let Some(url) = crate::support::postgres::database().await else { return };
+    keeps_secrets(Arc::new(PostgresSecrets::new(Arc::new(Postgres::open(&url).await.unwrap())))).await;
 }
 
 async fn sqlite(directory: &Path) -> (Arc<Sqlite>, Arc<dyn SecretStore>) {

@@ -6,7 +6,8 @@ mod crowd;
 use meshagent::clock::System;
 use meshagent::id::{ProjectId, RoomId};
 use meshagent::name::QueueName;
-use meshagent::queue::{Limits, MemoryQueues, QueueKey, QueueStore, SqliteQueues};
+use meshagent::queue::{Limits, MemoryQueues, NewItem, PostgresQueues, QueueKey, QueueStore, SqliteQueues};
+use meshagent::store::postgres::Postgres;
 use meshagent::store::sqlite::Sqlite;
 use std::future::Future;
 use std::sync::Arc;
@@ -38,6 +39,12 @@ async fn sqlite(limits: Limits) -> Engine {
     Engine { store, directory: Some(directory) }
 }
 
+async fn postgres(url: String, limits: Limits) -> Engine {
+    let database = Arc::new(Postgres::open(&url).await.unwrap());
+    let store = PostgresQueues::open(database, limits, Arc::new(System)).await.unwrap();
+    Engine { store, directory: None }
+}
+
 async fn open_sqlite(directory: &std::path::Path, limits: Limits) -> Store {
     let database = Arc::new(Sqlite::open(directory).unwrap());
     SqliteQueues::open(database, limits, Arc::new(System), Arc::new(System)).await.unwrap()
@@ -60,6 +67,13 @@ macro_rules! on_every_engine {
         mod on_memory { $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $test() { super::$suite::$test(super::memory).await; }
+        )* }
+        mod on_postgres { $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                let Some(url) = crate::support::postgres::database().await else { return };
+                super::$suite::$test(|limits| super::postgres(url.clone(), limits)).await;
+            }
         )* }
         mod on_sqlite { $(
             #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +107,7 @@ async fn sqlite_keeps_items_and_leases_over_a_restart() {
     let Engine { store, directory } = sqlite(Limits::default()).await;
     let directory = directory.unwrap();
     for n in 1..=3 {
-        store.send(&key("q"), meshagent::queue::NewItem::new(n.to_string()), true).await.unwrap();
+        store.send(&key("q"), NewItem::new(n.to_string()), true).await.unwrap();
     }
     let kept = store.lease(&key("q"), "keeper", LONG).await.unwrap().unwrap();
     store.lease(&key("q"), "dead", SHORT).await.unwrap().unwrap();
@@ -108,6 +122,33 @@ async fn sqlite_keeps_items_and_leases_over_a_restart() {
     assert_eq!(seen, ["2", "3"]);
     store.ack(&key("q"), kept.token).await.unwrap();
     assert_eq!(store.list(room(1)).await.unwrap()[0].size, 0);
+}
+
+/// Two servers on one database: what one sends wakes who waits on the other, and what one held when it went away
+/// comes back on the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_wakes_across_servers() {
+    let Some(url) = crate::support::postgres::database().await else { return };
+    let one = postgres(url.clone(), Limits::default()).await.store;
+    let two = postgres(url, Limits::default()).await.store;
+    one.create(&key("q")).await.unwrap();
+    let own = Arc::clone(&two);
+    let waiting = tokio::spawn(async move { meshagent::queue::take(&own, &key("q"), true).await });
+    for n in 0..20 {
+        one.send(&key("q"), NewItem::new(n.to_string()), false).await.unwrap();
+    }
+    let first = soon(waiting).await.unwrap().unwrap().unwrap();
+    assert_eq!(first.accept().unwrap().body, "0");
+
+    let rest = one.lease_many(&key("q"), "on one", 200, 100).await.unwrap();
+    assert_eq!(rest.len(), 19);
+    let own = Arc::clone(&two);
+    let waiting =
+        tokio::spawn(async move { meshagent::queue::lease_wait(&own, &key("q"), "on two", LONG, 100).await });
+    tokio::task::yield_now().await;
+    drop(one);
+    let back = soon(waiting).await.unwrap().unwrap();
+    assert_eq!(back[0].attempt, 2, "the lease of the dead server ran out");
 }
 
 /// The directory is free again when the former database was closed, which happens in the background.
