@@ -165,14 +165,14 @@ impl Room {
         }
         for side in &mut self.sides {
             side.work().await;
-            side.listen().await;
+            side.listen();
         }
     }
 
     /// Both leave; what the first waited for from the second has failed by then.
     async fn end(mut self) {
         for side in &mut self.sides {
-            side.listen().await;
+            side.listen();
             let overdue: Vec<_> = side.owed.iter().filter(|(_, may_wait)| !**may_wait).collect();
             assert!(overdue.is_empty(), "requests without an answer: {overdue:?}");
         }
@@ -230,7 +230,7 @@ impl Side {
     }
 
     /// Reads what was sent to it.
-    async fn listen(&mut self) {
+    fn listen(&mut self) {
         while let Some(Batch::Messages(messages)) = self.peer.outbox.next().now_or_never() {
             for message in messages {
                 self.peer.outbox.written(message.payload.len());

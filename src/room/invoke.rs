@@ -131,7 +131,9 @@ fn input_of(
         (Takes::Stream | Takes::OnlyEnd, true) => {
             let input = InputStream::default();
             if let Kept::Chunks(chunks) = early {
-                chunks.iter().for_each(|chunk| input.push_chunk(chunk));
+                for chunk in &chunks {
+                    input.push_chunk(chunk);
+                }
             }
             Ok(Some(input))
         }
@@ -186,7 +188,9 @@ fn call_hosted(
     };
     let call = hosted::begin(&connection.session, &connection.peer, &host, ask)?;
     if let Kept::Chunks(chunks) = early {
-        chunks.iter().for_each(|chunk| call.from_caller(chunk));
+        for chunk in &chunks {
+            call.from_caller(chunk);
+        }
     }
     connection.calls.retain(|_, attached| !matches!(attached, Attached::Hosted(call) if call.is_over()));
     connection.calls.insert(request.tool_call_id, Attached::Hosted(call));
@@ -216,19 +220,17 @@ fn find_host(connection: &Connection, request: &Request) -> Result<Arc<Peer>, To
                 None => Ok(Arc::clone(&found.host)),
             };
         }
-        match &request.participant {
-            Some(id) => {
-                let known = registrations.iter().filter(|r| r.host.id == *id).map(|r| r.name.as_str());
-                let known = near::hint(&request.toolkit, known);
-                let text = format!("participant `{id}` hosts no toolkit `{}`; {known}", request.toolkit);
-                Err(ToolError::not_found(text))
-            }
-            None => {
-                let public: Vec<String> =
-                    registrations.iter().filter(|r| r.public).map(|r| r.name.clone()).collect();
-                Err(connection.bus.no_toolkit(&request.toolkit, &public))
-            }
-        }
+        let Some(id) = &request.participant else {
+            let public: Vec<String> =
+                registrations.iter().filter(|r| r.public).map(|r| r.name.clone()).collect();
+            return Err(connection.bus.no_toolkit(&request.toolkit, &public));
+        };
+        let known = registrations.iter().filter(|r| r.host.id == *id).map(|r| r.name.as_str());
+        let known = near::hint(&request.toolkit, known);
+        Err(ToolError::not_found(format!(
+            "participant `{id}` hosts no toolkit `{}`; {known}",
+            request.toolkit
+        )))
     })
 }
 

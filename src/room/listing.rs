@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest that a list waits for a participant's toolkit.
-pub const LIST_WAIT_MAX: Duration = Duration::from_secs(300);
+pub const LIST_WAIT_MAX: Duration = Duration::from_mins(5);
 /// Most bytes of one registration's listing, as JSON.
 pub const LISTING_BYTES_MAX: usize = 1024 * 1024;
 

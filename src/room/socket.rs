@@ -262,7 +262,9 @@ async fn write(sink: &mut SplitSink<WebSocket, Message>, outbox: &Outbox) -> Out
                 };
                 let written = fed.await;
                 if written.is_ok() {
-                    receipts.into_iter().for_each(|receipt| (receipt.0)());
+                    for receipt in receipts {
+                        (receipt.0)();
+                    }
                 }
                 outbox.written(bytes);
                 written

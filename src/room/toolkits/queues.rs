@@ -52,6 +52,7 @@ struct Receive {
 }
 
 #[derive(Deserialize, JsonSchema)]
+#[allow(clippy::struct_field_names, reason = "the name on the wire")]
 struct Lease {
     name: QueueName,
     #[serde(default)]

@@ -140,7 +140,7 @@ impl Storage {
             ));
         };
         let path = FilePath::parse(&args.path)?;
-        if !files.stat(path.as_str()).await?.is_some_and(|info| !info.is_folder) {
+        if files.stat(path.as_str()).await?.is_none_or(|info| info.is_folder) {
             return Err(BlobError::NotFound { path: path.to_string() }.into());
         }
         let url = links.url(&call.session.room, path.as_str(), args.download.unwrap_or(false));
