@@ -72,7 +72,7 @@ const BATCH: usize = 100;
 const BATCH_WRITERS: usize = 16;
 
 /// Measures everything, each repeat in turns, and says on the way what is being measured.
-pub async fn run(options: &Options, mut say: impl FnMut(&str)) -> Result<Report, BenchError> {
+pub async fn run(options: &Options, mut say: impl FnMut(&str) + Send) -> Result<Report, BenchError> {
     let disk = |source| BenchError::Disk { place: options.dir.display().to_string(), source };
     let dir = options.dir.join(format!("meshagent-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).map_err(disk)?;
@@ -84,7 +84,7 @@ pub async fn run(options: &Options, mut say: impl FnMut(&str)) -> Result<Report,
 async fn measure(
     options: &Options,
     dir: &std::path::Path,
-    say: &mut impl FnMut(&str),
+    say: &mut (impl FnMut(&str) + Send),
 ) -> Result<Report, BenchError> {
     let sqlite = ours::Sqlite::open(&dir.join("append")).await?;
     let mut single: Vec<Arc<dyn Contestant>> = vec![Arc::new(sqlite.with_batch(1))];
@@ -129,7 +129,7 @@ async fn round(
     contestants: &[Arc<dyn Contestant>],
     writers: usize,
     report: &mut Report,
-    say: &mut impl FnMut(&str),
+    say: &mut (impl FnMut(&str) + Send),
 ) -> Result<(), BenchError> {
     report.floors.push(fsync_floor(&options.dir)?);
     for contestant in contestants {
@@ -145,7 +145,7 @@ async fn replay(
     options: &Options,
     dir: &std::path::Path,
     databases: &[postgres::Database],
-    say: &mut impl FnMut(&str),
+    say: &mut (impl FnMut(&str) + Send),
 ) -> Result<Vec<ReplayFigure>, BenchError> {
     let sqlite = ours::Sqlite::open(&dir.join("replay")).await?;
     sqlite.fill(options).await?;
