@@ -4,16 +4,20 @@ use super::options::Options;
 use super::start::StartError;
 use crate::clock::{Clock, IdSource};
 use crate::eventlog::EventLog;
+use crate::eventlog::postgres::PostgresLog;
 use crate::eventlog::sqlite::SqliteLog;
-use crate::lease::{LeaseStore, SqliteLeases};
-use crate::queue::{Limits, QueueStore, SqliteQueues};
+use crate::lease::{LeaseStore, PostgresLeases, SqliteLeases};
+use crate::queue::{Limits, PostgresQueues, QueueStore, SqliteQueues};
+use crate::store::postgres::Postgres;
 use crate::store::sqlite::Sqlite;
-use crate::vault::{SecretStore, SqliteSecrets};
+use crate::vault::{PostgresSecrets, SecretStore, SqliteSecrets};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A server that is alone on its store renews its leases this seldom.
 const ALONE_TTL: Duration = Duration::from_hours(24);
+/// Among several servers, a dead one's rooms are free after this long.
+const SHARED_TTL: Duration = Duration::from_secs(15);
 
 /// Everything durable.
 pub(super) struct Stores {
@@ -22,7 +26,12 @@ pub(super) struct Stores {
     pub leases: Arc<dyn LeaseStore>,
     pub secrets: Arc<dyn SecretStore>,
     pub lease_ttl: Duration,
-    sqlite: Option<Arc<Sqlite>>,
+    database: Database,
+}
+
+enum Database {
+    Sqlite(Arc<Sqlite>),
+    Postgres(Arc<Postgres>),
 }
 
 impl Stores {
@@ -33,7 +42,7 @@ impl Stores {
     ) -> Result<Self, StartError> {
         match &options.database_url {
             None => Self::sqlite(options, clock, ids).await,
-            Some(_) => Err(StartError::Option("`--database-url` is not in this build yet".to_owned())),
+            Some(url) => Self::postgres(url, clock, ids).await,
         }
     }
 
@@ -53,14 +62,33 @@ impl Stores {
             leases: Arc::new(SqliteLeases::new(Arc::clone(&store), Arc::clone(clock))),
             secrets: Arc::new(SqliteSecrets::new(Arc::clone(&store))),
             lease_ttl: ALONE_TTL,
-            sqlite: Some(store),
+            database: Database::Sqlite(store),
+        })
+    }
+
+    async fn postgres(
+        url: &str,
+        clock: &Arc<dyn Clock>,
+        ids: &Arc<dyn IdSource>,
+    ) -> Result<Self, StartError> {
+        let store = Arc::new(Postgres::open(url).await?);
+        let log = PostgresLog::open(Arc::clone(&store), Arc::clone(clock)).await?;
+        let queues = PostgresQueues::open(Arc::clone(&store), Limits::default(), Arc::clone(ids)).await?;
+        Ok(Self {
+            log: Arc::new(log),
+            queues,
+            leases: Arc::new(PostgresLeases::new(Arc::clone(&store))),
+            secrets: Arc::new(PostgresSecrets::new(Arc::clone(&store))),
+            lease_ttl: SHARED_TTL,
+            database: Database::Postgres(store),
         })
     }
 
     /// Writes out what is to be written and closes the store.
     pub async fn close(&self) {
-        if let Some(store) = &self.sqlite {
-            store.close().await;
+        match &self.database {
+            Database::Sqlite(store) => store.close().await,
+            Database::Postgres(store) => store.close(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod agent;
 mod api;
 mod blob;
 mod cli;
+mod cluster;
 mod conformance;
 mod control;
 mod crash;
