@@ -50,6 +50,24 @@ async fn an_agent_takes_jobs_and_is_a_tool() {
     assert!(ended.said.contains("job done") && ended.said.contains("stopping"), "{}", ended.said);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployed_agent_is_run_by_the_server() {
+    let server = Server::start(&[]);
+    let deploy =
+        [&["process", "deploy", "--room", ROOM, "--agent-name", "support-agent"], &ECHO[..]].concat();
+    assert_eq!(command(&server, &["rooms", "create", ROOM], &[]).code, Some(0));
+    for _ in 0..2 {
+        let deployed = command(&server, &deploy, &[]);
+        assert_eq!(deployed.code, Some(0), "{}", deployed.said);
+        assert!(deployed.said.contains("Deployed service: "), "{}", deployed.said);
+    }
+    let room = client(&server, "tester", ROOM).await;
+    send(&room, json!({"prompt": echo_call("deployed.md", "by a service")})).await;
+    joined::file(&room, "deployed.md", "by a service").await;
+    let listed = command(&server, &["service", "list", "--room", ROOM, "-o", "json"], &[]);
+    assert_eq!(listed.said.matches("\"meshagent.service.id\"").count(), 1, "{}", listed.said);
+}
+
 /// Every job is acknowledged by the server before the kill; each must leave its file, whenever the kill comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_loses_no_job_and_its_agent_comes_back() {

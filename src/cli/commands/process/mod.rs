@@ -3,6 +3,7 @@
 
 pub mod args;
 mod config;
+mod deploy;
 pub mod join;
 mod rewrite;
 pub mod spec;
@@ -21,6 +22,8 @@ pub enum Command {
     Join(Box<join::JoinArgs>),
     /// Print the Service document of an agent, for `meshagent apply` or `meshagent service create`
     Spec(Box<spec::SpecArgs>),
+    /// Create or replace the service that runs an agent
+    Deploy(Box<deploy::DeployArgs>),
 }
 
 /// Runs one of the commands.
@@ -28,6 +31,7 @@ pub async fn run(globals: Globals, command: Command) -> Result<(), CliError> {
     match command {
         Command::Join(args) => join::run(globals, *args).await,
         Command::Spec(args) => spec::run(&args, &argv()),
+        Command::Deploy(args) => deploy::run(globals, &args, &argv()).await,
     }
 }
 

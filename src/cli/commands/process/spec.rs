@@ -137,6 +137,9 @@ fn command(argv: &[String]) -> String {
     let mut args = argv.iter().skip(verb);
     while let Some(arg) = args.next() {
         let option = arg.split_once('=').map_or(arg.as_str(), |(option, _)| option);
+        if option == "--global" {
+            continue;
+        }
         if !NOT_THE_AGENTS.contains(&option) {
             words.push(shell_quoted(arg));
         } else if option == arg {
