@@ -11,7 +11,7 @@ use crate::cli::resolve::Ctx;
 use crate::client::rest::{ProjectRest, ServiceBody, ServiceScope};
 use serde_json::{Value, json};
 
-pub use write::put_service;
+pub use write::{logical_id, put_service};
 
 /// Work with services.
 #[derive(Debug, clap::Subcommand)]
