@@ -259,7 +259,7 @@ impl Rig {
 
     /// Lets time pass, and with it all that is due in it.
     pub async fn pass(&self, time: Duration) {
-        tokio::time::sleep(time).await;
+        tokio::time::sleep(time).await; // time is paused
     }
 
     pub fn key(room: RoomId, service: ServiceId) -> InstanceKey {
