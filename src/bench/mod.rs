@@ -6,6 +6,7 @@ pub mod crash;
 pub mod invoke;
 pub mod log;
 pub mod measure;
+pub mod queue;
 pub mod timing;
 
 /// Why a measurement stopped.

@@ -1,6 +1,6 @@
 //! `meshagent bench`: measurements beside peers, and the crash harness.
 
-use crate::bench::{crash, invoke, log};
+use crate::bench::{crash, invoke, log, queue};
 use crate::cli::error::CliError;
 use crate::cli::output;
 use std::path::PathBuf;
@@ -13,6 +13,36 @@ pub enum Command {
     Invoke(InvokeArgs),
     /// Measure durable appends and replay of the event log, beside peers (benches/peers/with-peers starts them)
     Log(LogArgs),
+    /// Measure draining and waking a durable queue, beside graphile-worker (benches/peers/with-peers starts Postgres)
+    Queue(QueueArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct QueueArgs {
+    /// A database for graphile-worker and for our queues on Postgres: postgres://…
+    #[arg(long, value_name = "URL")]
+    against: Option<String>,
+    /// The script that measures graphile-worker
+    #[arg(long, value_name = "FILE", default_value = "benches/peers/graphile-worker")]
+    peer_script: PathBuf,
+    /// Measure on the disk of this folder; what is made there is removed
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Items of one drain
+    #[arg(long, default_value_t = 200_000)]
+    items: usize,
+    /// Items of one drain by consumers that take them one by one, and of the peer in its default configuration
+    #[arg(long, default_value_t = 20_000)]
+    items_one_by_one: usize,
+    /// Single items whose wake-up is timed, per repeat
+    #[arg(long, default_value_t = 500)]
+    rounds: usize,
+    /// Measurements of each figure, in turns; the median counts
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// Print every figure as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,6 +98,7 @@ pub async fn run(command: Command) -> Result<(), CliError> {
         Command::Crash(args) => crash(args).await,
         Command::Invoke(args) => invoke(args).await,
         Command::Log(args) => log(args).await,
+        Command::Queue(args) => queue(args).await,
     }
 }
 
@@ -86,6 +117,27 @@ async fn log(args: LogArgs) -> Result<(), CliError> {
         ..log::Options::standard(args.dir)
     };
     let report = log::run(&options, |line: &str| output::note(line)).await.map_err(|error| CliError::user(error.to_string()))?;
+    if args.json {
+        let json =
+            serde_json::to_string_pretty(&report).map_err(|error| CliError::internal(error.to_string()))?;
+        return output::line(json);
+    }
+    output::line(report.to_string())
+}
+
+async fn queue(args: QueueArgs) -> Result<(), CliError> {
+    let options = queue::Options {
+        against: args.against,
+        peer_script: args.peer_script,
+        items: args.items,
+        items_one_by_one: args.items_one_by_one,
+        rounds: args.rounds,
+        repeats: args.repeats,
+        ..queue::Options::standard(args.dir)
+    };
+    let report = queue::run(&options, |line: &str| output::note(line))
+        .await
+        .map_err(|error| CliError::user(error.to_string()))?;
     if args.json {
         let json =
             serde_json::to_string_pretty(&report).map_err(|error| CliError::internal(error.to_string()))?;
