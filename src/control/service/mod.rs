@@ -87,14 +87,12 @@ impl Services {
         let app = &self.execute.parts.app;
         let here: HashSet<SessionId> = self.execute.parts.host.live().into_iter().map(|(_, id)| id).collect();
         let earliest = app.clock.now() - TimeDelta::seconds(OPENING_SECONDS_MAX);
-        let recorded =
-            world.projects().flat_map(|(project, _)| world.sessions(project)).any(|(id, session)| {
-                session.is_active()
-                    && session.host == app.settings.server_name
-                    && session.started_at > earliest
-                    && !here.contains(&id)
-            });
-        recorded
+        world.projects().flat_map(|(project, _)| world.sessions(project)).any(|(id, session)| {
+            session.is_active()
+                && session.host == app.settings.server_name
+                && session.started_at > earliest
+                && !here.contains(&id)
+        })
     }
 
     fn gather(&self, world: &World, observed: Vec<(InstanceKey, Observed)>) -> Vec<Facts> {
