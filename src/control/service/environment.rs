@@ -186,9 +186,9 @@ pub fn not_honoured(service: &Service, container: &Container) -> Vec<String> {
         if port.host_port.is_some() {
             note("`host_port` is not used: a process listens on its own port of this host");
         }
-        if port.endpoints.iter().any(|endpoint| endpoint.meshagent.is_some() || endpoint.mcp.is_some()) {
+        if port.endpoints.iter().any(|endpoint| endpoint.mcp.is_some()) {
             note(
-                "`endpoints` are not called: this version does not dial services; let the process join the room",
+                "`mcp` of an endpoint is not used: this version makes no toolkits of model context protocol servers",
             );
         }
     }
