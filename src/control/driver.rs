@@ -65,7 +65,7 @@ pub(super) async fn drive<C: Controller>(controller: Arc<C>, app: Arc<App>, mut 
         wakes.called.borrow_and_update();
         let run = AssertUnwindSafe(controller.reconcile()).catch_unwind();
         let ended = watched(&app, C::NAME, run).await;
-        let outcome = ended.unwrap_or_else(|_| Err(Error::Panicked(C::NAME)));
+        let outcome = ended.unwrap_or(Err(Error::Panicked(C::NAME)));
         let pause = match outcome {
             Ok(outcome) => {
                 failures = 0;

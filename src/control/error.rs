@@ -17,6 +17,6 @@ pub enum Error {
     Runtime(#[from] RuntimeError),
     #[error("the controller `{0}` panicked; this is a defect, please report it with the lines before")]
     Panicked(&'static str),
-    #[error("{count} steps failed, the first: {first}")]
-    Steps { count: usize, first: String },
+    #[error("`{identity}` at {path} cannot be called into its room: {why}")]
+    Call { identity: String, path: String, why: String },
 }

@@ -100,7 +100,6 @@ impl ControlHandle {
     }
 
     /// Something that wakes the controllers, for parts that live elsewhere.
-    #[must_use]
     pub fn waker(&self) -> impl Fn() + Send + Sync + Clone + 'static {
         let calls = self.calls.clone();
         move || calls.send_modify(|count| *count = count.wrapping_add(1))

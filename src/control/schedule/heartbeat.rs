@@ -139,13 +139,12 @@ fn wanted(world: &World) -> impl Iterator<Item = (ServiceId, &Service, RoomId, &
 }
 
 fn rooms(world: &World, id: ServiceId, service: &Service) -> Vec<RoomId> {
-    match service.room {
-        Some(room) => world.room(room).filter(|room| room.enabled).map(|_| room).into_iter().collect(),
-        None => {
-            let active = world.sessions(id.project()).filter(|(_, session)| session.is_active());
-            active.map(|(_, session)| session.room).collect()
-        }
+    if let Some(room) = service.room {
+        let enabled = world.room(room).is_some_and(|room| room.enabled);
+        return if enabled { vec![room] } else { vec![] };
     }
+    let active = world.sessions(id.project()).filter(|(_, session)| session.is_active());
+    active.map(|(_, session)| session.room).collect()
 }
 
 #[cfg(test)]

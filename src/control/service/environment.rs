@@ -105,17 +105,14 @@ fn credentials(service: &Service, place: &Place, settings: &Settings, add: &mut 
 /// Key and address of a provider of models: the operator's, else this server's with the own token.
 fn provider(prefix: &str, chosen: Option<&Provider>, here: &str, add: &mut impl FnMut(&str, Value)) {
     let (key, url) = (format!("{prefix}_API_KEY"), format!("{prefix}_BASE_URL"));
-    match chosen {
-        Some(provider) => {
-            add(&key, Value::Key(provider.api_key.clone()));
-            if let Some(base_url) = &provider.base_url {
-                add(&url, Value::Text(base_url.clone()));
-            }
-        }
-        None => {
-            add(&key, Value::OwnToken);
-            add(&url, Value::Text(here.to_owned()));
-        }
+    let Some(provider) = chosen else {
+        add(&key, Value::OwnToken);
+        add(&url, Value::Text(here.to_owned()));
+        return;
+    };
+    add(&key, Value::Key(provider.api_key.clone()));
+    if let Some(base_url) = &provider.base_url {
+        add(&url, Value::Text(base_url.clone()));
     }
 }
 
@@ -189,9 +186,9 @@ pub fn not_honoured(service: &Service, container: &Container) -> Vec<String> {
         if port.host_port.is_some() {
             note("`host_port` is not used: a process listens on its own port of this host");
         }
-        if port.endpoints.iter().any(|endpoint| endpoint.meshagent.is_some() || endpoint.mcp.is_some()) {
+        if port.endpoints.iter().any(|endpoint| endpoint.mcp.is_some()) {
             note(
-                "`endpoints` are not called: this version does not dial services; let the process join the room",
+                "`mcp` of an endpoint is not used: this version makes no toolkits of model context protocol servers",
             );
         }
     }

@@ -4,8 +4,10 @@
 //! [`plan`] decides, `execute` carries out and records what it saw. What runs is known from the runtime alone; what
 //! this run of the server started, and for which session, is remembered beside it. It knows no adapter of a runtime.
 
+mod call;
 mod environment;
 mod execute;
+mod http;
 pub mod plan;
 pub mod probe;
 pub mod status;
@@ -50,6 +52,7 @@ pub struct Services {
     execute: Execute,
     steps: Workers<InstanceKey>,
     looks: Workers<(InstanceKey, usize)>,
+    calls: Workers<(InstanceKey, call::Place)>,
 }
 
 impl std::fmt::Debug for Services {
@@ -63,7 +66,8 @@ impl Services {
     #[must_use]
     pub fn new(parts: ControlParts, done: watch::Sender<u64>) -> Self {
         let execute = Execute { parts, state: Arc::default(), probes: Arc::default() };
-        Self { execute, steps: Workers::new(done.clone()), looks: Workers::new(done) }
+        let (steps, looks) = (Workers::new(done.clone()), Workers::new(done.clone()));
+        Self { execute, steps, looks, calls: Workers::new(done) }
     }
 
     /// What is known of the ports of services.
@@ -87,14 +91,12 @@ impl Services {
         let app = &self.execute.parts.app;
         let here: HashSet<SessionId> = self.execute.parts.host.live().into_iter().map(|(_, id)| id).collect();
         let earliest = app.clock.now() - TimeDelta::seconds(OPENING_SECONDS_MAX);
-        let recorded =
-            world.projects().flat_map(|(project, _)| world.sessions(project)).any(|(id, session)| {
-                session.is_active()
-                    && session.host == app.settings.server_name
-                    && session.started_at > earliest
-                    && !here.contains(&id)
-            });
-        recorded
+        world.projects().flat_map(|(project, _)| world.sessions(project)).any(|(id, session)| {
+            session.is_active()
+                && session.host == app.settings.server_name
+                && session.started_at > earliest
+                && !here.contains(&id)
+        })
     }
 
     fn gather(&self, world: &World, observed: Vec<(InstanceKey, Observed)>) -> Vec<Facts> {
@@ -150,7 +152,7 @@ impl Services {
         }
     }
 
-    /// Looks at the ports of what runs, each when it is due.
+    /// Looks at the ports of what runs, each when it is due, and calls the endpoints of those that are ready.
     fn look(&self, world: &World, facts: &[Facts], outcome: &mut Outcome) {
         let now = self.execute.parts.app.clock.now();
         for facts in facts {
@@ -166,6 +168,9 @@ impl Services {
                     self.look_at(target, now);
                 }
             }
+            for call in call::due(&self.execute.probes, &facts.key, &service.spec) {
+                self.call(call, now, outcome);
+            }
         }
     }
 
@@ -177,10 +182,24 @@ impl Services {
         let (probes, clock) = (Arc::clone(&self.execute.probes), Arc::clone(&self.execute.parts.app.clock));
         let later = Arc::clone(&clock);
         self.looks.begin(key, 0, move || later.now(), async move {
-            let error = probe::ask(&target).await.err();
+            let error = http::ask(target.port, &target.path, None).await.err();
             probes.set(&target, Seen { ready: error.is_none(), checked_at: clock.now(), error });
             Ok(())
         });
+    }
+
+    fn call(&self, call: call::Call, now: DateTime<Utc>, outcome: &mut Outcome) {
+        let key = (call.key.clone(), call.place);
+        if let Some(until) = self.calls.held_until(&key, now) {
+            return outcome.due(until);
+        }
+        if self.calls.busy().contains(&key) {
+            return;
+        }
+        let (execute, seed) = (self.execute.clone(), call.key.service.uuid().as_u128());
+        let clock = Arc::clone(&execute.parts.app.clock);
+        let work = async move { call::make(call, &execute.parts, &execute.probes).await };
+        self.calls.begin(key, seed, move || clock.now(), work);
     }
 
     /// Stops everything that runs, at once, and records it. Nothing may be begun any more.

@@ -1,18 +1,12 @@
-//! Whether the ports of services answer: a bounded HTTP request to this host, and what came of it, kept in memory.
+//! What is known of the ports of services, kept in memory: which were chosen, whether they answer, which endpoints
+//! were called.
 
 use crate::runtime::InstanceKey;
 use crate::spec::{PortNumber, Service};
 use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-/// Longest wait for an answer.
-pub const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// Bytes of an answer that are read; its first line is enough.
-pub const ANSWER_BYTES_MAX: usize = 512;
 /// Pause between two looks at a port that does not answer yet.
 pub const PAUSE_NOT_READY: TimeDelta = TimeDelta::seconds(1);
 /// Pause between two looks at a port that answers.
@@ -41,6 +35,8 @@ struct Board {
     /// Ports chosen for `"*"`.
     chosen: HashMap<InstanceKey, u16>,
     seen: HashMap<InstanceKey, HashMap<usize, Seen>>,
+    /// Endpoints that were called, by the places of port and endpoint.
+    called: HashMap<InstanceKey, HashSet<(usize, usize)>>,
 }
 
 /// What is known of the ports of all instances that run here.
@@ -62,6 +58,24 @@ impl Probes {
         let mut board = self.board();
         board.chosen.remove(key);
         board.seen.remove(key);
+        board.called.remove(key);
+    }
+
+    /// The number of a port of an instance; nothing where none was chosen.
+    #[must_use]
+    pub fn number(&self, key: &InstanceKey, num: PortNumber) -> Option<u16> {
+        match num {
+            PortNumber::Fixed(number) => Some(number),
+            PortNumber::Any => self.board().chosen.get(key).copied(),
+        }
+    }
+
+    pub(super) fn was_called(&self, key: &InstanceKey, place: (usize, usize)) -> bool {
+        self.board().called.get(key).is_some_and(|places| places.contains(&place))
+    }
+
+    pub(super) fn set_called(&self, key: &InstanceKey, place: (usize, usize)) {
+        self.board().called.entry(key.clone()).or_default().insert(place);
     }
 
     /// The last look at a port of an instance.
@@ -82,75 +96,14 @@ impl Probes {
         spec: &Service,
         now: DateTime<Utc>,
     ) -> Vec<(Target, DateTime<Utc>)> {
-        let board = self.board();
         let target = |(index, port): (usize, &crate::spec::Port)| {
             let path = port.liveness.clone()?;
-            let number = match port.num {
-                PortNumber::Fixed(number) => number,
-                PortNumber::Any => *board.chosen.get(key)?,
-            };
-            let seen = board.seen.get(key).and_then(|ports| ports.get(&index));
+            let number = self.number(key, port.num)?;
+            let seen = self.seen(key, index);
             let due = seen
                 .map_or(now, |seen| seen.checked_at + if seen.ready { PAUSE_READY } else { PAUSE_NOT_READY });
             Some((Target { key: key.clone(), index, port: number, path }, due))
         };
         spec.ports().iter().enumerate().filter_map(target).collect()
-    }
-}
-
-/// Asks once. The error says what was wrong, for people.
-pub async fn ask(target: &Target) -> Result<(), String> {
-    match tokio::time::timeout(ANSWER_LIMIT, request(target.port, &target.path)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {} s", ANSWER_LIMIT.as_secs())),
-    }
-}
-
-async fn request(port: u16, path: &str) -> Result<(), String> {
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    if path.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(format!("`{path}` is not a path; write one without spaces, such as `/healthz`"));
-    }
-    let failed = |error: std::io::Error| format!("port {port} of this host does not answer: {error}");
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(failed)?;
-    let head =
-        format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nAccept: */*\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.map_err(failed)?;
-    let mut answer = Vec::with_capacity(ANSWER_BYTES_MAX);
-    let bound = u64::try_from(ANSWER_BYTES_MAX).unwrap_or(u64::MAX);
-    let mut bounded = stream.take(bound);
-    while !answer.contains(&b'\n') && bounded.read_buf(&mut answer).await.map_err(failed)? > 0 {}
-    status(&answer)
-}
-
-/// Reads the status line: 2xx is well.
-fn status(answer: &[u8]) -> Result<(), String> {
-    let text = String::from_utf8_lossy(answer);
-    let line = text.lines().next().unwrap_or_default();
-    let mut words = line.split(' ');
-    match (words.next(), words.next().and_then(|code| code.parse::<u16>().ok())) {
-        (Some(version), Some(code)) if version.starts_with("HTTP/1.") => {
-            if (200..300).contains(&code) {
-                Ok(())
-            } else {
-                Err(format!("answered {code}"))
-            }
-        }
-        _ => Err("the answer is not HTTP".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_2xx_is_ready() {
-        assert_eq!(status(b"HTTP/1.1 200 OK\r\n"), Ok(()));
-        assert_eq!(status(b"HTTP/1.0 204\r\n"), Ok(()));
-        assert_eq!(status(b"HTTP/1.1 503 Busy\r\n"), Err("answered 503".into()));
-        for bad in [&b"SSH-2.0-x\r\n"[..], b"", b"HTTP/1.1 abc\r\n"] {
-            assert_eq!(status(bad), Err("the answer is not HTTP".into()));
-        }
     }
 }

@@ -77,13 +77,14 @@ pub fn plan(facts: &Facts, now: DateTime<Utc>) -> Option<Step> {
             facts.ended.map(|reason| Step::End { room, session, reason })
         }
         Place::Live { idle_since } => Some(plan_live(facts, idle_since, now)),
-        Place::NotLive { orphan: true } => Some(Step::Close { session, reason: Reason::HostGone }),
+        Place::NotLive { orphan: true } | Place::Elsewhere { gone: true } => {
+            Some(Step::Close { session, reason: Reason::HostGone })
+        }
         Place::NotLive { orphan: false } => {
             let until = facts.started_at + TimeDelta::seconds(OPENING_SECONDS_MAX);
             let late = now >= until;
             Some(if late { Step::Close { session, reason: Reason::HostGone } } else { Step::Wait { until } })
         }
-        Place::Elsewhere { gone: true } => Some(Step::Close { session, reason: Reason::HostGone }),
         Place::Elsewhere { gone: false } => {
             Some(Step::Wait { until: now + TimeDelta::seconds(FOREIGN_SECONDS) })
         }

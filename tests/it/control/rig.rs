@@ -78,6 +78,8 @@ pub struct FakeHost {
     pub lines: Mutex<Vec<(RoomId, String, Value)>>,
     /// How many of the next opens fail.
     pub refuse: Mutex<u32>,
+    /// How long the next open takes.
+    pub slow: Mutex<Duration>,
 }
 
 impl FakeHost {
@@ -97,6 +99,8 @@ impl RoomHost for FakeHost {
                 return Err(Error::Busy("a room".into()));
             }
         }
+        let slow = std::mem::take(&mut *self.slow.lock().unwrap());
+        tokio::time::sleep(slow).await;
         let url = self.app.settings.public_url.clone();
         if let Some((session, _)) = self.rooms.lock().unwrap().get(&room) {
             return Ok(Hosted { session: *session, url });
@@ -189,6 +193,7 @@ impl Rig {
             rooms: Mutex::default(),
             lines: Mutex::default(),
             refuse: Mutex::default(),
+            slow: Mutex::default(),
         });
         let runtime = Arc::new(FakeRuntime::new(Arc::clone(&shared.clock)));
         let blobs = Blobs::from_object_store(Arc::new(object_store::memory::InMemory::new()));

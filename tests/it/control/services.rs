@@ -316,3 +316,31 @@ async fn a_port_is_ready_when_it_answers() {
     tokio::time::timeout(Duration::from_secs(20), ready).await.unwrap();
     assert_eq!(rig.control.service_condition(service).status, "True");
 }
+
+#[tokio::test]
+async fn an_endpoint_of_a_service_is_called_into_the_room_once_per_start() {
+    let rig = Rig::new().await;
+    let (sender, mut calls) = tokio::sync::mpsc::channel(8);
+    let take = move |body: axum::Json<Value>| async move { sender.send(body.0).await.unwrap() };
+    let answer = axum::Router::new().route("/agent", axum::routing::post(take));
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, answer).await.unwrap() });
+    let room = rig.room("support").await;
+    let endpoint = json!({"path": "/agent", "meshagent": {"identity": "helper"}});
+    let ports = json!([{"num": port, "endpoints": [endpoint]}]);
+    let service = rig.service(Some(room), "agent", json!({"ports": ports})).await;
+    let mut next =
+        async || tokio::time::timeout(Duration::from_secs(20), calls.recv()).await.unwrap().unwrap();
+    let call = next().await;
+    assert_eq!(call["event"], "room.call");
+    assert_eq!(call["data"]["room_name"], "support");
+    assert_eq!(call["data"]["room_url"], "ws://one:8078/rooms/support");
+    let bearer = rig.app.verify(call["data"]["token"].as_str().unwrap()).await.unwrap();
+    assert_eq!((bearer.name.as_str(), bearer.room.as_deref()), ("helper", Some("support")));
+    assert_eq!(bearer.service, Some(service));
+    rig.runtime.exit(&Rig::key(room, service), 0);
+    rig.until_instance(service, "it runs again", |i| i.phase == Phase::Running && i.restart_count == 1).await;
+    assert_ne!(next().await["data"]["token"], Value::Null);
+    assert!(calls.try_recv().is_err(), "one call per start");
+}

@@ -2,6 +2,7 @@ use super::rig::{Rig, Shared};
 use meshagent::app::host::RoomHost;
 use meshagent::domain::instance::Phase;
 use meshagent::domain::session::Reason;
+use meshagent::eventlog::Filter;
 use meshagent::name::QueueName;
 use meshagent::queue::{NewItem, QueueKey, QueueStore};
 use serde_json::json;
@@ -109,4 +110,17 @@ async fn a_session_of_a_server_whose_lease_is_gone_is_taken_over() {
     assert!(rig.app.world().session(old).unwrap().is_active(), "its lease still runs");
     rig.until("it is closed", |w| w.session(old).is_some_and(|s| !s.is_active())).await;
     rig.until("the room runs here", |w| w.active_session(room).is_some_and(|(_, s)| s.host == "one")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_stalls_is_recorded_and_goes_on() {
+    let rig = Rig::new().await;
+    *rig.host.slow.lock().unwrap() = Duration::from_mins(3);
+    let room = rig.room("slow").await;
+    let service = rig.service(Some(room), "agent", json!({})).await;
+    rig.until_instance(service, "it runs after all", |i| i.phase == Phase::Running).await;
+    let all = rig.app.log.read(meshagent::id::Position(0), &Filter::default(), 100).await.unwrap();
+    let stalls: Vec<_> = all.iter().filter(|event| event.kind == "controller.stalled").collect();
+    assert_eq!(stalls.len(), 1, "{stalls:?}");
+    assert!(stalls[0].data.contains(r#""controller":"session""#), "{}", stalls[0].data);
 }
