@@ -51,10 +51,11 @@ async fn two_servers_share_rooms_queues_and_schedules() {
     let Some(mut cluster) = Cluster::start().await else { return };
     assert_eq!(cluster.one.project_id, cluster.two.project_id, "one database, one first start");
     assert_eq!(cluster.one.api_key, cluster.two.api_key);
-    project(&cluster.one).rest().post(
-        &["accounts", "projects", &cluster.one.project_id, "rooms"],
-        &json!({"name": "den"}),
-    ).await.unwrap();
+    project(&cluster.one)
+        .rest()
+        .post(&["accounts", "projects", &cluster.one.project_id, "rooms"], &json!({"name": "den"}))
+        .await
+        .unwrap();
 
     // The first to join makes its server the host; the other's client is forwarded into the same session.
     let here = join(&cluster.one, "den").await;

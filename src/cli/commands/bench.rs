@@ -116,7 +116,9 @@ async fn log(args: LogArgs) -> Result<(), CliError> {
         replay_events: args.replay_events,
         ..log::Options::standard(args.dir)
     };
-    let report = log::run(&options, |line: &str| output::note(line)).await.map_err(|error| CliError::user(error.to_string()))?;
+    let report = log::run(&options, |line: &str| output::note(line))
+        .await
+        .map_err(|error| CliError::user(error.to_string()))?;
     if args.json {
         let json =
             serde_json::to_string_pretty(&report).map_err(|error| CliError::internal(error.to_string()))?;

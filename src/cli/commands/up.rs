@@ -70,7 +70,8 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<(), CliError> {
     let documents = crate::cli::documents::read_all(&args.files).await?;
     let room = args.room.clone();
-    let named_dir = args.data_dir.as_ref().map(|dir| format!(" --data-dir {}", dir.display())).unwrap_or_default();
+    let named_dir =
+        args.data_dir.as_ref().map(|dir| format!(" --data-dir {}", dir.display())).unwrap_or_default();
     let options = options(args)?;
     let server = Server::start(options).await.map_err(|error| CliError::user(error.to_string()))?;
     let connection = server.connection().clone();

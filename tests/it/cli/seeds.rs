@@ -32,6 +32,90 @@ const CREATE_MAILBOX: &str = r"meshagent mailbox create \
 const LIST_TOOLKITS: &str = r"meshagent room agent list-toolkits \
   --room quickstart";
 
+const JOIN: &str = r#"meshagent process join \
+  --room quickstart \
+  --agent-name support-agent \
+  --channel chat \
+  --channel mail:support-agent@mail.meshagent.com \
+  --channel queue:support-jobs \
+  --channel toolkit:support-agent \
+  --threading-mode default-new \
+  --thread-dir ".threads/support-agent" \
+  --web-search \
+  --require-storage \
+  --rule "You are a helpful support agent. Answer clearly, use web search when needed, and save important artifacts to storage.""#;
+
+const JOIN_QUEUE_AGENT: &str = r#"meshagent process join \
+  --room myroom \
+  --agent-name queue-agent \
+  --channel queue:support-jobs \
+  --require-storage \
+  --require-web-search \
+  --rule "You are a queue-based support operations agent. Process queued jobs without asking follow-up questions unless the job explicitly asks for interactive behavior.""#;
+
+const DEPLOY: &str = r#"meshagent process deploy \
+  --service-name support-agent \
+  --room quickstart \
+  --agent-name support-agent \
+  --channel chat \
+  --channel mail:support-agent@mail.meshagent.com \
+  --channel queue:support-jobs \
+  --channel toolkit:support-agent \
+  --threading-mode default-new \
+  --web-search \
+  --require-storage \
+  --rule "You are a helpful support agent. Answer clearly, use web search when needed, and save important artifacts to storage.""#;
+
+const INVOKE: &str = r#"meshagent room agent invoke-tool \
+  --room quickstart \
+  --toolkit support-agent \
+  --tool run_support_agent_task \
+  --arguments '{"prompt":"Draft a short reply explaining the refund policy."}'"#;
+
+#[test]
+fn every_printed_command_is_understood() {
+    let printed = [
+        "meshagent setup",
+        CREATE_ROOM,
+        SEND,
+        ADD_TASK,
+        LIST_TASKS,
+        UPDATE_TASK,
+        DELETE_TASK,
+        CREATE_MAILBOX,
+        LIST_TOOLKITS,
+        JOIN,
+        JOIN_QUEUE_AGENT,
+        DEPLOY,
+        INVOKE,
+    ];
+    for line in printed {
+        let words = shlex::split(&line.replace("\\\n", " ")).unwrap();
+        let words = meshagent::cli::commands::process::rewrite(words.into_iter().map(Into::into));
+        if let Err(error) = meshagent::cli::parse(words) {
+            panic!("{line}\n{error}");
+        }
+    }
+}
+
+#[test]
+fn a_deployed_agent_is_a_service_and_answers_as_a_tool() {
+    let server = Server::start(&[]);
+    let person = Person::of(&server);
+    person.shell("meshagent rooms create quickstart").ok();
+    let offline = DEPLOY.replace("process deploy", "process deploy --model builtin/echo");
+    let id = person.shell(&offline).ok().stdout;
+    assert_eq!(person.shell(&offline).ok().stdout, id, "deployed again, it is replaced");
+    let service = person.run(&["service", "get", "support-agent", "--room", "quickstart"]).json();
+    let command = service["container"]["command"].as_str().unwrap();
+    assert!(command.starts_with("meshagent process join --model builtin/echo --agent-name"), "{command}");
+    assert!(!command.contains("quickstart") && !command.contains("--service-name"), "{command}");
+    let ready = ["wait", "service/support-agent", "--room", "quickstart", "--timeout", "60s"];
+    person.run(&ready).ok();
+    let answer = person.shell(INVOKE).ok().stdout;
+    assert!(answer.contains("refund policy"), "{answer}");
+}
+
 #[test]
 fn queues_and_scheduled_tasks_as_printed() {
     let server = Server::start(&[]);

@@ -14,16 +14,10 @@ use serde_json::Value;
 #[command(args_override_self = true)]
 pub struct DeployArgs {
     /// Room to deploy to [default: every room of the project]
-    #[arg(
-        long,
-        env = "MESHAGENT_ROOM",
-        value_name = "ROOM",
-        hide_env_values = true,
-        conflicts_with = "global"
-    )]
+    #[arg(long, env = "MESHAGENT_ROOM", value_name = "ROOM", hide_env_values = true)]
     pub room: Option<String>,
 
-    /// Deploy to every room of the project
+    /// Deploy to every room of the project, whatever MESHAGENT_ROOM says
     #[arg(long)]
     pub global: bool,
 
@@ -39,7 +33,7 @@ pub async fn run(globals: Globals, args: &DeployArgs, argv: &[String]) -> Result
     let text = spec::yaml(&args.service, &args.process, argv)?;
     let document: Value = serde_yaml::from_str(&text)
         .map_err(|error| CliError::internal(format!("the agent's own document does not read: {error}")))?;
-    let scope = match args.room.as_ref().filter(|room| !room.is_empty()) {
+    let scope = match args.room.as_ref().filter(|room| !room.is_empty() && !args.global) {
         Some(room) => ServiceScope::Room(room.clone()),
         None => ServiceScope::Project,
     };
