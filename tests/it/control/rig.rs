@@ -100,7 +100,7 @@ impl RoomHost for FakeHost {
             }
         }
         let slow = std::mem::take(&mut *self.slow.lock().unwrap());
-        tokio::time::sleep(slow).await;
+        tokio::time::sleep(slow).await; // time is paused
         let url = self.app.settings.public_url.clone();
         if let Some((session, _)) = self.rooms.lock().unwrap().get(&room) {
             return Ok(Hosted { session: *session, url });
