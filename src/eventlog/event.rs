@@ -142,7 +142,8 @@ pub(super) fn repeat(
 pub struct Appended {
     /// In the order of the writes.
     pub events: Vec<Recorded>,
-    /// This was a retry: nothing was written, these are the original records.
+    /// This was a retry: nothing was written, these are the original records. After a lost connection to a remote
+    /// database it cannot always be told, and is then `false`.
     pub repeated: bool,
 }
 

@@ -1,27 +1,32 @@
 //! One commit of many appends.
 //!
-//! Where the streams are known from earlier commits of this connection, everything goes out in one round trip: the
-//! positions that follow the last known one are taken in the hope that no other server wrote since. If one did, the
-//! first position is taken already, Postgres refuses the statement, and the append is made by looking first.
+//! Where the streams are known from earlier commits of this connection, an append is *launched*: everything goes out
+//! in one round trip, and the next may be launched behind it. The places taken are a guess that nobody else has written
+//! since; the insertion itself checks the guess, under the lock, by the id of the last event, and inserts nothing when
+//! it was wrong. Then, and whenever something is not known, the append is made by looking first.
 
 use super::super::event::repeat;
 use super::super::place::{Conflict, place};
 use super::super::{AppendError, Appended, LogError, NewEvent, Recorded, limits, row};
 use super::appender::Pending;
-use super::{CHANNEL, COLUMNS, decode};
+use super::{COLUMNS, decode};
 use crate::id::{Position, StreamId};
 use crate::store::postgres::Postgres;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Object;
-use futures_util::future::{join, join3, join4};
+use futures_util::future::{MaybeDone, join, join3, join4, maybe_done};
+use futures_util::poll;
 use std::collections::HashMap;
-use tokio_postgres::error::SqlState;
+use std::pin::Pin;
+use std::sync::Arc;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
 use uuid::Uuid;
 
 /// Held from the first statement of an append to its commit. The number is arbitrary, and ours.
 const APPEND_LOCK: i64 = 0x6d65_7368_0002;
+/// Tells the others how far the log is now, and commits; does neither when a statement before it failed.
+const FINISH: &str = "SELECT pg_notify('meshagent_log', max(position)::text) FROM events; COMMIT";
 /// Streams whose version is remembered; when there are more, all are forgotten.
 const STREAMS_KNOWN_MAX: usize = 20_000;
 
@@ -41,8 +46,8 @@ impl From<Error> for Failure {
 
 /// A connection, its statements, and what is known of the log while nobody else writes.
 pub(super) struct Session {
-    client: Object,
-    begin: String,
+    client: Arc<Object>,
+    begin: Arc<str>,
     insert: Statement,
     head: Statement,
     versions: Statement,
@@ -52,12 +57,28 @@ pub(super) struct Session {
 
 #[derive(Default)]
 struct Known {
-    /// The last event, when it is known at all.
-    head: Option<Position>,
+    /// The last event, when it is known at all; `None` in an empty log, too.
+    head: Option<Head>,
     versions: HashMap<StreamId, u64>,
 }
 
+#[derive(Clone, Copy)]
+struct Head {
+    position: Position,
+    event_id: Uuid,
+}
+
+impl Head {
+    fn of(event: &Recorded) -> Self {
+        Self { position: event.position, event_id: event.event_id }
+    }
+}
+
 impl Known {
+    fn position(&self) -> Position {
+        self.head.map_or(Position(0), |head| head.position)
+    }
+
     fn forget(&mut self) {
         *self = Self::default();
     }
@@ -67,7 +88,7 @@ impl Known {
             self.versions.insert(event.stream.clone(), event.version);
         }
         if let Some(last) = events.last() {
-            self.head = Some(last.position);
+            self.head = Some(Head::of(last));
         }
     }
 
@@ -82,7 +103,7 @@ impl Known {
         }
         let version_of =
             |stream: &StreamId| Ok::<_, AppendError>(self.versions.get(stream).copied().unwrap_or_default());
-        let events = place(&pending.writes, self.head.unwrap_or_default(), now, version_of)?;
+        let events = place(&pending.writes, self.position(), now, version_of)?;
         Ok(Appended { events, repeated: false })
     }
 }
@@ -99,53 +120,67 @@ impl Session {
                       recorded_at, checksum) \
                       SELECT p, i, s, v, t, w, d::json, m::json, $9, c FROM unnest($1::bigint[], $2::uuid[], \
                       $3::text[], $4::bigint[], $5::text[], $6::int[], $7::text[], $8::text[], $10::bigint[]) \
-                      AS e(p, i, s, v, t, w, d, m, c)";
+                      AS e(p, i, s, v, t, w, d, m, c) \
+                      WHERE $11::uuid IS NOT DISTINCT FROM (SELECT event_id FROM events ORDER BY position DESC LIMIT 1)";
         let versions = "SELECT s, (SELECT version FROM events WHERE stream = s ORDER BY version DESC LIMIT 1) \
                         FROM unnest($1::text[]) AS s";
         let originals = format!("SELECT {COLUMNS} FROM events WHERE event_id = ANY($1)");
         Ok(Self {
             begin: format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({APPEND_LOCK})"
-            ),
+            )
+            .into(),
             insert: client.prepare(insert).await?,
-            head: client.prepare("SELECT coalesce(max(position), 0) FROM events").await?,
+            head: client
+                .prepare("SELECT position, event_id FROM events ORDER BY position DESC LIMIT 1")
+                .await?,
             versions: client.prepare(versions).await?,
             originals: client.prepare(&originals).await?,
-            client,
+            client: Arc::new(client),
             known: Known::default(),
         })
     }
 
-    /// Commits the appends that can be, and says how each came out. After an error nothing is known of the
-    /// transaction: roll back, or discard the session.
-    pub(super) async fn commit(
+    /// Sends the appends on their way, when all that matters is known; gives them back when it is not.
+    /// Those of one session land in the order of their launch, and when one fails, all behind it have failed.
+    pub(super) async fn launch(
         &mut self,
-        batch: &[Pending],
+        batch: Vec<Pending>,
         now: DateTime<Utc>,
-        again: bool,
-    ) -> Result<Vec<Outcome>, Failure> {
+    ) -> Result<Flight, Vec<Pending>> {
         if self.known.versions.len() > STREAMS_KNOWN_MAX {
             self.known.forget();
         }
-        if let Some(events) = self.guess(batch, now) {
-            let metadata: Vec<_> = batch.iter().flat_map(|p| p.metadata.iter().map(String::as_str)).collect();
-            let rows = events.iter().flatten().zip(metadata).collect();
-            let (begun, inserted, committed) =
-                join3(self.client.batch_execute(&self.begin), self.insert(rows), self.finish(&events)).await;
-            match begun.and(inserted).and(committed) {
-                Ok(()) => return Ok(self.committed(events)),
-                Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
-                    self.client.batch_execute("ROLLBACK").await?;
-                }
-                Err(error) => return Err(error.into()),
-            }
+        let (Some(placed), Some(head)) = (self.guess(&batch, now), self.known.head) else {
+            return Err(batch);
+        };
+        for events in &placed {
+            self.known.remember(events);
         }
-        self.look_and_commit(batch, now, again).await
+        let (client, begin, insert) =
+            (Arc::clone(&self.client), Arc::clone(&self.begin), self.insert.clone());
+        let mut flight: Flight = Box::pin(maybe_done(Box::pin(async move {
+            let metadata = batch.iter().flat_map(|pending| pending.metadata.iter().map(String::as_str));
+            let rows: Vec<_> = placed.iter().flatten().zip(metadata).collect();
+            let values = Columns::of(&rows);
+            let (begun, inserted, committed) = join3(
+                client.batch_execute(&begin),
+                values.insert(&client, &insert, Some(head.event_id)),
+                client.batch_execute(FINISH),
+            )
+            .await;
+            let inserted =
+                begun.and(inserted).and_then(|count| committed.map(|()| count == rows.len() as u64));
+            Landed { batch, placed, inserted }
+        })));
+        // The first look at it sends its statements; the next flight's go out behind them.
+        let _ = poll!(flight.as_mut());
+        Ok(flight)
     }
 
     /// Places for all appends, when all that matters is known and every expectation is met.
     fn guess(&self, batch: &[Pending], now: DateTime<Utc>) -> Option<Vec<Vec<Recorded>>> {
-        let mut head = self.known.head?;
+        let mut head = self.known.head?.position;
         let mut versions: HashMap<StreamId, u64> = HashMap::new();
         let mut placed = Vec::with_capacity(batch.len());
         for pending in batch {
@@ -158,24 +193,21 @@ impl Session {
             versions.extend(events.iter().map(|event| (event.stream.clone(), event.version)));
             placed.push(events);
         }
-        (head > self.known.head?).then_some(placed)
+        (head > self.known.position()).then_some(placed)
     }
 
-    fn committed(&mut self, placed: Vec<Vec<Recorded>>) -> Vec<Outcome> {
-        for events in &placed {
-            self.known.remember(events);
-        }
-        placed.into_iter().map(|events| Ok(Appended { events, repeated: false })).collect()
-    }
-
-    /// Under the lock: reads what is there, decides each append, inserts what is new.
-    async fn look_and_commit(
+    /// Under the lock: reads what is there, decides each append, inserts what is new, and says how each came out.
+    /// After an error nothing is known of the transaction: roll back, or discard the session.
+    ///
+    /// `again`: an earlier attempt may have been recorded, and then is ours.
+    pub(super) async fn commit(
         &mut self,
         batch: &[Pending],
         now: DateTime<Utc>,
         again: bool,
     ) -> Result<Vec<Outcome>, Failure> {
         let mut originals = self.look(batch).await?;
+        let head = self.known.head;
         let (mut outcomes, mut new, mut metadata) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
         for pending in batch {
             let outcome = self.known.decide(pending, &originals, now);
@@ -192,9 +224,13 @@ impl Session {
             self.client.batch_execute("ROLLBACK").await?;
             return Ok(outcomes);
         }
-        let rows = new.iter().flatten().zip(metadata).collect();
-        let (inserted, committed) = join(self.insert(rows), self.finish(&new)).await;
-        inserted.and(committed)?;
+        let rows: Vec<_> = new.iter().flatten().zip(metadata).collect();
+        let values = Columns::of(&rows);
+        let insert = values.insert(&self.client, &self.insert, head.map(|head| head.event_id));
+        let (inserted, committed) = join(insert, self.client.batch_execute(FINISH)).await;
+        let inserted = inserted?;
+        committed?;
+        all_inserted(inserted, rows.len())?;
         Ok(outcomes)
     }
 
@@ -207,14 +243,17 @@ impl Session {
             writes().flat_map(|write| write.events.iter().map(|event| event.event_id)).collect();
         let (begun, head, versions, originals) = join4(
             self.client.batch_execute(&self.begin),
-            self.client.query_one(&self.head, &[]),
+            self.client.query_opt(&self.head, &[]),
             self.client.query(&self.versions, &[&streams]),
             self.client.query(&self.originals, &[&ids]),
         )
         .await;
         begun?;
         self.known.forget();
-        self.known.head = Some(Position(head?.get::<_, i64>(0).unsigned_abs()));
+        self.known.head = head?.map(|row| Head {
+            position: Position(row.get::<_, i64>(0).unsigned_abs()),
+            event_id: row.get(1),
+        });
         for row in versions? {
             let version = row.get::<_, Option<i64>>(1).unwrap_or_default().unsigned_abs();
             self.known.versions.insert(StreamId::from_stored(row.get(0)), version);
@@ -233,56 +272,21 @@ impl Session {
     /// Puts back recorded events behind the head. Returns the new head.
     pub(super) async fn restore(&mut self, events: Vec<Recorded>) -> Result<Position, Failure> {
         self.look(&[]).await?;
-        let head = self.known.head.unwrap_or_default();
+        let mut head = self.known.head;
         let metadata =
             events.iter().map(|event| row::metadata(&event.metadata)).collect::<Result<Vec<_>, _>>();
-        let metadata = limits::check_next(&events, head).and(metadata).map_err(Failure::Append)?;
+        let metadata =
+            limits::check_next(&events, self.known.position()).and(metadata).map_err(Failure::Append)?;
         // One insertion has one time; what was recorded together has the same.
         let all: Vec<_> = events.iter().zip(metadata.iter().map(String::as_str)).collect();
         for together in all.chunk_by(|(a, _), (b, _)| a.recorded_at == b.recorded_at) {
-            self.insert(together.to_vec()).await?;
+            let values = Columns::of(together);
+            let inserted = values.insert(&self.client, &self.insert, head.map(|head| head.event_id)).await?;
+            all_inserted(inserted, together.len())?;
+            head = together.last().map(|(event, _)| Head::of(event));
         }
-        let head = Position(head.0 + events.len() as u64);
-        self.finish(&[events]).await?;
-        Ok(head)
-    }
-
-    async fn insert(&self, rows: Vec<(&Recorded, &str)>) -> Result<(), Error> {
-        let Some((first, _)) = rows.first() else { return Ok(()) };
-        let recorded_at = first.recorded_at;
-        let mut columns = Columns::default();
-        for (event, metadata) in rows {
-            row::encoded(event, metadata, |row| columns.checksums.push(i64::from(row.checksum())));
-            columns.positions.push(row::signed(event.position.0));
-            columns.ids.push(event.event_id);
-            columns.streams.push(event.stream.as_str());
-            columns.versions.push(row::signed(event.version));
-            columns.kinds.push(&event.kind);
-            columns.schema_versions.push(i32::from(event.schema_version));
-            columns.data.push(&event.data);
-            columns.metadata.push(metadata);
-        }
-        let Columns { positions, ids, streams, versions, kinds, schema_versions, data, metadata, checksums } =
-            columns;
-        let values: [&(dyn ToSql + Sync); 10] = [
-            &positions,
-            &ids,
-            &streams,
-            &versions,
-            &kinds,
-            &schema_versions,
-            &data,
-            &metadata,
-            &recorded_at,
-            &checksums,
-        ];
-        self.client.execute(&self.insert, &values).await.map(drop)
-    }
-
-    /// Tells the others and commits; does neither when the insertion before it failed.
-    async fn finish(&self, placed: &[Vec<Recorded>]) -> Result<(), Error> {
-        let head = placed.iter().flatten().last().map_or(0, |event| event.position.0);
-        self.client.batch_execute(&format!("SELECT pg_notify('{CHANNEL}', '{head}'); COMMIT")).await
+        self.client.batch_execute(FINISH).await?;
+        Ok(head.map_or(Position(0), |head| head.position))
     }
 
     /// After a refused statement. Whether the session can go on.
@@ -293,8 +297,30 @@ impl Session {
 
     /// Closes the connection, so that nobody else gets it in the middle of a transaction.
     pub(super) fn discard(self) {
-        drop(Object::take(self.client));
+        if let Some(client) = Arc::into_inner(self.client) {
+            drop(Object::take(client));
+        }
     }
+}
+
+/// Under the lock nobody else can have written; if somebody does without it, nothing was inserted.
+fn all_inserted(inserted: u64, wanted: usize) -> Result<(), Failure> {
+    if inserted == wanted as u64 {
+        return Ok(());
+    }
+    let reason = "something else writes to the table of events; find and stop it, then retry".to_owned();
+    Err(Failure::Log(LogError::Unavailable { reason }))
+}
+
+/// Appends on their way.
+pub(super) type Flight = Pin<Box<MaybeDone<Pin<Box<dyn Future<Output = Landed> + Send>>>>>;
+
+/// Appends that were launched, and how that ended.
+pub(super) struct Landed {
+    pub batch: Vec<Pending>,
+    pub placed: Vec<Vec<Recorded>>,
+    /// Whether the guess was right.
+    pub inserted: Result<bool, Error>,
 }
 
 /// The values of one insertion.
@@ -308,7 +334,46 @@ struct Columns<'a> {
     schema_versions: Vec<i32>,
     data: Vec<&'a str>,
     metadata: Vec<&'a str>,
+    recorded_at: DateTime<Utc>,
     checksums: Vec<i64>,
+}
+
+impl<'a> Columns<'a> {
+    /// Events of one time, each with its metadata.
+    fn of(rows: &[(&'a Recorded, &'a str)]) -> Self {
+        let mut columns = Self::default();
+        for (event, metadata) in rows {
+            row::encoded(event, metadata, |row| columns.checksums.push(i64::from(row.checksum())));
+            columns.positions.push(row::signed(event.position.0));
+            columns.ids.push(event.event_id);
+            columns.streams.push(event.stream.as_str());
+            columns.versions.push(row::signed(event.version));
+            columns.kinds.push(&event.kind);
+            columns.schema_versions.push(i32::from(event.schema_version));
+            columns.data.push(&event.data);
+            columns.metadata.push(metadata);
+            columns.recorded_at = event.recorded_at;
+        }
+        columns
+    }
+
+    /// Inserts all when `head` is the id of the last event in the log, else nothing. Returns how many.
+    async fn insert(&self, client: &Object, insert: &Statement, head: Option<Uuid>) -> Result<u64, Error> {
+        let values: [&(dyn ToSql + Sync); 11] = [
+            &self.positions,
+            &self.ids,
+            &self.streams,
+            &self.versions,
+            &self.kinds,
+            &self.schema_versions,
+            &self.data,
+            &self.metadata,
+            &self.recorded_at,
+            &self.checksums,
+            &head,
+        ];
+        client.execute(insert, &values).await
+    }
 }
 
 /// A stream's version is not known without looking, or the expectation is not met by what is known.

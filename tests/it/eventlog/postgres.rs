@@ -3,7 +3,7 @@
 use super::{clock, write};
 use crate::support::postgres::database;
 use meshagent::eventlog::postgres::PostgresLog;
-use meshagent::eventlog::{EventLog, Expected, Filter, Tail};
+use meshagent::eventlog::{EventLog, Expected, Filter, Recorded, StreamWrite, Tail};
 use meshagent::id::Position;
 use meshagent::store::StoreError;
 use meshagent::store::postgres::Postgres;
@@ -19,6 +19,57 @@ async fn with_tool(url: &str, sql: &str) -> Result<(), tokio_postgres::Error> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
     client.batch_execute(sql).await
+}
+
+/// Appends large enough that the next is launched before the last has landed, from two servers that guess wrong about
+/// each other, over connections that are cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn appends_in_flight_stay_in_order_and_are_recorded_once() {
+    const APPENDS: u128 = 12;
+    const EVENTS: u128 = 120;
+    let Some(url) = database().await else { return };
+    let servers = [open(&url).await, open(&url).await];
+    let writers: Vec<_> = (0..10_u128)
+        .map(|w| {
+            let log = Arc::clone(&servers[usize::from(w % 5 == 4)]);
+            tokio::spawn(async move {
+                for n in 0..APPENDS {
+                    let first = w * 1_000_000 + n * 1000;
+                    let version = Expected::Exact(u64::try_from(n * EVENTS).unwrap());
+                    let writes = || {
+                        let own = write(&format!("room-{w}"), version, first..first + EVENTS);
+                        vec![own, write("shared-all", Expected::Any, [first + 999])]
+                    };
+                    let recorded = until_available(&log, writes).await;
+                    if n % 4 == 0 {
+                        assert_eq!(until_available(&log, writes).await, recorded);
+                    }
+                }
+            })
+        })
+        .collect();
+    let total = u64::try_from(10 * APPENDS * (EVENTS + 1)).unwrap();
+    let mut changes = servers[0].changes();
+    for cut in 1..=3 {
+        changes.wait_for(|head| head.0 >= cut * total / 4).await.unwrap();
+        with_tool(&url, CUT).await.unwrap();
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let report = servers[1].verify().await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.problems);
+    assert_eq!(report.events, total);
+}
+
+/// What is unknown to the caller is settled by trying again with the same ids.
+async fn until_available(log: &PostgresLog, writes: impl Fn() -> Vec<StreamWrite>) -> Vec<Recorded> {
+    loop {
+        match log.append(writes()).await {
+            Ok(appended) => return appended.events,
+            Err(error) => assert!(error.to_string().contains("not available"), "{error}"),
+        }
+    }
 }
 
 /// Every connection of the database but the tool's own is cut.
@@ -97,10 +148,7 @@ async fn appends_go_on_while_connections_are_cut() {
                         Expected::Exact(u64::try_from(n).unwrap()),
                         [w * 1000 + n],
                     )];
-                    // What is unknown to the caller is settled by trying again with the same ids.
-                    while let Err(error) = log.append(writes.clone()).await {
-                        assert!(error.to_string().contains("not available"), "{error}");
-                    }
+                    until_available(&log, || writes.clone()).await;
                 }
             })
         })
@@ -128,9 +176,7 @@ async fn a_crash_of_postgres_loses_nothing_that_was_acknowledged() {
         for n in 0..5_u64 {
             let writes =
                 || vec![write("room-a", Expected::Exact(crash * 5 + n), [u128::from(crash * 5 + n) + 1])];
-            while let Err(error) = log.append(writes()).await {
-                assert!(error.to_string().contains("not available"), "{error}");
-            }
+            until_available(&log, writes).await;
             acknowledged += 1;
         }
         tokio::task::block_in_place(|| server.crash());
