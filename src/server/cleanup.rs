@@ -1,0 +1,40 @@
+//! What a deleted room leaves behind goes with it: its queues and its files.
+
+use super::stores::Stores;
+use crate::blob::Blobs;
+use crate::eventlog::{Filter, KindFilter, Recorded, Tail};
+use crate::id::{Position, ProjectId, RoomId};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Events looked back over at the start, for deletions that a crash kept from being cleaned up.
+const LOOK_BACK_EVENTS: u64 = 10_000;
+
+/// Follows the log and cleans up after deleted rooms until the server stops. Doing it twice does no harm.
+pub(super) async fn follow(stores: Arc<Stores>, files: Blobs, head: Position) {
+    let filter = Filter { kinds: vec![KindFilter::Exact("room.deleted".to_owned())], ..Filter::all() };
+    let after = Position(head.0.saturating_sub(LOOK_BACK_EVENTS));
+    let mut tail = Tail::new(Arc::clone(&stores.log), after, filter);
+    loop {
+        let deleted = match tail.next().await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::warn!(%error, "deleted rooms are not cleaned up until the next start");
+                return;
+            }
+        };
+        for room in deleted.iter().filter_map(room_of) {
+            if let Err(error) = stores.queues.delete_room(room).await {
+                tracing::warn!(%error, %room, "the queues of a deleted room remain");
+            }
+            if let Err(error) = files.room(room).delete_all().await {
+                tracing::warn!(%error, %room, "the files of a deleted room remain");
+            }
+        }
+    }
+}
+
+fn room_of(event: &Recorded) -> Option<RoomId> {
+    let project: ProjectId = event.metadata.project?;
+    Uuid::parse_str(event.stream.key()).ok().map(|uuid| RoomId::new(project, uuid))
+}
