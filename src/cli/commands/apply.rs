@@ -73,10 +73,10 @@ fn refuse_what_cannot_be(written: &[Written], room: Option<&str>) -> Result<(), 
             Some(format!("{source}:{line}: {} `{}`: {why}", document.kind(), document.name()))
         })
         .collect();
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(CliError::user(format!("nothing was changed\n{}", problems.join("\n")))),
+    if problems.is_empty() {
+        return Ok(());
     }
+    Err(CliError::user(format!("nothing was changed\n{}", problems.join("\n"))))
 }
 
 fn obstacle(document: &Document, room: Option<&str>) -> Option<&'static str> {

@@ -170,13 +170,13 @@ async fn replay_equals_live(log: &Arc<dyn EventLog>, report: &Report) -> Result<
             world.apply(event).map_err(|error| format!("replay stopped: {error}"))?;
         }
     }
-    match *live == world {
-        true => Ok(()),
-        false => Err(format!(
-            "replay of the whole log does not give the state that a server starts from (at {} and {})",
-            world.position, live.position
-        )),
+    if *live == world {
+        return Ok(());
     }
+    Err(format!(
+        "replay of the whole log does not give the state that a server starts from (at {} and {})",
+        world.position, live.position
+    ))
 }
 
 async fn write(log: &dyn EventLog, file: Option<&Path>) -> Result<u64, CliError> {

@@ -45,6 +45,9 @@ pub enum Command {
     /// Inside a room: queues, files, tools, messages, services, the log
     #[command(subcommand)]
     Room(room::Command),
+    /// Files of a room or an agent (the same as `room storage`)
+    #[command(subcommand)]
+    Files(room::storage::Command),
     /// Services: what runs in a room, or in every room of a project
     #[command(subcommand)]
     Service(service::Command),
@@ -106,6 +109,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Env(args) => env::run(args),
         Command::Project(command) => project::run(&ctx(globals)?, command).await,
         Command::Rooms(command) => rooms::run(&ctx(globals)?, command).await,
+        Command::Files(command) => room::storage::run(&ctx(globals)?, command).await,
         Command::Room(command) => room::run(&ctx(globals)?, command).await,
         Command::Service(command) => service::run(&ctx(globals)?, command).await,
         Command::Apply(args) => apply::run(&ctx(globals)?, args).await,

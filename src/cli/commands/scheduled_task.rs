@@ -160,12 +160,11 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
         }
         Command::List(args) => list(&project, args).await,
         Command::Update(args) => {
-            let spec = match &args.file {
-                Some(file) => read_spec(file)?,
-                None => {
-                    args.parts.demand_some()?;
-                    args.parts.apply(find(&project, &args.task_id).await?.spec)
-                }
+            let spec = if let Some(file) = &args.file {
+                read_spec(file)?
+            } else {
+                args.parts.demand_some()?;
+                args.parts.apply(find(&project, &args.task_id).await?.spec)
             };
             project.update_task(&args.task_id, &spec).await.map_err(|error| unknown(&args.task_id, error))?;
             output::note(format!("Updated scheduled task: {}", args.task_id));

@@ -70,18 +70,15 @@ pub async fn run(ctx: &Ctx, args: Args) -> Result<(), CliError> {
     }
     let role = document.role.map(|role| json!(role).as_str().unwrap_or_default().to_owned());
     let key = args.key.or_else(|| ctx.api_key().map(|key| key.expose().to_owned()));
-    let token = match key {
-        Some(key) => {
-            let api = Some(document.api.to_token_value());
-            let participant = Participant { name: document.identity, room: document.room, role, api };
-            sign(&key, &participant).map_err(|error| CliError::user(error.to_string()))?
-        }
-        None => {
-            let request = json!({
-                "name": document.identity, "room_name": document.room, "role": role, "api": document.api,
-            });
-            ctx.project()?.participant_token(&request).await?
-        }
+    let token = if let Some(key) = key {
+        let api = Some(document.api.to_token_value());
+        let participant = Participant { name: document.identity, room: document.room, role, api };
+        sign(&key, &participant).map_err(|error| CliError::user(error.to_string()))?
+    } else {
+        let request = json!({
+            "name": document.identity, "room_name": document.room, "role": role, "api": document.api,
+        });
+        ctx.project()?.participant_token(&request).await?
     };
     match args.output {
         None => output::line(token),

@@ -29,9 +29,9 @@ use url::Url;
 /// Longest wait for the TCP and TLS handshakes.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a whole JSON answer.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest silence within a file transfer.
-pub const TRANSFER_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+pub const TRANSFER_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 /// Items asked for per page.
 pub const PAGE_ITEMS: usize = 100;
 /// Most pages read of one listing; more means that the server repeats itself.

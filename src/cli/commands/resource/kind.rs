@@ -17,8 +17,11 @@ pub enum Kind {
     ServiceAccount,
 }
 
+/// A kind, its names, its columns with the place of each in a resource.
+type Entry = (Kind, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
 /// Each kind with its name, other ways to write it, and its table's columns (JSON pointers).
-const KINDS: [(Kind, &[&str], &[(&str, &str)]); 7] = [
+const KINDS: [Entry; 7] = [
     (
         Kind::Project,
         &["project", "projects"],
@@ -73,16 +76,14 @@ impl Kind {
             return Ok(*kind);
         }
         let error = CliError::usage(format!("there is no kind `{text}`"));
-        Err(match args::nearest(&lower, KINDS.iter().map(|(kind, ..)| kind.name())) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => {
-                let names: Vec<&str> = KINDS.iter().map(|(kind, ..)| kind.name()).collect();
-                error.hint(format!("there are: {}", names.join(", ")))
-            }
-        })
+        if let Some(near) = args::nearest(&lower, KINDS.iter().map(|(kind, ..)| kind.name())) {
+            return Err(error.hint(format!("did you mean `{near}`?")));
+        }
+        let names: Vec<&str> = KINDS.iter().map(|(kind, ..)| kind.name()).collect();
+        Err(error.hint(format!("there are: {}", names.join(", "))))
     }
 
-    fn entry(self) -> &'static (Kind, &'static [&'static str], &'static [(&'static str, &'static str)]) {
+    fn entry(self) -> &'static Entry {
         KINDS.iter().find(|(kind, ..)| *kind == self).unwrap_or(&KINDS[0])
     }
 

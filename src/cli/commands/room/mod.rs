@@ -6,7 +6,7 @@ mod developer;
 mod messaging;
 mod queue;
 pub mod service;
-mod storage;
+pub mod storage;
 
 use crate::cli::args;
 use crate::cli::error::CliError;
@@ -50,16 +50,13 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
 /// Enters a room: with the environment's own token inside a room, else by asking the server for a way in.
 pub async fn connect(ctx: &Ctx, room: &str) -> Result<RoomClient, CliError> {
     let base = settings::env("MESHAGENT_ROOM_URL");
-    let (url, token) = match ctx.room_token(room) {
-        Some(token) => {
-            let base = base.map_or_else(|| ctx.api_url(), Ok)?;
-            (room_url(&base, room), Token::new(token.expose()))
-        }
-        None => {
-            let connection = ask(ctx, room).await?;
-            let url = base.map_or(connection.room_url, |base| room_url(&base, room));
-            (url, Token::new(connection.jwt))
-        }
+    let (url, token) = if let Some(token) = ctx.room_token(room) {
+        let base = base.map_or_else(|| ctx.api_url(), Ok)?;
+        (room_url(&base, room), Token::new(token.expose()))
+    } else {
+        let connection = ask(ctx, room).await?;
+        let url = base.map_or(connection.room_url, |base| room_url(&base, room));
+        (url, Token::new(connection.jwt))
     };
     Ok(RoomClient::connect(Options::new(url, token).retry(Retry::Never)).await?)
 }

@@ -87,15 +87,12 @@ impl Transfer {
         let name = from.rsplit('/').next().unwrap_or(from);
         let into = to.is_dir() || to.as_os_str().to_string_lossy().ends_with('/');
         let to = if into && !name.is_empty() { to.join(name) } else { to.to_owned() };
-        let stat = match from {
-            "" => None,
-            _ => {
-                let stat = self.files.stat(&self.target, from).await?;
-                Some(stat.ok_or_else(|| no_file(&self.target, from))?)
+        // The root is a folder, and has no name to ask for.
+        if !from.is_empty() {
+            let stat = self.files.stat(&self.target, from).await?;
+            if !stat.ok_or_else(|| no_file(&self.target, from))?.is_folder {
+                return self.download_file(from, &to).await;
             }
-        };
-        if stat.is_some_and(|stat| !stat.is_folder) {
-            return self.download_file(from, &to).await;
         }
         if !recursive {
             return Err(is_folder(from));
