@@ -120,10 +120,10 @@ async fn files(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) ->
 async fn items(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) -> Result<(), Error> {
     let room = connect(project).await.ok_or_else(|| ask("cannot join the room"))?;
     let mut there = BTreeSet::new();
-    // Items that were handed out at the moment of a death come back when their leases are over.
-    let leases_over = tokio::time::Instant::now() + Duration::from_millis(LEASE_MS + LEASE_SLACK_MS);
-    while let Ok(item) = tokio::time::timeout_at(leases_over, room.queues().receive(QUEUE, true, true)).await
-    {
+    // Items that were handed out at the moment of a death come back when their leases are over: only when none
+    // came for that long is the queue empty.
+    let quiet = Duration::from_millis(LEASE_MS + LEASE_SLACK_MS);
+    while let Ok(item) = tokio::time::timeout(quiet, room.queues().receive(QUEUE, true, true)).await {
         if let Some(item) = item.map_err(ask)? {
             there.insert(item["name"].as_str().unwrap_or_default().to_owned());
         }
