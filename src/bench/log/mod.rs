@@ -69,7 +69,7 @@ trait Writer: Send {
 /// Events of one append in the batch measurement.
 const BATCH: usize = 100;
 /// Writers of the batch measurement.
-const BATCH_WRITERS: usize = 16;
+const BATCH_WRITERS: [usize; 2] = [1, 16];
 
 /// Measures everything, each repeat in turns, and says on the way what is being measured.
 pub async fn run(options: &Options, mut say: impl FnMut(&str) + Send) -> Result<Report, BenchError> {
@@ -111,7 +111,9 @@ async fn measure(
         for writers in &options.writers {
             round(options, &single, *writers, &mut report, say).await?;
         }
-        round(options, &batched, BATCH_WRITERS, &mut report, say).await?;
+        for writers in BATCH_WRITERS {
+            round(options, &batched, writers, &mut report, say).await?;
+        }
     }
     drop((single, batched));
     say("replay: filling a log");

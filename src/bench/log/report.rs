@@ -130,7 +130,9 @@ impl Report {
         compare("meshagent sqlite", "jetstream (default", 64, 1, "no target: it does not sync");
         compare("meshagent postgres", "postgres table", 1, 1, "no target");
         compare("meshagent postgres", "postgres table", 64, 1, ">= 0.9");
-        compare("meshagent postgres", "postgres table", super::BATCH_WRITERS, super::BATCH, ">= 0.9");
+        for writers in super::BATCH_WRITERS {
+            compare("meshagent postgres", "postgres table", writers, super::BATCH, ">= 0.9");
+        }
         let replay =
             self.replays.iter().filter(|f| f.name == "meshagent sqlite").map(|f| f.events_per_second);
         ratios.push((

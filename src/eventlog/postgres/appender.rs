@@ -19,7 +19,7 @@ const BATCH_APPENDS_MAX: usize = 256;
 /// Commits on their way at one time: while one is written, the next is prepared.
 const FLIGHTS_MAX: usize = 2;
 /// A further commit is launched when this many events wait; fewer wait for those before them.
-const FLIGHT_EVENTS_ENOUGH: usize = 200;
+const FLIGHT_EVENTS_ENOUGH: usize = 16;
 /// A commit takes no further append when it has this many events or bytes of data.
 const BATCH_EVENTS_ENOUGH: usize = 5_000;
 const BATCH_BYTES_ENOUGH: usize = 8 * 1024 * 1024;

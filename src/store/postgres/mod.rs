@@ -9,7 +9,7 @@ mod schema;
 pub use listen::{NOTICE_CHANNELS, Notice};
 
 use super::StoreError;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
 use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
@@ -24,6 +24,9 @@ const CONNECTIONS_MAX: usize = 16;
 const POOL_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait for a new connection, unless the URL says otherwise (`connect_timeout`).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Every statement of ours is served by an index. Postgres keeps the plan of a prepared statement, and one that was
+/// made while a table was tiny would go on reading the whole of it, until the table is analysed.
+const SETTINGS: &str = "SET enable_seqscan = off";
 /// A peer that is silently gone is noticed after about this.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Probes before a silent peer is given up.
@@ -66,6 +69,9 @@ impl Postgres {
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_config(config.clone(), NoTls, manager))
             .max_size(CONNECTIONS_MAX)
+            .post_create(Hook::async_fn(|client, _| {
+                Box::pin(async move { client.batch_execute(SETTINGS).await.map_err(HookError::Backend) })
+            }))
             .wait_timeout(Some(POOL_WAIT))
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .build()

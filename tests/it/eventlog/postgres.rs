@@ -200,6 +200,26 @@ async fn a_database_of_a_newer_version_is_refused() {
     assert!(matches!(error, StoreError::Newer { found: 999, .. }), "{error}");
 }
 
+/// A plan that was made while the table was empty is kept; it must be good for a full one.
+#[tokio::test]
+async fn plans_use_the_indices_from_the_first_event_on() {
+    let Some(url) = database().await else { return };
+    let store = Postgres::open(&url).await.unwrap();
+    let client = store.client().await.unwrap();
+    for sql in [
+        "SELECT event_id FROM events ORDER BY position DESC LIMIT 1",
+        "SELECT * FROM events WHERE position > 5 ORDER BY position LIMIT 10",
+        "SELECT version FROM events WHERE stream = 'room-a' ORDER BY version DESC LIMIT 1",
+    ] {
+        let plan = client.query(&format!("EXPLAIN {sql}"), &[]).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        assert!(
+            plan.iter().any(|line| line.contains("Index")) && !plan.concat().contains("Seq Scan"),
+            "{plan:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_database_that_does_not_promise_durability_is_refused() {
     let Some(url) = database().await else { return };
