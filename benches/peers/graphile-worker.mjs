@@ -38,6 +38,7 @@ await utils.withPgClient((client) =>
     jobs,
   ]),
 );
+await utils.withPgClient((client) => client.query("vacuum analyze graphile_worker._private_jobs"));
 
 let done = 0;
 let onJob = () => {};

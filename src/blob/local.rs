@@ -156,7 +156,7 @@ fn gone(error: &io::Error) -> bool {
 fn failed(action: &'static str, path: &FilePath, error: &io::Error) -> BlobError {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BlobError::DiskFull { path: path.to_string() },
-        kind if kind == ErrorKind::NotFound => BlobError::NotFound { path: path.to_string() },
+        ErrorKind::NotFound => BlobError::NotFound { path: path.to_string() },
         _ => BlobError::Io { action, path: path.to_string(), detail: error.to_string() },
     }
 }
@@ -221,9 +221,10 @@ impl Backend for Local {
         blocking("move", from, move || {
             let source = place.locate(&own_from)?;
             if let Err(error) = fs::symlink_metadata(&source) {
-                return Err(match gone(&error) {
-                    true => BlobError::NotFound { path: own_from.to_string() },
-                    false => failed("move", &own_from, &error),
+                return Err(if gone(&error) {
+                    BlobError::NotFound { path: own_from.to_string() }
+                } else {
+                    failed("move", &own_from, &error)
                 });
             }
             place.put(&source, &own_to, overwrite)?;
@@ -267,9 +268,12 @@ impl Backend for Local {
         let (place, own) = (self.place(room), path.clone());
         blocking("read", path, move || {
             let on_disk = place.locate(&own)?;
-            let mut file = fs::File::open(&on_disk).map_err(|error| match gone(&error) {
-                true => BlobError::NotFound { path: own.to_string() },
-                false => failed("read", &own, &error),
+            let mut file = fs::File::open(&on_disk).map_err(|error| {
+                if gone(&error) {
+                    BlobError::NotFound { path: own.to_string() }
+                } else {
+                    failed("read", &own, &error)
+                }
             })?;
             let metadata = file.metadata().map_err(|error| failed("read", &own, &error))?;
             if !metadata.is_file() {
@@ -345,9 +349,12 @@ fn list(place: &Place, path: &FilePath) -> Result<Vec<FileInfo>, BlobError> {
 
 fn delete(place: &Place, path: &FilePath, trash: &Path, recursive: bool) -> Result<(), BlobError> {
     let on_disk = place.locate(path)?;
-    let metadata = fs::symlink_metadata(&on_disk).map_err(|error| match gone(&error) {
-        true => BlobError::NotFound { path: path.to_string() },
-        false => failed("delete", path, &error),
+    let metadata = fs::symlink_metadata(&on_disk).map_err(|error| {
+        if gone(&error) {
+            BlobError::NotFound { path: path.to_string() }
+        } else {
+            failed("delete", path, &error)
+        }
     })?;
     let removed = match (metadata.is_dir(), recursive) {
         (false, _) => fs::remove_file(&on_disk),

@@ -199,9 +199,10 @@ impl Backend for Objects {
     ) -> Result<Download, BlobError> {
         let key = Self::key(room, path)?;
         let Some(meta) = self.head(&key, path).await? else {
-            return Err(match self.is_folder(&key, path).await? {
-                true => BlobError::invalid(path.as_str(), "it is a folder, not a file"),
-                false => BlobError::NotFound { path: path.to_string() },
+            return Err(if self.is_folder(&key, path).await? {
+                BlobError::invalid(path.as_str(), "it is a folder, not a file")
+            } else {
+                BlobError::NotFound { path: path.to_string() }
             });
         };
         let range = cut(range, meta.size);

@@ -3,6 +3,7 @@
 use super::QueueStore;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -55,17 +56,23 @@ pub(super) struct Alarm {
     dial: Arc<Dial>,
     store: Weak<dyn QueueStore>,
     task: OnceLock<AbortHandle>,
+    /// Of the maker; the alarm is also armed on threads that know none.
+    runtime: Option<Handle>,
 }
 
 impl Alarm {
     pub(super) fn new(store: Weak<dyn QueueStore>) -> Self {
-        Self { dial: Arc::default(), store, task: OnceLock::new() }
+        Self { dial: Arc::default(), store, task: OnceLock::new(), runtime: Handle::try_current().ok() }
     }
 
-    /// Rings after `delay` at the latest. Call within the runtime.
+    /// Rings after `delay` at the latest. Made outside of the runtime, it must be armed within.
     pub(super) fn arm(&self, delay: Duration) {
         let (dial, store) = (&self.dial, &self.store);
-        self.task.get_or_init(|| tokio::spawn(watch(Arc::clone(dial), store.clone())).abort_handle());
+        self.task.get_or_init(|| {
+            let watch = watch(Arc::clone(dial), store.clone());
+            let task = self.runtime.as_ref().map_or_else(Handle::current, Clone::clone).spawn(watch);
+            task.abort_handle()
+        });
         self.dial.set(Instant::now() + delay.max(REST_MIN));
     }
 }

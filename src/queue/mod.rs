@@ -14,7 +14,7 @@ mod sqlite;
 mod take;
 pub mod types;
 
-pub use line::{Line, Turn};
+pub use line::{Claim, Handed, Line, Turn};
 pub use memory::MemoryQueues;
 pub use postgres::PostgresQueues;
 pub use sqlite::SqliteQueues;
@@ -156,4 +156,10 @@ pub trait QueueStore: Send + Sync + fmt::Debug + 'static {
 
     /// A place in the line of those who wait for an item. Its [`Turn::mine`] completes when it is worth trying.
     fn watch(&self, key: &QueueKey) -> Turn;
+
+    /// As [`QueueStore::watch`]; a store that can then fulfils the claim by itself, which saves a sync.
+    fn watch_for(&self, key: &QueueKey, claim: Claim) -> Turn {
+        let _ = claim;
+        self.watch(key)
+    }
 }

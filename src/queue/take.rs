@@ -1,6 +1,6 @@
 //! Waiting for an item so that a caller who goes away loses nothing.
 
-use super::{LeasedItem, QueueError, QueueItem, QueueKey, QueueStore};
+use super::{Claim, Handed, LeasedItem, QueueError, QueueItem, QueueKey, QueueStore};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -14,6 +14,10 @@ pub struct Taken {
 }
 
 impl Taken {
+    fn new(item: QueueItem, store: Arc<dyn QueueStore>, key: QueueKey) -> Self {
+        Self { item: Some(item), store, key, runtime: Handle::current() }
+    }
+
     /// The item's JSON text, while it is still undecided.
     #[must_use]
     pub fn body(&self) -> &str {
@@ -48,9 +52,11 @@ pub async fn take(
     if !wait {
         return take_now(store, key).await;
     }
-    let mut turn = store.watch(key);
+    let mut turn = store.watch_for(key, Claim::Take);
     loop {
-        turn.mine().await;
+        if let Some(Handed::Item(item)) = turn.mine().await {
+            return Ok(Some(Taken::new(item, Arc::clone(store), key.clone())));
+        }
         if let Some(taken) = take_now(store, key).await? {
             return Ok(Some(taken));
         }
@@ -59,10 +65,10 @@ pub async fn take(
 
 /// The removal runs in a task of its own: a cancelled caller drops the answer, and with that puts the item back.
 async fn take_now(store: &Arc<dyn QueueStore>, key: &QueueKey) -> Result<Option<Taken>, QueueError> {
-    let (own_store, own_key, runtime) = (Arc::clone(store), key.clone(), Handle::current());
+    let (own_store, own_key) = (Arc::clone(store), key.clone());
     let task = tokio::spawn(async move {
         let item = own_store.receive(&own_key).await?;
-        Ok(item.map(|item| Taken { item: Some(item), store: own_store, key: own_key, runtime }))
+        Ok(item.map(|item| Taken::new(item, own_store, own_key)))
     });
     task.await.unwrap_or_else(|error| Err(QueueError::storage("receive", key, error)))
 }
@@ -95,9 +101,11 @@ pub async fn lease_wait(
     lease_ms: u64,
     max: usize,
 ) -> Result<Vec<LeasedItem>, QueueError> {
-    let mut turn = store.watch(key);
+    let mut turn = store.watch_for(key, Claim::Lease { holder: holder.to_owned(), lease_ms, max });
     loop {
-        turn.mine().await;
+        if let Some(Handed::Leased(items)) = turn.mine().await {
+            return Ok(items);
+        }
         let (own_store, own_key, runtime) = (Arc::clone(store), key.clone(), Handle::current());
         let own_holder = holder.to_owned();
         let task = tokio::spawn(async move {

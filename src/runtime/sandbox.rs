@@ -150,9 +150,10 @@ fn tie_to_parent(parent: u32) -> Result<(), String> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| format!("no parent-death signal: {error}"))?;
     let found = getppid().map(rustix::process::Pid::as_raw_nonzero);
-    match found.and_then(|pid| u32::try_from(pid.get()).ok()) == Some(parent) {
-        true => Ok(()),
-        false => Err("the server that started it is gone".to_owned()),
+    if found.and_then(|pid| u32::try_from(pid.get()).ok()) == Some(parent) {
+        Ok(())
+    } else {
+        Err("the server that started it is gone".to_owned())
     }
 }
 

@@ -161,9 +161,10 @@ impl QueueStore for PostgresQueues {
             return Ok(());
         }
         let queue = key.name.clone();
-        Err(match self.exists(key).await? {
-            true => QueueError::AlreadyExists { queue },
-            false => QueueError::TooManyQueues { queue, limit: self.limits.queues_per_room },
+        Err(if self.exists(key).await? {
+            QueueError::AlreadyExists { queue }
+        } else {
+            QueueError::TooManyQueues { queue, limit: self.limits.queues_per_room }
         })
     }
 

@@ -152,6 +152,10 @@ impl PostgresQueues {
     ) -> Result<Option<LeaseToken>, QueueError> {
         let (places, nonces): (Vec<i64>, Vec<Uuid>) =
             tokens.iter().map(|token| (token.place, token.nonce)).unzip();
+        if let [one] = tokens {
+            let gone = self.on(key, sql::ACK, &[&places, &nonces]).await?;
+            return Ok(gone.is_empty().then_some(*one));
+        }
         let mut client = self.store.client().await?;
         let work = async {
             let transaction = client.transaction().await?;
@@ -184,9 +188,10 @@ impl PostgresQueues {
             transaction.commit().await?;
             Ok::<_, Error>(!deleted.is_empty())
         };
-        match work.await.map_err(|error| QueueError::from(self.store.error(&error)))? {
-            true => Ok(()),
-            false => Err(QueueError::NotFound { queue: key.name.clone() }),
+        if work.await.map_err(|error| QueueError::from(self.store.error(&error)))? {
+            Ok(())
+        } else {
+            Err(QueueError::NotFound { queue: key.name.clone() })
         }
     }
 

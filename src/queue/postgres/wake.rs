@@ -76,7 +76,9 @@ impl Teller {
             if let Err(error) = tell(&store, &self.payloads(&untold)).await {
                 tracing::warn!(%error, "other servers could not be told of queue items, trying again");
                 tokio::time::sleep(RETRY_AFTER).await;
-                untold.iter().for_each(|(key, count)| self.items(key, *count));
+                for (key, count) in &untold {
+                    self.items(key, *count);
+                }
             }
         }
     }
@@ -117,7 +119,7 @@ fn hear(own: Uuid, payload: &str, line: &Line) {
             }
         }
         Err(error) => {
-            tracing::warn!(%error, "a notification about queues cannot be read; is another version running?")
+            tracing::warn!(%error, "a notification about queues cannot be read; is another version running?");
         }
     }
 }

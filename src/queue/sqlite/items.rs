@@ -350,10 +350,12 @@ pub(super) struct Expired {
     pub next_end: Option<i64>,
 }
 
+/// Queue, place, attempt, state and holder.
+type Due = (i64, i64, u32, i64, Option<String>);
+
 pub(super) fn expire(c: &Connection, limits: &Limits, now: i64) -> Result<Expired, QueueError> {
     let sql = "SELECT queue_id, place, attempt, state, holder FROM queue_items \
                WHERE until_ms <= ?1 AND until_ms IS NOT NULL AND state < 3 ORDER BY until_ms LIMIT ?2";
-    type Due = (i64, i64, u32, i64, Option<String>);
     let due: Vec<Due> = {
         let mut statement = c.prepare_cached(sql)?;
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));

@@ -1,21 +1,22 @@
 //! Queues in the server's SQLite database. Every change is a job of the one writer and shares its group commit.
 
+mod handover;
 mod items;
 mod tables;
 
 use super::alarm::Alarm;
 use super::types::{check_batch, check_lease};
 use super::{
-    BATCH_MAX, DEAD_PAGE_MAX, DeadPage, ItemId, LeaseToken, LeasedItem, Limits, Line, NewItem, QueueError,
-    QueueInfo, QueueItem, QueueKey, QueueStore, Sent, Turn,
+    BATCH_MAX, Claim, DEAD_PAGE_MAX, DeadPage, ItemId, LeaseToken, LeasedItem, Limits, Line, NewItem,
+    QueueError, QueueInfo, QueueItem, QueueKey, QueueStore, Sent, Turn,
 };
 use crate::clock::{Clock, IdSource};
 use crate::id::RoomId;
 use crate::store::sqlite::Sqlite;
 use async_trait::async_trait;
 use rusqlite::Connection;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Items that one job removes; the writer must not be held up by a long queue.
@@ -28,7 +29,8 @@ pub struct SqliteQueues {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     line: Arc<Line>,
-    alarm: Alarm,
+    alarm: Arc<Alarm>,
+    own: Weak<Self>,
     /// The last place given out; this process is the only writer.
     last_place: Arc<AtomicI64>,
 }
@@ -48,13 +50,14 @@ impl SqliteQueues {
         ids: Arc<dyn IdSource>,
     ) -> Result<Arc<Self>, QueueError> {
         let (last_place, next_end) = database.read::<_, QueueError, _>(items::resume).await?;
-        let queues = Arc::new_cyclic(|own: &std::sync::Weak<Self>| Self {
+        let queues = Arc::new_cyclic(|own: &Weak<Self>| Self {
             database,
             limits,
             clock,
             ids,
             line: Arc::default(),
-            alarm: Alarm::new(own.clone()),
+            alarm: Arc::new(Alarm::new(own.clone())),
+            own: own.clone(),
             last_place: Arc::new(AtomicI64::new(last_place)),
         });
         queues.arm_at(next_end);
@@ -140,6 +143,8 @@ impl QueueStore for SqliteQueues {
         let (own, limits, now) = (key.clone(), self.limits, self.now_ms());
         let (ids, places) = (Arc::clone(&self.ids), Arc::clone(&self.last_place));
         let (line, called) = (Arc::clone(&self.line), key.clone());
+        let handover = self.handover();
+        let alarm = Arc::clone(&self.alarm);
         let job = move |c: &Connection| {
             let queue = match tables::find(c, &own)? {
                 Some(queue) => queue,
@@ -147,9 +152,16 @@ impl QueueStore for SqliteQueues {
                 None => return Err(QueueError::NotFound { queue: own.name }),
             };
             let next = || places.fetch_add(1, Ordering::SeqCst) + 1;
-            items::send(c, &own, queue, items, &limits, now, &*ids, next)
+            let sent = items::send(c, &own, queue, items, &limits, now, &*ids, next)?;
+            let stored = sent.iter().filter(|one| matches!(one, Sent::Stored(_))).count();
+            let handed = handover.take(c, &own, queue, stored)?;
+            Ok((sent, handed))
         };
-        self.database.write_then(job, move |sent: &Vec<Sent>| line.call(&called, sent.len())).await
+        let committed = move |(sent, handed): &(Vec<Sent>, handover::Handed)| {
+            handed.deliver(&alarm);
+            line.call(&called, sent.len() - handed.len());
+        };
+        self.database.write_then(job, committed).await.map(|(sent, _)| sent)
     }
 
     async fn receive_many(&self, key: &QueueKey, max: usize) -> Result<Vec<QueueItem>, QueueError> {
@@ -278,5 +290,9 @@ impl QueueStore for SqliteQueues {
 
     fn watch(&self, key: &QueueKey) -> Turn {
         self.line.join(key)
+    }
+
+    fn watch_for(&self, key: &QueueKey, claim: Claim) -> Turn {
+        self.line.join_with(key, self.give_back(key).map(|give_back| (claim, give_back)))
     }
 }

@@ -51,7 +51,7 @@ pub async fn no_item_is_lost_or_given_twice_in_a_crowd<F: Future<Output = Engine
     })
     .await;
     consumers.shutdown().await;
-    let done = done.lock().unwrap();
+    let done = done.lock().unwrap().clone();
     assert_eq!(done.len(), SENDERS * ITEMS_EACH);
     assert_eq!(done.iter().collect::<BTreeSet<_>>().len(), done.len(), "an item was given twice");
     let info = store.list(room(1)).await.unwrap().remove(0);
@@ -85,9 +85,9 @@ pub async fn waiters_are_served_in_turn<F: Future<Output = Engine>>(make: impl F
         }));
         in_line.await.unwrap();
     }
-    for n in 0..4 {
+    for (n, waiter) in waiters.into_iter().enumerate() {
         store.send(&key("q"), NewItem::new(n.to_string()), false).await.unwrap();
-        let body = soon(&mut waiters[n]).await.unwrap();
+        let body = soon(waiter).await.unwrap();
         assert_eq!(body, n.to_string(), "waiter {n} was not served first");
     }
 }
@@ -117,6 +117,48 @@ pub async fn a_cancelled_receiver_loses_nothing<F: Future<Output = Engine>>(make
         assert!(seen.insert(taken.accept().unwrap().body), "given twice");
     }
     assert!(take(store, &key("q"), false).await.unwrap().is_none());
+}
+
+/// Waits are cancelled while items come; half of them take, half lease.
+pub async fn receivers_that_leave_at_any_moment_lose_nothing<F: Future<Output = Engine>>(
+    make: impl Fn(Limits) -> F,
+) {
+    const ROUNDS: usize = 60;
+    let engine = make(Limits::default()).await;
+    let store = &engine.store;
+    store.create(&key("q")).await.unwrap();
+    let done = Arc::new(Mutex::new(Vec::new()));
+    for n in 0..ROUNDS {
+        let (own, done) = (Arc::clone(store), Arc::clone(&done));
+        let receiver = tokio::spawn(async move {
+            if n % 2 == 0 {
+                let taken = take(&own, &key("q"), true).await.unwrap().unwrap();
+                done.lock().unwrap().push(taken.accept().unwrap().body);
+            } else {
+                for item in lease_wait(&own, &key("q"), "worker", LONG, 1).await.unwrap() {
+                    done.lock().unwrap().push(item.body);
+                }
+            }
+        });
+        let own = Arc::clone(store);
+        let sender =
+            tokio::spawn(
+                async move { own.send(&key("q"), NewItem::new(n.to_string()), false).await.unwrap() },
+            );
+        for _ in 0..n * 3 {
+            tokio::task::yield_now().await;
+        }
+        receiver.abort();
+        let _ = receiver.await;
+        sender.await.unwrap();
+    }
+    while done.lock().unwrap().len() < ROUNDS {
+        let taken = soon(take(store, &key("q"), true)).await.unwrap().unwrap();
+        done.lock().unwrap().push(taken.accept().unwrap().body);
+    }
+    let done = done.lock().unwrap().clone();
+    assert_eq!(done.iter().collect::<BTreeSet<_>>().len(), ROUNDS, "an item was given twice");
+    assert_eq!(store.list(room(1)).await.unwrap()[0].size, 0);
 }
 
 pub async fn a_closed_queue_tells_those_who_wait<F: Future<Output = Engine>>(make: impl Fn(Limits) -> F) {

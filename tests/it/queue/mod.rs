@@ -99,6 +99,7 @@ on_every_engine! {
     crowd::no_item_is_lost_or_given_twice_in_a_crowd,
     crowd::waiters_are_served_in_turn,
     crowd::a_cancelled_receiver_loses_nothing,
+    crowd::receivers_that_leave_at_any_moment_lose_nothing,
     crowd::a_closed_queue_tells_those_who_wait,
 }
 
