@@ -110,7 +110,10 @@ impl Server {
         });
         let connection = prepare(&app, &mut options).await?;
         let files = blobs(&options, &ids)?;
-        files.sweep().await?;
+        // On a shared folder the unfinished uploads may be another server's.
+        if options.shared_dir.is_none() {
+            files.sweep().await?;
+        }
         let links = Arc::new(Links::new(&app.server_secret().await?, public_url));
 
         let keeper =
