@@ -1,6 +1,7 @@
 //! The official command line tool does the main job against our server, with nothing but the three variables.
 
 use crate::support::clients::{self, Finished, PythonClients};
+use crate::support::postgres;
 use crate::support::server::Server;
 use std::fs;
 use std::path::Path;
@@ -117,8 +118,18 @@ fn deploy(tool: &Tool) {
 
 #[test]
 fn the_official_tool_does_the_main_job() {
+    main_job(&[]);
+}
+
+#[test]
+fn the_official_tool_does_the_main_job_on_postgres() {
+    let Some(url) = postgres::blocking_database() else { return };
+    main_job(&["--database-url", &url]);
+}
+
+fn main_job(arguments: &[&str]) {
     let Some(python) = clients::python() else { return };
-    let server = Server::start(&[]);
+    let server = Server::start(arguments);
     let tool = Tool::new(python, &server);
     deploy(&tool);
 

@@ -1,8 +1,8 @@
 //! The RoomClients of the Python and npm SDKs. What they check is in `tests/conformance/room.{py,cjs}`.
 
-use crate::support::clients;
 use crate::support::script::Script;
 use crate::support::server::Server;
+use crate::support::{clients, postgres};
 use std::path::Path;
 use std::process::Command;
 
@@ -37,16 +37,16 @@ fn start(mut command: Command, server: &Server) -> Script {
 }
 
 /// Runs a case from start to end.
-fn holds(started: impl FnOnce(&Server) -> Option<Script>) {
-    let server = Server::start(&[]);
+fn holds(arguments: &[&str], started: impl FnOnce(&Server) -> Option<Script>) {
+    let server = Server::start(arguments);
     if let Some(mut script) = started(&server) {
         script.must_say("done");
     }
 }
 
 /// Runs the `reconnect` case, and kills and restarts the server in the middle of it.
-fn survives(started: impl FnOnce(&Server) -> Option<Script>) {
-    let mut server = Server::start(&[]);
+fn survives(arguments: &[&str], started: impl FnOnce(&Server) -> Option<Script>) {
+    let mut server = Server::start(arguments);
     if let Some(mut script) = started(&server) {
         script.must_say("up");
         server.kill_9();
@@ -57,55 +57,70 @@ fn survives(started: impl FnOnce(&Server) -> Option<Script>) {
 
 #[test]
 fn python_connects_through_rest() {
-    holds(|server| python("connect", server));
+    holds(&[], |server| python("connect", server));
 }
 
 #[test]
 fn python_queues() {
-    holds(|server| python("queues", server));
+    holds(&[], |server| python("queues", server));
 }
 
 #[test]
 fn python_messaging() {
-    holds(|server| python("messaging", server));
+    holds(&[], |server| python("messaging", server));
 }
 
 #[test]
 fn python_storage() {
-    holds(|server| python("storage", server));
+    holds(&[], |server| python("storage", server));
 }
 
 #[test]
 fn python_hosted_toolkits() {
-    holds(|server| python("hosted", server));
+    holds(&[], |server| python("hosted", server));
 }
 
 #[test]
 fn python_comes_back_after_kill_9() {
-    survives(|server| python("reconnect", server));
+    survives(&[], |server| python("reconnect", server));
 }
 
 #[test]
 fn npm_queues() {
-    holds(|server| node("queues", server));
+    holds(&[], |server| node("queues", server));
 }
 
 #[test]
 fn npm_messaging() {
-    holds(|server| node("messaging", server));
+    holds(&[], |server| node("messaging", server));
 }
 
 #[test]
 fn npm_storage() {
-    holds(|server| node("storage", server));
+    holds(&[], |server| node("storage", server));
 }
 
 #[test]
 fn npm_hosted_toolkits() {
-    holds(|server| node("hosted", server));
+    holds(&[], |server| node("hosted", server));
 }
 
 #[test]
 fn npm_comes_back_after_kill_9() {
-    survives(|server| node("reconnect", server));
+    survives(&[], |server| node("reconnect", server));
+}
+
+#[test]
+fn python_on_postgres() {
+    let Some(url) = postgres::blocking_database() else { return };
+    let store = ["--database-url", url.as_str()];
+    for case in ["connect", "queues", "hosted"] {
+        holds(&store, |server| python(case, server));
+    }
+}
+
+#[test]
+fn python_on_postgres_comes_back_after_kill_9() {
+    let Some(url) = postgres::blocking_database() else { return };
+    survives(&["--database-url", &url], |server| python("reconnect", server));
 }
