@@ -40,6 +40,11 @@ pub async fn database() -> Option<String> {
     Some(server.url(&format!("test_{number}")))
 }
 
+/// [`database`] for tests that are not async.
+pub fn blocking_database() -> Option<String> {
+    tokio::runtime::Runtime::new().unwrap().block_on(database())
+}
+
 /// A server for one test alone, which may crash it.
 pub async fn server() -> Option<Server> {
     tokio::task::spawn_blocking(start).await.unwrap()
