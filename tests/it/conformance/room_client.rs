@@ -112,10 +112,9 @@ fn npm_comes_back_after_kill_9() {
 
 #[test]
 fn python_on_postgres() {
-    let Some(url) = postgres::blocking_database() else { return };
-    let store = ["--database-url", url.as_str()];
     for case in ["connect", "queues", "hosted"] {
-        holds(&store, |server| python(case, server));
+        let Some(url) = postgres::blocking_database() else { return };
+        holds(&["--database-url", &url], |server| python(case, server));
     }
 }
 
