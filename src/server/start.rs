@@ -109,11 +109,7 @@ impl Server {
             },
         });
         let connection = prepare(&app, &mut options).await?;
-        let files = blobs(&options, &ids)?;
-        // On a shared folder the unfinished uploads may be another server's.
-        if options.shared_dir.is_none() {
-            files.sweep().await?;
-        }
+        let files = blobs(&options, &ids).await?;
         let links = Arc::new(Links::new(&app.server_secret().await?, public_url));
 
         let keeper =
@@ -245,11 +241,17 @@ fn data_dir_error(path: &Path, source: std::io::Error) -> StartError {
     StartError::DataDir { path: path.display().to_string(), source }
 }
 
-fn blobs(options: &Options, ids: &Arc<dyn IdSource>) -> Result<Blobs, BlobError> {
-    match &options.storage_url {
-        Some(url) => Blobs::from_url(url, options.storage_options.clone()),
-        None => Ok(Blobs::local(options.shared_dir(), Arc::clone(ids))),
+/// The files of all rooms, without what an earlier run left unfinished.
+async fn blobs(options: &Options, ids: &Arc<dyn IdSource>) -> Result<Blobs, BlobError> {
+    let files = match &options.storage_url {
+        Some(url) => Blobs::from_url(url, options.storage_options.clone())?,
+        None => Blobs::local(options.shared_dir(), Arc::clone(ids)),
+    };
+    // On a shared folder the unfinished uploads may be another server's.
+    if options.shared_dir.is_none() {
+        files.sweep().await?;
     }
+    Ok(files)
 }
 
 /// The given name; alone on an embedded store always the same; else one made once and kept.
