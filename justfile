@@ -10,7 +10,7 @@ fmt:
 # formatting and lints, with warnings refused
 lint:
     cargo fmt --check
-    cargo clippy --all-targets --locked -- -D warnings
+    cargo clippy --lib --bins --locked -- -D warnings
 
 # the test command of the README
 test *ARGS:
