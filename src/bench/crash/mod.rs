@@ -55,7 +55,7 @@ pub async fn run(options: &Options, mut report: impl FnMut(String)) -> Result<Ve
     for round in 1..=options.rounds {
         let connection = server.start(round).await?;
         let project = client(&connection)?;
-        work::prepare(&project, &ledger).await;
+        work::prepare(&project).await;
         let workers = work::start(&project, &ledger, round);
         tokio::time::sleep(Duration::from_millis(dice.between(LIFE_MS))).await;
         server.kill_9()?;

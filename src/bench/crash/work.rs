@@ -14,7 +14,7 @@ pub(super) const LEASE_MS: u64 = 3_000;
 pub(super) const SERVICE: &str = "counter";
 
 /// Makes the room and the service; both may be there from an earlier round.
-pub(super) async fn prepare(project: &ProjectRest, _ledger: &Ledger) {
+pub(super) async fn prepare(project: &ProjectRest) {
     let room = json!({"name": ROOM, "if_not_exists": true});
     let _ = project.rest().post(&["accounts", "projects", project.id(), "rooms"], &room).await;
     let path = ["accounts", "projects", project.id(), "rooms", ROOM, "services"];
