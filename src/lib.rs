@@ -16,10 +16,14 @@ pub mod domain;
 // databases
 pub mod store;
 // ports and their adapters
+pub mod volume;
+
 pub mod eventlog;
 pub mod vault;
 
 pub mod blob;
+pub mod columnar;
+pub mod dataset;
 pub mod lease;
 pub mod queue;
 pub mod runtime;

@@ -15,11 +15,8 @@ async fn the_files_of_a_deleted_room_go_with_it() {
     let project = rest.project(&server.project_id);
     let rooms = ["accounts", "projects", &server.project_id, "rooms"];
     let room = rest.post(&rooms, &json!({"name": "den"})).await.unwrap()["id"].as_str().unwrap().to_owned();
-    let target = FileTarget {
-        project_id: server.project_id.clone(),
-        kind: TargetKind::Room,
-        name: "den".to_owned(),
-    };
+    let target =
+        FileTarget { project_id: server.project_id.clone(), kind: TargetKind::Room, name: "den".to_owned() };
     let files = project.files().await.unwrap().unwrap();
     let body = futures_util::stream::once(async { Ok(bytes::Bytes::from_static(b"text")) });
     files.put(&target, "a.txt", true, body).await.unwrap();
