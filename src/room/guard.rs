@@ -22,6 +22,8 @@ pub fn check(
         "storage" => storage::check(api, tool, fields),
         "services" => services(api, tool),
         "developer" => developer(api, tool),
+        "livekit" => livekit(api, fields),
+        "mounts" => need(api, &Need::UseContainers),
         _ => Err(unknown(toolkit, tool)),
     }
 }
@@ -127,4 +129,9 @@ fn developer(api: &ApiScope, tool: &str) -> Result<(), ToolError> {
         "logs" => need(api, &Need::ReadLogs),
         _ => Err(unknown("developer", tool)),
     }
+}
+
+fn livekit(api: &ApiScope, fields: &Map<String, Value>) -> Result<(), ToolError> {
+    let breakout_room = fields.get("breakout_room").and_then(Value::as_str);
+    need(api, &Need::JoinCall { breakout_room })
 }

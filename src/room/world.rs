@@ -153,3 +153,24 @@ pub trait Callouts: Send + Sync + 'static {
     /// Hosts, beyond public addresses, that calls may go to (`host` or `host:port`), set by the operator.
     fn allowed_hosts(&self) -> &[String];
 }
+
+/// Where a call is, and the right to join it.
+#[derive(Clone)]
+pub struct CallAccess {
+    /// Of the LiveKit server, `ws(s)://…`.
+    pub url: String,
+    /// A LiveKit access token: a secret.
+    pub token: String,
+}
+
+impl std::fmt::Debug for CallAccess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallAccess").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Voice and video of rooms, on a LiveKit server.
+pub trait Calls: Send + Sync + 'static {
+    /// Access for the participant called `name`, to the room's call or to that of one of its breakout rooms.
+    fn join(&self, room: &RoomRef, name: &str, breakout_room: Option<&str>) -> Result<CallAccess, String>;
+}

@@ -7,11 +7,14 @@ mod first_start;
 mod gate;
 mod host;
 mod keeper;
+mod livekit;
 mod options;
 mod report;
+mod room_edge;
 mod start;
 mod stores;
 
 pub use first_start::Connection;
+pub use livekit::LiveKitServer;
 pub use options::{DEFAULT_LISTEN, Options};
 pub use start::{Server, StartError};

@@ -1,5 +1,6 @@
 //! What an operator can choose.
 
+use super::livekit::LiveKitServer;
 use crate::app::key::ApiKeyText;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub struct Options {
     pub control: crate::control::Settings,
     /// The program that runs `meshagent/cli` images; this very binary without it.
     pub program: Option<PathBuf>,
+    /// Where voice and video of rooms are; no calls without it.
+    pub livekit: Option<LiveKitServer>,
 }
 
 impl Options {
@@ -57,6 +60,7 @@ impl Options {
             project_name: "default".to_owned(),
             control: crate::control::Settings::default(),
             program: None,
+            livekit: None,
         }
     }
 

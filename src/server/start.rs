@@ -3,11 +3,11 @@
 use super::cleanup;
 use super::doors::Doors;
 use super::first_start::{Connection, prepare};
-use super::gate::TokenGate;
 use super::host::HubHost;
 use super::keeper::LeasedSessions;
 use super::options::Options;
 use super::report;
+use super::room_edge::{self, RoomParts};
 use super::stores::Stores;
 use crate::api::{self, Api};
 use crate::app::host::RoomHost;
@@ -18,8 +18,7 @@ use crate::clock::{Clock, IdSource, System};
 use crate::control::{self, ControlHandle, ControlParts};
 use crate::eventlog::LogError;
 use crate::projection::{OpenError, Projection};
-use crate::room::world::{Callouts, FileLinks, Services};
-use crate::room::{self, Bus, BusParts, Hub, RoomEdge};
+use crate::room::{self, Hub};
 use crate::runtime::{ProcessRuntime, ProcessSettings, Runtime};
 use crate::store::StoreError;
 use crate::vault::{Vault, VaultError};
@@ -134,7 +133,14 @@ impl Server {
         }));
         keeper.wakes(control.waker());
         let _ = doors.control.set(Arc::clone(&control));
-        let edge = room_edge(&app, &hub, &stores, &files, &doors);
+        let edge = room_edge::make(RoomParts {
+            app: &app,
+            hub: &hub,
+            stores: &stores,
+            files: &files,
+            doors: &doors,
+            options: &options,
+        });
         let api = Api { app: Arc::clone(&app), host: Arc::clone(&host), files: files.clone(), links };
         let router = room::router(edge).merge(api::router(api));
 
@@ -190,31 +196,6 @@ fn runtime(options: &Options, app: &App) -> Result<Arc<dyn Runtime>, StartError>
         .map_err(|source| data_dir_error(&options.data_dir, source))?;
     tracing::info!(runtime = runtime.describe(), "services run as processes");
     Ok(Arc::new(runtime))
-}
-
-fn room_edge(
-    app: &Arc<App>,
-    hub: &Arc<Hub>,
-    stores: &Arc<Stores>,
-    files: &Blobs,
-    doors: &Arc<Doors>,
-) -> RoomEdge {
-    use room::toolkits::{developer, messaging, queues, services, storage};
-    let toolkits: Vec<Arc<dyn room::toolkit::Toolkit>> = vec![
-        Arc::new(queues::Queues::new(Arc::clone(&stores.queues))),
-        Arc::new(messaging::Messaging::default()),
-        Arc::new(storage::Storage::new(files.clone(), Some(doors.clone() as Arc<dyn FileLinks>))),
-        Arc::new(services::Services::new(doors.clone() as Arc<dyn Services>)),
-        Arc::new(developer::Developer::default()),
-    ];
-    let bus = Arc::new(Bus::new(BusParts {
-        hub: Arc::clone(hub),
-        toolkits,
-        callouts: Some(doors.clone() as Arc<dyn Callouts>),
-        clock: Arc::clone(&app.clock),
-        ids: Arc::clone(&app.ids),
-    }));
-    RoomEdge { bus, gate: Arc::new(TokenGate { app: Arc::clone(app) }) }
 }
 
 fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) -> JoinHandle<()> {

@@ -6,7 +6,7 @@ use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::cli::settings;
 use crate::control::Provider;
-use crate::server::{DEFAULT_LISTEN, Options, Server};
+use crate::server::{DEFAULT_LISTEN, LiveKitServer, Options, Server};
 use crate::vault::Secret;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -58,6 +58,10 @@ pub struct Args {
     /// Shortest gap between two firings of a scheduled task, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     schedule_floor: u64,
+    /// LiveKit server for voice and video in rooms, such as wss://calls.example; LIVEKIT_API_KEY and
+    /// LIVEKIT_API_SECRET sign for it
+    #[arg(long, value_name = "URL", env = "LIVEKIT_URL")]
+    livekit_url: Option<url::Url>,
     /// Name of the project that the first start makes
     #[arg(long, value_name = "NAME", default_value = "default")]
     project_name: String,
@@ -104,6 +108,7 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.project_name = args.project_name;
     options.control.openai = provider("OPENAI_API_KEY", "OPENAI_BASE_URL");
     options.control.anthropic = provider("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL");
+    options.livekit = args.livekit_url.as_ref().map(livekit).transpose()?;
     options.api_key = match settings::env("MESHAGENT_API_KEY") {
         Some(text) => Some(ApiKeyText::parse(&text).map_err(|error| {
             CliError::user(format!("MESHAGENT_API_KEY: {error}"))
@@ -116,6 +121,18 @@ fn options(args: Args) -> Result<Options, CliError> {
 
 fn present(names: &[&str], rename: impl Fn(&str) -> String) -> Vec<(String, String)> {
     names.iter().filter_map(|name| Some((rename(name), settings::env(name)?))).collect()
+}
+
+fn livekit(url: &url::Url) -> Result<LiveKitServer, CliError> {
+    let needed = |name: &str| {
+        settings::env(name).ok_or_else(|| {
+            CliError::user(format!("--livekit-url needs {name}"))
+                .hint("set LIVEKIT_API_KEY and LIVEKIT_API_SECRET as the LiveKit server has them")
+        })
+    };
+    let api_secret = Secret::from(needed("LIVEKIT_API_SECRET")?);
+    let url = url.as_str().trim_end_matches('/').to_owned();
+    Ok(LiveKitServer { url, api_key: needed("LIVEKIT_API_KEY")?, api_secret })
 }
 
 /// A model provider that the operator's environment has a key for; agents get it.

@@ -2,7 +2,9 @@
 //! grants were checked before it runs.
 
 pub mod developer;
+pub mod livekit;
 pub mod messaging;
+pub mod mounts;
 pub mod queues;
 pub mod services;
 pub mod storage;

@@ -5,6 +5,7 @@ use crate::support::server::Server;
 use crate::support::{clients, postgres};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 const ROOM: &str = "conformance";
 
@@ -26,13 +27,21 @@ fn script(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance").join(name)
 }
 
-fn start(mut command: Command, server: &Server) -> Script {
+/// The longest a case may take.
+pub(super) const CASE_LIMIT: Duration = Duration::from_mins(6);
+
+/// What the scripts read.
+pub(super) fn environment(command: &mut Command, server: &Server) {
     command
         .env("MESHAGENT_API_URL", &server.url)
         .env("MESHAGENT_API_KEY", &server.api_key)
         .env("MESHAGENT_PROJECT_ID", &server.project_id)
         .env("MESHAGENT_ROOM", ROOM)
         .env("MESHAGENT_DISABLE_VERSION_CHECK", "1");
+}
+
+fn start(mut command: Command, server: &Server) -> Script {
+    environment(&mut command, server);
     Script::start(command)
 }
 

@@ -1,0 +1,53 @@
+//! The room edge with all its toolkits: what a new Room API adds to is [`toolkits`].
+
+use super::doors::Doors;
+use super::gate::TokenGate;
+use super::livekit::LiveKitCalls;
+use super::options::Options;
+use super::stores::Stores;
+use crate::app::App;
+use crate::blob::Blobs;
+use crate::room::toolkit::Toolkit;
+use crate::room::toolkits::{developer, livekit, messaging, mounts, queues, services, storage};
+use crate::room::world::{Callouts, Calls, FileLinks, Services};
+use crate::room::{Bus, BusParts, Hub, RoomEdge};
+use std::sync::Arc;
+
+/// What the edge is made of.
+pub(super) struct RoomParts<'a> {
+    pub app: &'a Arc<App>,
+    pub hub: &'a Arc<Hub>,
+    pub stores: &'a Arc<Stores>,
+    pub files: &'a Blobs,
+    pub doors: &'a Arc<Doors>,
+    pub options: &'a Options,
+}
+
+pub(super) fn make(parts: RoomParts<'_>) -> RoomEdge {
+    let bus = Arc::new(Bus::new(BusParts {
+        hub: Arc::clone(parts.hub),
+        toolkits: toolkits(&parts),
+        callouts: Some(parts.doors.clone() as Arc<dyn Callouts>),
+        clock: Arc::clone(&parts.app.clock),
+        ids: Arc::clone(&parts.app.ids),
+    }));
+    RoomEdge { bus, gate: Arc::new(TokenGate { app: Arc::clone(parts.app) }) }
+}
+
+/// All toolkits of the server, one line each.
+fn toolkits(parts: &RoomParts<'_>) -> Vec<Arc<dyn Toolkit>> {
+    vec![
+        Arc::new(queues::Queues::new(Arc::clone(&parts.stores.queues))),
+        Arc::new(messaging::Messaging::default()),
+        Arc::new(storage::Storage::new(parts.files.clone(), Some(parts.doors.clone() as Arc<dyn FileLinks>))),
+        Arc::new(services::Services::new(parts.doors.clone() as Arc<dyn Services>)),
+        Arc::new(developer::Developer::default()),
+        Arc::new(livekit::LiveKit::new(calls(parts))),
+        Arc::new(mounts::Mounts::default()),
+    ]
+}
+
+fn calls(parts: &RoomParts<'_>) -> Option<Arc<dyn Calls>> {
+    let server = parts.options.livekit.clone()?;
+    Some(Arc::new(LiveKitCalls { server, clock: Arc::clone(&parts.app.clock) }))
+}
