@@ -121,16 +121,7 @@ impl Server {
             links: Arc::clone(&links),
             control: std::sync::OnceLock::new(),
         });
-        let control = Arc::new(control::start(ControlParts {
-            app: Arc::clone(&app),
-            host: Arc::clone(&host),
-            runtime: runtime(&options, &app)?,
-            queues: Arc::clone(&stores.queues),
-            leases: Arc::clone(&stores.leases),
-            blobs: files.clone(),
-            holder: app.settings.server_name.clone(),
-            settings: options.control.clone(),
-        }));
+        let control = Arc::new(controllers(&app, &host, &stores, &files, &options)?);
         keeper.wakes(control.waker());
         let _ = doors.control.set(Arc::clone(&control));
         let edge = room_edge::make(RoomParts {
@@ -181,6 +172,25 @@ impl Server {
         self.app.projection.save().await;
         self.stores.close().await;
     }
+}
+
+fn controllers(
+    app: &Arc<App>,
+    host: &Arc<dyn RoomHost>,
+    stores: &Stores,
+    files: &Blobs,
+    options: &Options,
+) -> Result<ControlHandle, StartError> {
+    Ok(control::start(ControlParts {
+        app: Arc::clone(app),
+        host: Arc::clone(host),
+        runtime: runtime(options, app)?,
+        queues: Arc::clone(&stores.queues),
+        leases: Arc::clone(&stores.leases),
+        blobs: files.clone(),
+        holder: app.settings.server_name.clone(),
+        settings: options.control.clone(),
+    }))
 }
 
 /// Services run as processes of this program, each in a sandbox as far as the machine has one.
