@@ -2,3 +2,6 @@
 //! types to SQLite values. Shared by datasets, SQLite databases, memory and the command line.
 //!
 //! Knows no stores, sockets or grants.
+
+pub mod ipc;
+pub mod typed;
