@@ -22,8 +22,9 @@ pub fn check(
         "storage" => storage::check(api, tool, fields),
         "services" => services(api, tool),
         "developer" => developer(api, tool),
-        "livekit" => livekit(api, fields),
-        "mounts" => need(api, &Need::UseContainers),
+        "livekit" => livekit(api, tool, fields),
+        "mounts" => mounts(api, tool),
+        "secrets" => secrets(api, tool),
         _ => Err(unknown(toolkit, tool)),
     }
 }
@@ -47,6 +48,11 @@ pub fn register(api: &ApiScope, public: bool) -> Result<(), ToolError> {
 /// May the participant have the server call somebody?
 pub fn call_out(api: &ApiScope) -> Result<(), ToolError> {
     need(api, &Need::CallService)
+}
+
+/// May the participant change the room's settings, and what belongs to others?
+pub fn configure(api: &ApiScope) -> Result<(), ToolError> {
+    need(api, &Need::Configure)
 }
 
 /// May the participant be told who is in the room?
@@ -131,7 +137,36 @@ fn developer(api: &ApiScope, tool: &str) -> Result<(), ToolError> {
     }
 }
 
-fn livekit(api: &ApiScope, fields: &Map<String, Value>) -> Result<(), ToolError> {
+fn livekit(api: &ApiScope, tool: &str, fields: &Map<String, Value>) -> Result<(), ToolError> {
     let breakout_room = fields.get("breakout_room").and_then(Value::as_str);
-    need(api, &Need::JoinCall { breakout_room })
+    match tool {
+        "connect" => need(api, &Need::JoinCall { breakout_room }),
+        _ => Err(unknown("livekit", tool)),
+    }
+}
+
+/// Volumes are for containers.
+fn mounts(api: &ApiScope, tool: &str) -> Result<(), ToolError> {
+    match tool {
+        "list" => need(api, &Need::UseContainers),
+        _ => Err(unknown("mounts", tool)),
+    }
+}
+
+/// Whoever is asked may answer; asking and keeping need the grant.
+fn secrets(api: &ApiScope, tool: &str) -> Result<(), ToolError> {
+    match tool {
+        "list_secrets"
+        | "exists"
+        | "get_secret"
+        | "set_secret"
+        | "delete_secret"
+        | "delete_requested_secret"
+        | "request_secret"
+        | "provide_secret"
+        | "request_oauth_token"
+        | "provide_oauth_authorization"
+        | "get_offline_oauth_token" => need(api, &Need::UseSecrets),
+        _ => Err(unknown("secrets", tool)),
+    }
 }

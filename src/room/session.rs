@@ -271,6 +271,12 @@ impl LiveSession {
         }
     }
 
+    /// The participant `id`.
+    #[must_use]
+    pub fn peer(&self, id: &str) -> Option<Arc<Peer>> {
+        lock(&self.state).members.get(id).map(|m| Arc::clone(&m.peer))
+    }
+
     /// The participant `id`, if it takes messages.
     #[must_use]
     pub fn messaging_peer(&self, id: &str) -> Option<Arc<Peer>> {

@@ -2,6 +2,7 @@
 
 use crate::id::{RoomId, ServiceId, SessionId};
 use crate::spec::grant::ApiScope;
+use crate::vault::Secret;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -173,4 +174,44 @@ impl std::fmt::Debug for CallAccess {
 pub trait Calls: Send + Sync + 'static {
     /// Access for the participant called `name`, to the room's call or to that of one of its breakout rooms.
     fn join(&self, room: &RoomRef, name: &str, breakout_room: Option<&str>) -> Result<CallAccess, String>;
+}
+
+/// Secrets that participants keep in a room. Records are opaque; they are sealed where they rest.
+#[async_trait]
+pub trait RoomSecrets: Send + Sync + 'static {
+    /// Every record of the room.
+    async fn all(&self, room: RoomId) -> Result<Vec<Secret>, String>;
+    /// Keeps or replaces a record. Refuses a new one beyond `most`.
+    async fn put(&self, room: RoomId, key: &str, record: Secret, most: usize) -> Result<(), String>;
+    async fn delete(&self, room: RoomId, key: &str) -> Result<(), String>;
+}
+
+/// An OAuth client of a participant's.
+#[derive(Debug, Clone)]
+pub struct OAuthClient {
+    pub id: String,
+    pub secret: Option<Secret>,
+    /// `https://…`
+    pub token_endpoint: String,
+}
+
+/// What a token endpoint gave.
+#[derive(Debug)]
+pub struct GivenTokens {
+    pub access_token: Secret,
+    pub refresh_token: Option<Secret>,
+}
+
+/// Asks token endpoints (RFC 6749).
+#[async_trait]
+pub trait Consent: Send + Sync + 'static {
+    /// Tokens for a code; `verifier` is PKCE's.
+    async fn exchange(
+        &self,
+        client: &OAuthClient,
+        code: &str,
+        redirect_uri: &str,
+        verifier: Option<&str>,
+    ) -> Result<GivenTokens, String>;
+    async fn refresh(&self, client: &OAuthClient, refresh_token: &Secret) -> Result<GivenTokens, String>;
 }

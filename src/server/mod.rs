@@ -11,6 +11,7 @@ mod livekit;
 mod options;
 mod report;
 mod room_edge;
+mod room_secrets;
 mod start;
 mod stores;
 

@@ -4,11 +4,12 @@ use super::doors::Doors;
 use super::gate::TokenGate;
 use super::livekit::LiveKitCalls;
 use super::options::Options;
+use super::room_secrets::{TokenEndpoints, VaultRecords};
 use super::stores::Stores;
 use crate::app::App;
 use crate::blob::Blobs;
 use crate::room::toolkit::Toolkit;
-use crate::room::toolkits::{developer, livekit, messaging, mounts, queues, services, storage};
+use crate::room::toolkits::{developer, livekit, messaging, mounts, queues, secrets, services, storage};
 use crate::room::world::{Callouts, Calls, FileLinks, Services};
 use crate::room::{Bus, BusParts, Hub, RoomEdge};
 use std::sync::Arc;
@@ -44,6 +45,11 @@ fn toolkits(parts: &RoomParts<'_>) -> Vec<Arc<dyn Toolkit>> {
         Arc::new(developer::Developer::default()),
         Arc::new(livekit::LiveKit::new(calls(parts))),
         Arc::new(mounts::Mounts::default()),
+        Arc::new(secrets::Secrets::new(
+            Arc::new(VaultRecords { app: Arc::clone(parts.app) }),
+            Arc::new(TokenEndpoints { allowed_hosts: parts.doors.allowed_hosts().to_vec() }),
+            Arc::clone(&parts.app.ids),
+        )),
     ]
 }
 

@@ -140,7 +140,7 @@ impl Server {
             tokio::spawn(Arc::clone(&projection).follow()),
             tokio::spawn(report::follow(Arc::clone(&stores.log), projection, seen)),
             tokio::spawn(keeper.renew()),
-            tokio::spawn(cleanup::follow(Arc::clone(&stores), files.clone(), seen)),
+            tokio::spawn(cleanup::follow(Arc::clone(&app), Arc::clone(&stores), files.clone(), seen)),
         ];
         let http = serve(listener, router, stop.clone());
         connection.write(&options.data_dir).map_err(|source| data_dir_error(&options.data_dir, source))?;

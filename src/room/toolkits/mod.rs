@@ -6,5 +6,6 @@ pub mod livekit;
 pub mod messaging;
 pub mod mounts;
 pub mod queues;
+pub mod secrets;
 pub mod services;
 pub mod storage;

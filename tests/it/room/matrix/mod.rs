@@ -23,8 +23,11 @@
 //! `cargo test --test it access_matrix -- --nocapture` prints the table.
 
 mod developer;
+mod livekit;
 mod messaging;
+mod mounts;
 mod queues;
+mod secrets;
 mod services;
 mod storage;
 
@@ -39,7 +42,17 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 fn all() -> Vec<Row> {
-    [developer::rows(), messaging::rows(), queues::rows(), services::rows(), storage::rows()].concat()
+    [
+        developer::rows(),
+        livekit::rows(),
+        messaging::rows(),
+        mounts::rows(),
+        queues::rows(),
+        secrets::rows(),
+        services::rows(),
+        storage::rows(),
+    ]
+    .concat()
 }
 
 /// How the input goes in.

@@ -1,0 +1,181 @@
+//! Consent: a participant is asked to sign in somewhere, its code becomes an access token, and the consent may be
+//! kept for a delegate (authorization code with PKCE, RFC 6749 and 7636).
+
+use super::ask::Asks;
+use super::store::{self, Kept};
+use crate::room::toolkit::{Call, ToolError};
+use crate::room::world::{Consent, OAuthClient, RoomSecrets};
+use crate::vault::Secret;
+use crate::wire::Content;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// Type of a kept consent.
+const KIND: &str = "oauth";
+/// Random bytes of a PKCE verifier.
+const VERIFIER_BYTES: usize = 32;
+
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct Request {
+    #[serde(default)]
+    connector: Option<Value>,
+    #[serde(default)]
+    oauth: Option<Config>,
+    redirect_uri: String,
+    /// Seconds.
+    #[serde(default)]
+    timeout: Option<u64>,
+    participant_id: String,
+    #[serde(default)]
+    delegate_to: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct Offline {
+    #[serde(default)]
+    connector: Option<Value>,
+    #[serde(default)]
+    oauth: Option<Config>,
+    #[serde(default)]
+    delegated_to: Option<String>,
+    #[serde(default)]
+    delegated_by: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct Provide {
+    request_id: String,
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Config {
+    client_id: String,
+    #[serde(default)]
+    client_secret: Option<String>,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    #[serde(default)]
+    no_pkce: Option<bool>,
+    #[serde(default)]
+    scopes: Option<Vec<String>>,
+}
+
+impl Config {
+    fn id(&self) -> String {
+        format!(
+            "{} {} {}",
+            self.client_id,
+            self.token_endpoint,
+            self.scopes.as_deref().unwrap_or_default().join(" ")
+        )
+    }
+
+    fn client(self) -> OAuthClient {
+        OAuthClient {
+            id: self.client_id,
+            secret: self.client_secret.map(Secret::from),
+            token_endpoint: self.token_endpoint,
+        }
+    }
+}
+
+fn config(oauth: Option<Config>, connector: Option<&Value>) -> Result<Config, ToolError> {
+    oauth.ok_or_else(|| match connector {
+        Some(_) => ToolError::missing_dependency(
+            "this server knows no connectors; give `oauth` with the client and the endpoints",
+        ),
+        None => ToolError::invalid("the arguments are wrong: give `oauth` with the client and the endpoints"),
+    })
+}
+
+pub(super) async fn request(
+    asks: &Asks,
+    port: &dyn RoomSecrets,
+    consent: &dyn Consent,
+    call: &Call,
+) -> Result<Content, ToolError> {
+    let args: Request = call.args()?;
+    let config = config(args.oauth, args.connector.as_ref())?;
+    let id = config.id();
+    let verifier = if config.no_pkce.unwrap_or(false) { None } else { Some(verifier()?) };
+    let challenge = verifier.as_ref().map(|v| URL_SAFE_NO_PAD.encode(Sha256::digest(v.as_bytes())));
+    let asked = json!({
+        "challenge": challenge,
+        "request": {"oauth": {
+            "client_id": config.client_id,
+            "authorization_endpoint": config.authorization_endpoint,
+            "token_endpoint": config.token_endpoint,
+            "scopes": config.scopes,
+        }},
+    });
+    let code =
+        asks.ask(call, &args.participant_id, "secrets.request_oauth_token", asked, args.timeout).await?;
+    let code = String::from_utf8_lossy(&code).into_owned();
+    let given = consent
+        .exchange(&config.client(), &code, &args.redirect_uri, verifier.as_deref())
+        .await
+        .map_err(ToolError::failed)?;
+    if let (Some(delegate), Some(refresh)) = (args.delegate_to, given.refresh_token) {
+        let owner = call
+            .session
+            .peer(&args.participant_id)
+            .map_or_else(|| call.caller.name.clone(), |p| p.name.clone());
+        let data = Bytes::copy_from_slice(refresh.expose());
+        let kept =
+            Kept { owner, name: id.clone(), id, kind: KIND.to_owned(), delegated_to: Some(delegate), data };
+        store::put(port, call, &kept).await?;
+    }
+    Ok(token(given.access_token.expose_str()))
+}
+
+fn verifier() -> Result<String, ToolError> {
+    let random = Secret::random(VERIFIER_BYTES).map_err(|error| ToolError::failed(error.to_string()))?;
+    Ok(URL_SAFE_NO_PAD.encode(random.expose()))
+}
+
+fn token(token: Option<&str>) -> Content {
+    Content::Json(json!({"access_token": token}))
+}
+
+pub(super) fn provide(asks: &Asks, call: &Call) -> Result<Content, ToolError> {
+    let args: Provide = call.args()?;
+    let answer = match (args.code, args.error) {
+        (Some(code), None) => Ok(Bytes::from(code)),
+        (_, why) => Err(why.unwrap_or_else(|| "no reason given".to_owned())),
+    };
+    asks.answer(call, &args.request_id, answer)
+}
+
+/// A fresh access token by a kept consent; `null` when there is none for the caller.
+pub(super) async fn offline(
+    port: &dyn RoomSecrets,
+    consent: &dyn Consent,
+    call: &Call,
+) -> Result<Content, ToolError> {
+    let args: Offline = call.args()?;
+    let config = config(args.oauth, args.connector.as_ref())?;
+    let (id, reader) = (config.id(), call.caller.name.as_str());
+    let kept = store::all(port, call).await?;
+    let found = kept.into_iter().find(|secret| {
+        let by = args.delegated_by.as_deref().is_none_or(|by| by == secret.owner);
+        let to = args.delegated_to.is_none() || args.delegated_to == secret.delegated_to;
+        secret.kind == KIND && secret.id == id && secret.may_be_read_by(reader) && by && to
+    });
+    let Some(mut kept) = found else { return Ok(token(None)) };
+    let refresh = Secret::new(kept.data.to_vec());
+    let given = consent.refresh(&config.client(), &refresh).await.map_err(ToolError::failed)?;
+    if let Some(rotated) = given.refresh_token {
+        kept.data = Bytes::copy_from_slice(rotated.expose());
+        store::put(port, call, &kept).await?;
+    }
+    Ok(token(given.access_token.expose_str()))
+}

@@ -1,0 +1,150 @@
+//! What the `secrets` toolkit needs: records in the vault, and token endpoints asked over the internet.
+
+use crate::app::App;
+use crate::id::RoomId;
+use crate::room::call_out::address;
+use crate::room::world::{Consent, GivenTokens, OAuthClient, RoomSecrets};
+use crate::vault::{Secret, SecretId, Vault};
+use async_trait::async_trait;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use url::Url;
+
+/// How long a token endpoint may take.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+/// Longest answer of a token endpoint, bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Records of participants, sealed like every other secret.
+pub(super) struct VaultRecords {
+    pub app: Arc<App>,
+}
+
+fn prefix(room: RoomId) -> String {
+    format!("room-secret/{}/{}/", room.project(), room.uuid())
+}
+
+fn id(room: RoomId, key: &str) -> Result<SecretId, String> {
+    SecretId::new(format!("{}{key}", prefix(room))).map_err(|error| error.to_string())
+}
+
+async fn ids(vault: &Vault, room: RoomId) -> Result<Vec<SecretId>, String> {
+    let prefix = prefix(room);
+    let mut all: Vec<SecretId> = vec![];
+    loop {
+        let page = vault.list_ids(&prefix, all.last()).await.map_err(|error| error.to_string())?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
+    }
+}
+
+/// Forgets the records of a deleted room.
+pub(super) async fn delete_room(vault: &Vault, room: RoomId) -> Result<(), String> {
+    for id in ids(vault, room).await? {
+        vault.delete(&id).await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl RoomSecrets for VaultRecords {
+    async fn all(&self, room: RoomId) -> Result<Vec<Secret>, String> {
+        let mut records = vec![];
+        for id in ids(&self.app.vault, room).await? {
+            // One that was deleted in between is not missed.
+            records.extend(self.app.vault.get(&id).await.map_err(|error| error.to_string())?);
+        }
+        Ok(records)
+    }
+
+    async fn put(&self, room: RoomId, key: &str, record: Secret, most: usize) -> Result<(), String> {
+        let id = id(room, key)?;
+        let there = ids(&self.app.vault, room).await?;
+        if there.len() >= most && !there.contains(&id) {
+            return Err(format!("the room keeps {most} secrets already; delete some first"));
+        }
+        self.app.vault.put(&id, &record).await.map_err(|error| error.to_string())
+    }
+
+    async fn delete(&self, room: RoomId, key: &str) -> Result<(), String> {
+        self.app.vault.delete(&id(room, key)?).await.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// Token endpoints at public addresses, and at hosts that the operator allowed.
+pub(super) struct TokenEndpoints {
+    pub allowed_hosts: Vec<String>,
+}
+
+impl TokenEndpoints {
+    async fn ask(&self, client: &OAuthClient, mut form: Vec<(&str, &str)>) -> Result<GivenTokens, String> {
+        let url = Url::parse(&client.token_endpoint)
+            .map_err(|error| format!("the token endpoint is no URL: {error}"))?;
+        let addresses = address::resolve(&url, &self.allowed_hosts).await.map_err(|error| error.text)?;
+        form.push(("client_id", &client.id));
+        if let Some(secret) = client.secret.as_ref().and_then(Secret::expose_str) {
+            form.push(("client_secret", secret));
+        }
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let failed = |error: reqwest::Error| format!("`{host}` gave no token: {}", error.without_url());
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(ANSWER_WAIT)
+            .resolve_to_addrs(&host, &addresses)
+            .build()
+            .map_err(failed)?;
+        let request = http
+            .post(url)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("accept", "application/json")
+            .body(body);
+        let mut response = request.send().await.map_err(failed)?;
+        let status = response.status();
+        let mut bytes = vec![];
+        while let Some(piece) = response.chunk().await.map_err(failed)? {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() > ANSWER_BYTES_MAX {
+                return Err(format!(
+                    "`{host}` gave no token: its answer is longer than {ANSWER_BYTES_MAX} bytes"
+                ));
+            }
+        }
+        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let secret = |field: &str| answer[field].as_str().map(|text| Secret::from(text.to_owned()));
+        match secret("access_token") {
+            Some(access_token) if status.is_success() => {
+                Ok(GivenTokens { access_token, refresh_token: secret("refresh_token") })
+            }
+            _ => {
+                let why = answer["error"].as_str().unwrap_or("no reason given");
+                Err(format!("`{host}` gave no token: status {}, {why}", status.as_u16()))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Consent for TokenEndpoints {
+    async fn exchange(
+        &self,
+        client: &OAuthClient,
+        code: &str,
+        redirect_uri: &str,
+        verifier: Option<&str>,
+    ) -> Result<GivenTokens, String> {
+        let mut form =
+            vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirect_uri)];
+        form.extend(verifier.map(|verifier| ("code_verifier", verifier)));
+        self.ask(client, form).await
+    }
+
+    async fn refresh(&self, client: &OAuthClient, refresh_token: &Secret) -> Result<GivenTokens, String> {
+        let refresh = refresh_token.expose_str().unwrap_or_default();
+        self.ask(client, vec![("grant_type", "refresh_token"), ("refresh_token", refresh)]).await
+    }
+}
