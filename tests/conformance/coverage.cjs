@@ -5,8 +5,26 @@
 // when it was fulfilled; a stream: when it gave an item or ended). Prints `method NAME` for each method there is, and
 // `used NAME` for each that counted, when the process ends.
 
+const fs = require("node:fs");
+const path = require("node:path");
 const sdk = require("@meshagent/meshagent");
 
+/** What the SDK's own declarations call private: `Class.name`. */
+function declaredPrivate() {
+  const folder = path.dirname(require.resolve("@meshagent/meshagent"));
+  const found = new Set();
+  for (const file of fs.readdirSync(folder).filter((name) => name.endsWith(".d.ts"))) {
+    let className = "";
+    for (const line of fs.readFileSync(path.join(folder, file), "utf8").split("\n")) {
+      className = /^export declare class (\w+)/.exec(line)?.[1] ?? className;
+      const name = /^ {4}private (?:static |readonly |get )*(\w+)/.exec(line)?.[1];
+      if (name) found.add(`${className}.${name}`);
+    }
+  }
+  return found;
+}
+
+const hidden = declaredPrivate();
 const used = new Set();
 const methods = [];
 
@@ -33,6 +51,7 @@ for (const [className, cls] of Object.entries(sdk)) {
   for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(cls.prototype))) {
     if (name === "constructor" || name.startsWith("_")) continue;
     const full = `${className}.${name}`;
+    if (hidden.has(full)) continue;
     methods.push(full);
     for (const part of ["value", "get"]) {
       const method = property[part];
@@ -52,5 +71,5 @@ process.on("exit", () => {
 });
 
 process.argv.splice(1, 1);
-process.argv[1] = require("node:path").resolve(process.argv[1]);
+process.argv[1] = path.resolve(process.argv[1]);
 require(process.argv[1]);

@@ -10,6 +10,7 @@ import functools
 import inspect
 import runpy
 import sys
+from contextlib import aclosing
 
 from meshagent.api import room_server_client
 
@@ -22,9 +23,10 @@ def wrap(name: str, function):
 
         @functools.wraps(function)
         async def stream(*args, **kwargs):
-            async for item in function(*args, **kwargs):
-                used.add(name)
-                yield item
+            async with aclosing(function(*args, **kwargs)) as items:
+                async for item in items:
+                    used.add(name)
+                    yield item
             used.add(name)
 
         return stream

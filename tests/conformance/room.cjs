@@ -12,6 +12,7 @@ const {
   ParticipantToken,
   QueuesGrant,
   RoomClient,
+  SecretsGrant,
   Tool,
   Toolkit,
   WebSocketClientProtocol,
@@ -36,14 +37,15 @@ async function within(promise, what, ms = STEP_MS) {
   return Promise.race([promise, late]);
 }
 
-async function join(name, scope = ApiScope.agentDefault()) {
+async function join(name, scope = ApiScope.agentDefault(), handlers = {}) {
   const token = new ParticipantToken({ name });
   token.addRoleGrant("agent");
   token.addRoomGrant(ROOM);
   token.addApiGrant(scope);
   const jwt = await token.toJwt({ apiKey: process.env.MESHAGENT_API_KEY });
   const url = websocketRoomUrl({ roomName: ROOM, apiUrl: process.env.MESHAGENT_API_URL });
-  const client = new RoomClient({ protocolFactory: WebSocketClientProtocol.createFactory({ url, token: jwt }) });
+  const protocolFactory = WebSocketClientProtocol.createFactory({ url, token: jwt });
+  const client = new RoomClient({ protocolFactory, ...handlers });
   await within(client.start(), `${name} joining`);
   return client;
 }
@@ -300,7 +302,157 @@ async function reconnect() {
   });
 }
 
-const cases = { queues, messaging, storage, hosted, reconnect };
+/** What is left of the small toolkits and of the client itself. */
+async function others() {
+  await withClients(["one", "two"], async (one, two) => {
+    await within(one.waitUntilConnected(), "the connection");
+    assert.equal(one.roomName, ROOM);
+    assert.ok(one.roomUrl && one.sessionId && !one.isClosing);
+    assert.ok((await one.agents.listToolkits()).some((toolkit) => toolkit.name === "queues"));
+    const input = { name: "q", create: true, message: { a: 1 } };
+    await one.agents.invokeTool({ toolkit: "queues", tool: "send", input });
+    await one.queues.open("opened");
+    await one.queues.drain("q");
+    assert.equal(await one.queues.receive("q", { wait: false }), null);
+    await one.queues.close("opened");
+    assert.ok(!(await one.queues.list()).some((queue) => queue.name === "opened"));
+    say("queues are opened, drained and closed");
+
+    await one.storage.upload("a b/ü.txt", new TextEncoder().encode("text"), { overwrite: true });
+    assert.equal((await one.storage.stat("a b/ü.txt")).size, 4);
+    await one.storage.move("a b/ü.txt", "moved.txt", { overwrite: true });
+    assert.ok(!(await one.storage.exists("a b/ü.txt")) && (await one.storage.exists("moved.txt")));
+    const answer = await fetch(await one.storage.downloadUrl("moved.txt"));
+    assert.equal(await answer.text(), "text");
+    await one.storage.delete("moved.txt");
+    assert.equal(await one.storage.stat("moved.txt"), null);
+    say("files are moved, linked and deleted");
+
+    const logs = one.developer.logs()[Symbol.asyncIterator]();
+    const line = (async () => {
+      for (;;) {
+        const { value } = await logs.next();
+        if (value.data.n === 1) return value;
+      }
+    })();
+    await two.developer.log("t", { n: 1 });
+    assert.equal((await within(line, "the line")).type, "t");
+    await logs.return();
+    say("the log is followed");
+
+    const events = one.listen()[Symbol.asyncIterator]();
+    const event = events.next();
+    await two.storage.upload("event.txt", new Uint8Array([1]), { overwrite: true });
+    assert.ok((await within(event, "the event")).value);
+    say("events are pushed");
+
+    two.messaging.enable();
+    await within(new Promise((resolve) => two.messaging.on("messaging_enabled", resolve)), "messaging");
+    assert.ok(two.messaging.isEnabled && two.messaging.online);
+    one.messaging.enable();
+    await within(new Promise((resolve) => two.messaging.on("participant_added", resolve)), "the other");
+    const [other] = two.messaging.getParticipants();
+    assert.equal(two.messaging.getParticipant(other.id).id, other.id);
+    const came = new Promise((resolve) => one.messaging.on("message", resolve));
+    two.messaging.sendMessageNowait({ to: other, type: "t", message: { n: 1 } });
+    await within(came, "the message");
+    two.messaging.disable();
+    await two.messaging.stop();
+    two.messaging.dispose();
+    say("messages without waiting are sent");
+
+    const closed = two.waitForClose();
+    two.dispose();
+    await within(closed, "the end of the client");
+    say("a client that is left is closed");
+  });
+}
+
+async function services() {
+  const api = (path) => `${process.env.MESHAGENT_API_URL}/accounts/projects/${process.env.MESHAGENT_PROJECT_ID}/${path}`;
+  const headers = { authorization: `Bearer ${process.env.MESHAGENT_API_KEY}`, "content-type": "application/json" };
+  const post = async (path, body) => {
+    const answer = await fetch(api(path), { method: "POST", headers, body: JSON.stringify(body) });
+    assert.ok(answer.ok, await answer.text());
+  };
+  await post("rooms", { name: ROOM, if_not_exists: true, metadata: null, annotations: null, permissions: null });
+  const container = { image: "meshagent/cli:default", command: "meshagent process join --agent-name x" };
+  await post(`rooms/${ROOM}/services`, { version: "v1", kind: "Service", metadata: { name: "web" }, container });
+  const one = await join("one", ApiScope.full());
+  assert.deepEqual((await one.services.list()).map((service) => service.metadata.name), ["web"]);
+  const { services: listed, serviceStates } = await one.services.listWithState();
+  assert.deepEqual(Object.keys(serviceStates), [listed[0].id]);
+  await one.services.restart({ serviceId: listed[0].id });
+  await expectError(one.services.restart({ serviceId: "nobody" }), 7001);
+  one.dispose();
+  say("services are listed and restarted");
+}
+
+async function secrets() {
+  const scope = ApiScope.full();
+  scope.secrets = new SecretsGrant();
+  const bytes = (text) => new TextEncoder().encode(text);
+  const text = (data) => new TextDecoder().decode(data);
+  let person;
+  let asked = 0;
+  const answer = async (give, refuse) => {
+    asked += 1;
+    await (asked === 1 ? give() : refuse());
+  };
+  person = await join("person", scope, {
+    secretRequestHandler: ({ requestId, url, type }) => {
+      assert.deepEqual([url, type], ["https://example.com", "password"]);
+      const data = bytes("given");
+      return answer(
+        () => person.secrets.provideSecret({ requestId, data }),
+        () => person.secrets.rejectSecret({ requestId, error: "not today" }),
+      );
+    },
+    oauthTokenRequestHandler: ({ requestId }) =>
+      person.secrets.rejectOAuthAuthorization({ requestId, error: "not today" }),
+  });
+  const agent = await join("agent", scope);
+
+  await person.secrets.setSecret({ secretId: "own", type: "text/plain", name: "mine", data: bytes("s1") });
+  await person.secrets.setSecret({ secretId: "shared", type: "t", name: "ours", delegatedTo: "agent", data: bytes("s2") });
+  assert.equal(text((await person.secrets.getSecret({ secretId: "own" })).data), "s1");
+  assert.equal(await agent.secrets.getSecret({ secretId: "own" }), null);
+  assert.equal(text((await agent.secrets.getSecret({ secretId: "shared" })).data), "s2");
+  assert.deepEqual((await person.secrets.listSecrets()).map((s) => s.id).sort(), ["own", "shared"]);
+  assert.deepEqual(await agent.secrets.listSecrets(), []);
+  assert.ok(await person.secrets.exists({ secretId: "own" }));
+  await person.secrets.deleteSecret({ id: "own", secretId: "own" });
+  assert.ok(!(await person.secrets.exists({ secretId: "own" })));
+  say("secrets are kept for their owner and those it trusts");
+
+  const request = {
+    fromParticipantId: person.localParticipant.id,
+    url: "https://example.com",
+    type: "password",
+    delegateTo: "agent",
+  };
+  assert.equal(text(await within(agent.secrets.requestSecret(request), "the secret")), "given");
+  assert.equal(text(await within(agent.secrets.requestSecret(request), "the kept secret")), "given");
+  assert.equal(asked, 1);
+  await person.secrets.deleteRequestedSecret({ url: request.url, type: "password", delegatedTo: "agent" });
+  await expectError(agent.secrets.requestSecret(request), 1001);
+  say("a person is asked for a secret, once");
+
+  const oauth = {
+    client_id: "client",
+    authorization_endpoint: "https://example.com/authorize",
+    token_endpoint: "https://example.com/token",
+    scopes: ["mail"],
+  };
+  const consent = { oauth, fromParticipantId: person.localParticipant.id, redirectUri: "https://example.com/back" };
+  await expectError(agent.secrets.requestOAuthToken(consent), 1001);
+  assert.equal(await agent.secrets.getOfflineOAuthToken({ oauth, delegatedTo: "agent" }), null);
+  say("consent can be refused");
+  person.dispose();
+  agent.dispose();
+}
+
+const cases = { queues, messaging, storage, hosted, others, services, secrets, reconnect };
 
 cases[process.argv[2]]().then(
   () => {

@@ -11,12 +11,19 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 from meshagent.api import ParticipantToken, RoomClient, RoomException, WebSocketClientProtocol
 from meshagent.api.client import Meshagent
+from meshagent.api.file_permissions import FilePathRule, FilesPolicy
 from meshagent.api.helpers import websocket_room_url
 from meshagent.api.messaging import JsonContent, TextContent
-from meshagent.api.participant_token import ApiScope, MessagingGrant, QueuesGrant
-from meshagent.api.room_server_client import ToolContentSpec
+from meshagent.api.participant_token import ApiScope, MessagingGrant, QueuesGrant, StorageGrant
+from meshagent.api.room_server_client import (
+    MessagingStreamClientDisconnected,
+    MessagingStreamClosed,
+    ToolContentSpec,
+)
+from meshagent.api.specs.service import ContainerSpec, ServiceMetadata, ServiceSpec
 from meshagent.tools import ContentTool, ToolContext, Toolkit, start_hosted_toolkit, tool
 
 ROOM = os.environ["MESHAGENT_ROOM"]
@@ -317,6 +324,141 @@ async def connect() -> None:
             say("the answer of connect opens the room, and the session is listed")
 
 
+async def streams() -> None:
+    """Streams between participants: taken, refused, and the end of either side."""
+    async with join("alice") as alice, join("bob") as bob:
+        there, asked = asyncio.Event(), asyncio.Queue()
+        alice.messaging.on("participant_added", lambda **_: there.set())
+        alice.messaging.on("messaging_enabled", lambda **_: alice.messaging.get_participants() and there.set())
+        bob.messaging.on("stream_requested", lambda request: asked.put_nowait(request))
+        await alice.messaging.enable()
+        await bob.messaging.enable()
+        await within(there.wait(), "bob's presence")
+        to = alice.messaging.get_participant(alice.messaging.get_participants()[0].id)
+        assert alice.messaging.is_enabled and alice.messaging.online
+
+        opening = asyncio.create_task(alice.messaging.stream(to=to, type="talk", message={"n": 0}, attachment=b"a"))
+        request = await within(asked.get(), "the request")
+        assert (request.type, request.message, request.attachment) == ("talk", {"n": 0}, b"a")
+        there_side = await request.accept()
+        here = await within(opening, "the acceptance")
+        await here.send_message(type="talk", message={"n": 1})
+        await there_side.send_message(type="talk", message={"n": 2}, attachment=b"b")
+        assert (await within(there_side.receive(), "n 1")).message == {"n": 1}
+        got = await within(here.receive(), "n 2")
+        assert (got.message, got.attachment) == ({"n": 2}, b"b"), got
+        say("an accepted stream carries both ways")
+        await here.close()
+        await within(ended(there_side), "the end of the stream")
+        say("closing ends both sides")
+
+        opening = asyncio.create_task(alice.messaging.stream(to=to, type="talk", message={}))
+        await (await within(asked.get(), "the second request")).reject(message="busy")
+        try:
+            await within(opening, "the refusal")
+            raise AssertionError("the stream should have been refused")
+        except RoomException as error:
+            assert "busy" in str(error), error
+        say("a refused stream says why")
+
+        alice.messaging.send_message_nowait(to=to, type="last", message={})
+        seen = asyncio.Queue()
+        bob.messaging.on("message", listener := lambda message: seen.put_nowait(message.type))
+        bob.messaging.off("message", listener)
+    say("messages without waiting are sent")
+
+
+async def ended(stream) -> None:
+    while not isinstance(await stream.receive(), MessagingStreamClosed | MessagingStreamClientDisconnected | None):
+        pass
+
+
+async def others() -> None:
+    """What is left of the small toolkits and of the client itself."""
+    async with join("one") as one, join("two") as two:
+        await within(one.wait_until_connected(), "the connection")
+        assert one.is_connected and not one.is_closed and ROOM in one.room_url
+        toolkits = {toolkit.name for toolkit in await one.agents.list_toolkits()}
+        assert {"queues", "storage", "developer"} <= toolkits, toolkits
+        await one.agents.invoke_tool(
+            toolkit="queues", tool="send", input={"name": "q", "create": True, "message": {"a": 1}}
+        )
+        await one.queues.open(name="opened")
+        await one.queues.drain(name="q")
+        assert await one.queues.receive(name="q", wait=False) is None
+        await one.queues.close(name="opened")
+        assert "opened" not in {queue.name for queue in await one.queues.list()}
+        say("queues are opened, drained and closed")
+
+        await one.storage.upload(path="a b/ü.txt", data=b"text", overwrite=True)
+        everywhere = FilePathRule(path="", recursive=True, actions=["read", "presign"])
+        async with join("signer", scope=ApiScope(storage=StorageGrant(files=FilesPolicy(paths=[everywhere])))) as signer:
+            url = await signer.storage.download_url(path="a b/ü.txt")
+        async with aiohttp.ClientSession() as http, http.get(url) as answer:
+            assert await answer.read() == b"text", answer.status
+        one.storage.on("file.updated", nothing := lambda **_: None)
+        one.storage.off("file.updated", nothing)
+        say("a download URL needs no token")
+
+        logs = one.developer.logs()
+        one.developer.on("log", nothing)
+        one.developer.off("log", nothing)
+        one.developer.emit("nobody listens")
+        lines = asyncio.create_task(collect_lines(logs, 5))
+        await two.developer.log(type="t", data={"n": 1})
+        two.developer.log_nowait(type="t", data={"n": 2})
+        two.developer.info("i", extra={"n": 3})
+        two.developer.warning("w", extra={"n": 4})
+        two.developer.error("e", extra={"n": 5})
+        got = await within(lines, "five lines of the log")
+        assert sorted(line.data["n"] for line in got) == [1, 2, 3, 4, 5], got
+        assert {line.type for line in got} == {"t", "info", "warning", "error"}, got
+        say("the log is followed")
+
+        assert await one.mounts.list() == []
+        await expect_error(one.livekit.get_connection_info(), code=1007)
+        say("what the server does not have it says")
+
+        left = asyncio.create_task(two.wait_for_close())
+    await within(left, "the end of the client")
+    say("a client that is left is closed")
+
+
+async def collect_lines(logs, count: int) -> list:
+    lines = []
+    async for line in logs:
+        if "n" in line.data:
+            lines.append(line)
+        if len(lines) == count:
+            break
+    await logs.aclose()
+    return lines
+
+
+async def services() -> None:
+    """A service of the room is listed with its state and restarted."""
+    async with Meshagent(
+        base_url=os.environ["MESHAGENT_API_URL"], token=os.environ["MESHAGENT_API_KEY"]
+    ) as account:
+        project = os.environ["MESHAGENT_PROJECT_ID"]
+        await account.create_room(project_id=project, name=ROOM, if_not_exists=True)
+        spec = ServiceSpec(
+            version="v1",
+            kind="Service",
+            metadata=ServiceMetadata(name="web"),
+            container=ContainerSpec(image="meshagent/cli:default", command="meshagent process join --agent-name x"),
+        )
+        made = await account.create_room_service(project_id=project, room_name=ROOM, service=spec)
+        async with join("one", scope=ApiScope.full()) as one:
+            listed = await one.services.list()
+            assert [service.metadata.name for service in listed.services] == ["web"], listed
+            assert list(listed.service_states) == [listed.services[0].id], listed
+            await one.services.restart(service_id=listed.services[0].id)
+            await expect_error(one.services.restart(service_id="nobody"), code=7001)
+        assert made is not None
+        say("services are listed and restarted")
+
+
 async def reconnect() -> None:
     """Prints `up`, waits for the server to be killed and started again, and finds everything as it was."""
     async with join("host") as host, join("caller") as caller:
@@ -372,6 +514,9 @@ CASES = {
     "messaging": messaging,
     "storage": storage,
     "hosted": hosted,
+    "streams": streams,
+    "others": others,
+    "services": services,
     "connect": connect,
     "reconnect": reconnect,
 }

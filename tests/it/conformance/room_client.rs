@@ -5,7 +5,6 @@ use crate::support::server::Server;
 use crate::support::{clients, postgres};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 const ROOM: &str = "conformance";
 
@@ -26,9 +25,6 @@ fn node(case: &str, server: &Server) -> Option<Script> {
 fn script(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance").join(name)
 }
-
-/// The longest a case may take.
-pub(super) const CASE_LIMIT: Duration = Duration::from_mins(6);
 
 /// What the scripts read.
 pub(super) fn environment(command: &mut Command, server: &Server) {
@@ -90,6 +86,18 @@ fn python_hosted_toolkits() {
 }
 
 #[test]
+fn python_streams_between_participants() {
+    holds(&[], |server| python("streams", server));
+}
+
+#[test]
+fn python_services_and_the_other_small_toolkits() {
+    for case in ["others", "services"] {
+        holds(&[], |server| python(case, server));
+    }
+}
+
+#[test]
 fn python_comes_back_after_kill_9() {
     survives(&[], |server| python("reconnect", server));
 }
@@ -112,6 +120,18 @@ fn npm_storage() {
 #[test]
 fn npm_hosted_toolkits() {
     holds(&[], |server| node("hosted", server));
+}
+
+#[test]
+fn npm_secrets() {
+    holds(&[], |server| node("secrets", server));
+}
+
+#[test]
+fn npm_services_and_the_other_small_toolkits() {
+    for case in ["others", "services"] {
+        holds(&[], |server| node(case, server));
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Storage: a policy names folders and what may be done in them; `presign` comes by a policy only.
+//! Storage: a policy names folders and what may be done in them; links need `presign` where there is a policy.
 
 use super::Row;
 use serde_json::{Value, json};
@@ -17,9 +17,6 @@ fn elsewhere() -> Value {
 pub fn rows() -> Vec<Row> {
     let file = json!({"path": "a/b"});
     let start = json!({"kind": "start", "path": "a/b", "overwrite": true, "name": "b", "mime_type": "text/plain", "size": 1});
-    let everything = json!({"storage": {"files": {"paths": [
-        {"path": "", "recursive": true, "actions": ["list", "read", "write", "delete", "presign"], "excluded_paths": []},
-    ]}}});
     vec![
         Row::new("storage.exists", file.clone()).inside(policy(&["list"])).outside(elsewhere()),
         Row::new("storage.stat", file.clone()).inside(policy(&["read"])).outside(elsewhere()),
@@ -30,10 +27,12 @@ pub fn rows() -> Vec<Row> {
         Row::new("storage.move", json!({"source_path": "a/b", "destination_path": "a/c"}))
             .inside(policy(&["read", "write", "delete"]))
             .outside(policy(&["read", "write"])),
-        Row::new("storage.download_url", file)
+        Row::new("storage.download_url", file.clone())
             .inside(policy(&["presign"]))
-            .outside(policy(&["list", "read", "write", "delete"]))
-            .full(everything),
+            .outside(policy(&["list", "read", "write", "delete"])),
+        Row::new("storage.download_url", file)
+            .inside(json!({"storage": {"paths": [{"path": "a", "read_only": true}]}}))
+            .outside(elsewhere()),
         Row::new("storage.upload", start.clone())
             .binary()
             .inside(policy(&["write"]))
