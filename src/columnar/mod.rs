@@ -3,5 +3,6 @@
 //!
 //! Knows no stores, sockets or grants.
 
+pub mod cell;
 pub mod ipc;
 pub mod typed;
