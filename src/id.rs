@@ -118,6 +118,8 @@ scoped_ids! {
     MailboxId = "mailbox";
     /// A durable workspace.
     RoomId = "room";
+    /// A secret of a user or a service account; its values are in the vault.
+    OwnedSecretId = "secret";
     /// A cron line or interval that puts work in a room's queue.
     ScheduledTaskId = "task";
     /// A non-human identity that owns API keys.

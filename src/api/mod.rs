@@ -16,6 +16,7 @@ mod paging;
 mod projects;
 mod rooms;
 mod route;
+mod secrets;
 mod services;
 mod sessions;
 mod system;

@@ -30,6 +30,11 @@ pub(super) struct Page<T> {
 }
 
 impl Paging {
+    /// A page in the cursor style, of what was filtered already.
+    pub fn of(page_size: Option<usize>, continuation_token: Option<String>) -> Self {
+        Self { page_size, continuation_token, ..Self::default() }
+    }
+
     /// Whether a name passes the filter: a part of it, whatever the case.
     pub fn wants(&self, name: &str) -> bool {
         let Some(filter) = self.filter.as_deref().filter(|f| !f.is_empty()) else { return true };

@@ -51,6 +51,7 @@ pub fn routes() -> Vec<Route> {
     all.extend(super::projects::routes());
     all.extend(super::access::routes());
     all.extend(super::accounts::routes());
+    all.extend(super::secrets::routes());
     all.extend(super::tokens::routes());
     all.extend(super::rooms::routes());
     all.extend(super::services::routes());

@@ -58,9 +58,11 @@ impl App {
         .await
     }
 
-    /// Deletes an account and revokes its keys.
+    /// Deletes an account with its secrets and revokes its keys.
     pub async fn delete_account(&self, actor: &Actor, id: ServiceAccountId) -> Result<(), Error> {
         let project = id.project();
+        find(&self.world(), id)?;
+        self.delete_secrets_of(actor, id).await?;
         let keys: Vec<ApiKeyId> =
             self.world().keys(project).filter(|(_, k)| k.account == id).map(|(key, _)| key).collect();
         self.transact(actor, |world| {

@@ -13,6 +13,7 @@ pub mod links;
 mod mailboxes;
 mod projects;
 mod rooms;
+pub mod secrets;
 mod services;
 mod sessions;
 mod tasks;

@@ -4,7 +4,8 @@
 //! with an upcaster in [`super::upcast`] and a stored fixture.
 
 use super::{
-    account, controller, instance, mailbox, names, project, room, scheduled_task, service, session, upcast,
+    account, controller, instance, mailbox, names, project, room, scheduled_task, secret, service, session,
+    upcast,
 };
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +92,15 @@ events! {
     RoomCreated(room::Created) = "room.created" v 1;
     RoomDeleted(Nothing) = "room.deleted" v 1;
     RoomUpdated(room::Updated) = "room.updated" v 1;
+    SecretCreated(secret::Created) = "secret.created" v 1;
+    SecretDeleted(Nothing) = "secret.deleted" v 1;
+    SecretProxyGranted(secret::ForAccount) = "secret.proxy-granted" v 1;
+    SecretProxyRevoked(secret::ForAccount) = "secret.proxy-revoked" v 1;
+    SecretPullAdded(secret::ForAccount) = "secret.pull-added" v 1;
+    SecretPullRemoved(secret::ForAccount) = "secret.pull-removed" v 1;
+    SecretUpdated(secret::About) = "secret.updated" v 1;
+    SecretVersionAdded(secret::VersionAdded) = "secret.version-added" v 1;
+    SecretVersionDeleted(secret::VersionDeleted) = "secret.version-deleted" v 1;
     ServiceCreated(service::Created) = "service.created" v 1;
     ServiceDeleted(Nothing) = "service.deleted" v 1;
     ServiceRestartRequested(Nothing) = "service.restart-requested" v 1;

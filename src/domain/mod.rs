@@ -14,6 +14,7 @@ pub mod project;
 pub mod room;
 pub mod schedule;
 pub mod scheduled_task;
+pub mod secret;
 pub mod service;
 pub mod session;
 pub mod template;

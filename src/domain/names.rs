@@ -18,6 +18,10 @@ pub enum Kind {
     Service,
     ServiceAccount,
     MailboxAddress,
+    /// Its scope is the service account that owns it.
+    Secret,
+    /// Its scope is the caller that owns it.
+    UserSecret,
 }
 
 impl fmt::Display for Kind {
@@ -28,6 +32,7 @@ impl fmt::Display for Kind {
             Self::Service => "service",
             Self::ServiceAccount => "service account",
             Self::MailboxAddress => "mailbox",
+            Self::Secret | Self::UserSecret => "secret",
         })
     }
 }

@@ -7,6 +7,7 @@ use crate::domain::names::Names;
 use crate::domain::project::Project;
 use crate::domain::room::Room;
 use crate::domain::scheduled_task::ScheduledTask;
+use crate::domain::secret::Secret;
 use crate::domain::service::Service;
 use crate::domain::session::Session;
 use crate::domain::{Entity, Event};
@@ -40,6 +41,8 @@ pub struct ProjectView {
     pub accounts: Table<ServiceAccount>,
     pub keys: Table<ApiKey>,
     pub sessions: Table<Session>,
+    #[serde(default)]
+    pub secrets: Table<Secret>,
     /// By the key of their stream, `<session>.<service>`; only those of sessions that run.
     pub instances: OrdMap<String, Slot<Instance>>,
 }
@@ -47,7 +50,9 @@ pub struct ProjectView {
 impl ProjectView {
     /// Takes one event in. An event of a stream that this version does not fold changes nothing.
     pub(super) fn apply(&mut self, stream: &StreamId, version: u64, event: &Event, at: DateTime<Utc>) {
-        use crate::id::{ApiKeyId, MailboxId, RoomId, ScheduledTaskId, ServiceAccountId, ServiceId};
+        use crate::id::{
+            ApiKeyId, MailboxId, OwnedSecretId, RoomId, ScheduledTaskId, ServiceAccountId, ServiceId,
+        };
         match stream.category() {
             Names::CATEGORY => fold_one(&mut self.names, version, event, at),
             Project::CATEGORY => fold_one(&mut self.project, version, event, at),
@@ -56,6 +61,7 @@ impl ProjectView {
             ScheduledTaskId::CATEGORY => fold(&mut self.tasks, stream, version, event, at),
             MailboxId::CATEGORY => fold(&mut self.mailboxes, stream, version, event, at),
             ServiceAccountId::CATEGORY => fold(&mut self.accounts, stream, version, event, at),
+            OwnedSecretId::CATEGORY => fold(&mut self.secrets, stream, version, event, at),
             ApiKeyId::CATEGORY => fold(&mut self.keys, stream, version, event, at),
             SessionId::CATEGORY => {
                 fold(&mut self.sessions, stream, version, event, at);

@@ -7,12 +7,14 @@ use crate::domain::mailbox::Mailbox;
 use crate::domain::names::Kind;
 use crate::domain::room::Room;
 use crate::domain::scheduled_task::ScheduledTask;
+use crate::domain::secret::Secret;
 use crate::domain::service::Service;
 use crate::domain::session::Session;
 use crate::domain::{DecodeError, Event};
 use crate::eventlog::Recorded;
 use crate::id::{
-    ApiKeyId, MailboxId, Position, ProjectId, RoomId, ScheduledTaskId, ServiceAccountId, ServiceId, SessionId,
+    ApiKeyId, MailboxId, OwnedSecretId, Position, ProjectId, RoomId, ScheduledTaskId, ServiceAccountId,
+    ServiceId, SessionId,
 };
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -72,6 +74,7 @@ impl World {
         account, accounts: accounts, ServiceAccountId => ServiceAccount;
         key, keys: keys, ApiKeyId => ApiKey;
         session, sessions: sessions, SessionId => Session;
+        secret, secrets: secrets, OwnedSecretId => Secret;
     }
 
     #[must_use]
@@ -133,6 +136,7 @@ impl World {
             ServiceAccountId::CATEGORY => of!(accounts),
             ApiKeyId::CATEGORY => of!(keys),
             SessionId::CATEGORY => of!(sessions),
+            OwnedSecretId::CATEGORY => of!(secrets),
             instance::Key::CATEGORY => view.instances.get(stream.key()).map(|s| s.version),
             _ => None,
         };
