@@ -19,6 +19,7 @@ pub mod store;
 pub mod volume;
 
 pub mod eventlog;
+pub mod net;
 pub mod vault;
 
 pub mod blob;

@@ -14,6 +14,7 @@ mod mailboxes;
 pub mod openapi;
 mod paging;
 mod projects;
+mod proxy;
 mod rooms;
 mod route;
 mod secrets;
@@ -31,6 +32,7 @@ pub use route::{Route, router, routes};
 use crate::app::App;
 use crate::app::host::RoomHost;
 use crate::app::links::Links;
+use crate::app::outward::Outward;
 use crate::blob::Blobs;
 use std::sync::Arc;
 
@@ -41,6 +43,7 @@ pub struct Api {
     pub host: Arc<dyn RoomHost>,
     pub files: Blobs,
     pub links: Arc<Links>,
+    pub outward: Arc<Outward>,
 }
 
 impl std::fmt::Debug for Api {

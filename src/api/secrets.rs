@@ -2,6 +2,7 @@
 //! new version and go out by `…/versions/{id}:access` or `include_value`, unless the secret is `http_only`.
 
 mod grants;
+mod keys;
 mod owner;
 mod search;
 mod wire;
@@ -43,7 +44,13 @@ macro_rules! owned {
         const VERSIONS: &str = concat!($prefix, "/secrets/{secret_id}/versions");
         const VERSION: &str = concat!($prefix, "/secrets/{secret_id}/versions/{version_id}");
         vec![
-            row(Method::GET, ALL, concat!("list_", $whose, "_secrets"), concat!("Secrets of ", $of), get(list)),
+            row(
+                Method::GET,
+                ALL,
+                concat!("list_", $whose, "_secrets"),
+                concat!("Secrets of ", $of),
+                get(list),
+            ),
             row(
                 Method::POST,
                 ALL,
@@ -117,6 +124,7 @@ pub(super) fn routes() -> Vec<Route> {
         "a service account"
     ));
     all.extend(grants::routes());
+    all.extend(keys::routes());
     all
 }
 
@@ -228,11 +236,7 @@ async fn update(
     Ok(Json(wire::secret(at.id, at.secret(&api.app.world())?)))
 }
 
-async fn remove(
-    State(api): State<Api>,
-    caller: Caller,
-    at: At,
-) -> Result<Json<serde_json::Value>, Problem> {
+async fn remove(State(api): State<Api>, caller: Caller, at: At) -> Result<Json<serde_json::Value>, Problem> {
     api.app.delete_secret(&caller.actor(), at.id).await?;
     Ok(Json(json!({})))
 }

@@ -11,6 +11,7 @@ pub mod host;
 pub mod key;
 pub mod links;
 mod mailboxes;
+pub mod outward;
 mod projects;
 mod rooms;
 pub mod secrets;

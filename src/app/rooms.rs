@@ -113,7 +113,11 @@ pub(super) fn release(
     names_change(world, project, names::Command::Release { key })
 }
 
-pub(super) fn names_change(world: &World, project: ProjectId, command: names::Command) -> Result<Change, Error> {
+pub(super) fn names_change(
+    world: &World,
+    project: ProjectId,
+    command: names::Command,
+) -> Result<Change, Error> {
     let names = world.project(project).and_then(|v| v.names.as_ref()).map(|s| &s.state);
     let events: Vec<Event> = Names::decide(names, command).map_err(Error::rejected)?;
     Ok(Change::new(project, Names::stream(project), events))

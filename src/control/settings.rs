@@ -1,6 +1,8 @@
 //! What the operator chose about services and schedules.
 
+use crate::app::outward::Outward;
 use crate::vault::Secret;
+use std::sync::Arc;
 
 /// A provider of models that the operator has a key for; its key is handed to agents.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct Settings {
     pub openai: Option<Provider>,
     /// Handed to agents as `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL`, likewise.
     pub anthropic: Option<Provider>,
+    /// Where calls to services elsewhere may go, and who signs them.
+    pub outward: Arc<Outward>,
     /// Where agents send mail; `None`: no `SMTP_*` and `MESHAGENT_MAIL_DOMAIN` variables.
     pub mail: Option<Mail>,
     /// Seconds without anybody in a room before its session ends, where the room does not say.

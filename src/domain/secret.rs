@@ -161,7 +161,9 @@ pub enum Refused {
         "the secret has {VERSIONS_MAX} versions, the most that are kept; delete one with `meshagent secret delete-version` first"
     )]
     TooManyVersions,
-    #[error("the secret is granted to {GRANTS_MAX} service accounts, the most there may be; revoke one first")]
+    #[error(
+        "the secret is granted to {GRANTS_MAX} service accounts, the most there may be; revoke one first"
+    )]
     TooManyGrants,
     #[error("a service account's own secret needs no grant; grant a user's secret")]
     NotAUsers,

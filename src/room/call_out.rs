@@ -1,26 +1,19 @@
 //! `room.call`: the server calls a service's webhook with a token for the room, and the service joins by itself
 //! (room protocol §1.7, the plain POST).
 
-pub mod address;
-pub mod python_json;
-
 use super::connection::{Connection, Job};
 use super::guard;
 use super::session::LiveSession;
 use super::toolkit::ToolError;
 use super::world::Callouts;
+use crate::error_code::RoomCode;
+use crate::net::guard::Refused;
+use crate::net::webhook::{self, WebhookError};
 use crate::spec::grant::ApiScope;
 use crate::wire::Content;
-use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
 use url::Url;
-
-/// How long the called service may take to answer.
-const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
 /// One call to make.
 #[derive(Debug)]
@@ -108,12 +101,7 @@ fn narrowed(asked: &ApiScope, own: &ApiScope) -> Map<String, Value> {
 }
 
 async fn make(session: &LiveSession, outside: &dyn Callouts, plan: Plan) -> Result<(), ToolError> {
-    let secret = outside.webhook_secret().ok_or_else(|| {
-        ToolError::missing_dependency(
-            "this server has no webhook secret, without which no service would trust its call; have the operator set one",
-        )
-    })?;
-    let addresses = address::resolve(&plan.url, outside.allowed_hosts()).await?;
+    let secret = outside.webhook_secret(&session.room).await.map_err(ToolError::failed)?;
     let token = outside.mint(&session.room, &plan.name, Some(&plan.api)).await.map_err(ToolError::failed)?;
     let event = json!({
         "event": "room.call",
@@ -124,44 +112,13 @@ async fn make(session: &LiveSession, outside: &dyn Callouts, plan: Plan) -> Resu
             "arguments": plan.arguments,
         },
     });
-    // Sent in exactly the form that the receiver hashes again.
-    let body = python_json::dumps(&event);
-    let signature = sign(&body, &secret)?;
-    let failed = |error: reqwest::Error| {
-        let host = plan.url.host_str().unwrap_or_default();
-        ToolError::failed(format!("the service at `{host}` could not be called: {}", error.without_url()))
-    };
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(ANSWER_WAIT)
-        .resolve_to_addrs(plan.url.host_str().unwrap_or_default(), &addresses)
-        .build()
-        .map_err(failed)?;
-    let answer = client
-        .post(plan.url.clone())
-        .header("Content-Type", "application/json")
-        .header("Meshagent-Signature", format!("Bearer {signature}"))
-        .body(body)
-        .send()
-        .await
-        .map_err(failed)?;
-    if answer.status().is_success() {
-        return Ok(());
-    }
-    let host = plan.url.host_str().unwrap_or_default();
-    Err(ToolError::failed(format!("the service at `{host}` answered the call with HTTP {}", answer.status())))
-}
-
-/// The token by which the receiver knows that the event is ours and unchanged.
-fn sign(body: &str, secret: &[u8]) -> Result<String, ToolError> {
-    let digest = Sha256::digest(body.as_bytes());
-    let mut hex = String::with_capacity(64);
-    for byte in digest {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    jsonwebtoken::encode(&Header::default(), &json!({"sha256": hex}), &EncodingKey::from_secret(secret))
-        .map_err(|_| ToolError::failed("the call could not be signed with the webhook secret"))
+    webhook::send(plan.url, &event, &secret, outside.allowed_hosts()).await.map_err(|error| match error {
+        WebhookError::Refused(Refused::NotPublic(_)) => {
+            ToolError::new(RoomCode::PermissionDenied, error.to_string())
+        }
+        WebhookError::Refused(Refused::Invalid(text)) => ToolError::invalid(format!("room.call: {text}")),
+        other => ToolError::failed(other.to_string()),
+    })
 }
 
 #[cfg(test)]

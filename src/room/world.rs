@@ -1,6 +1,7 @@
 //! What the room edge needs from the rest of the server, as traits. The composition root implements them.
 
 use crate::id::{RoomId, ServiceId, SessionId};
+use crate::net::guard::Allowed;
 use crate::spec::grant::ApiScope;
 use crate::vault::Secret;
 use async_trait::async_trait;
@@ -149,10 +150,10 @@ pub trait Callouts: Send + Sync + 'static {
         name: &str,
         api: Option<&Map<String, Value>>,
     ) -> Result<String, String>;
-    /// The secret that signs calls to webhooks, `None` when the operator has set none.
-    fn webhook_secret(&self) -> Option<Vec<u8>>;
-    /// Hosts, beyond public addresses, that calls may go to (`host` or `host:port`), set by the operator.
-    fn allowed_hosts(&self) -> &[String];
+    /// The secret that signs calls to webhooks.
+    async fn webhook_secret(&self, room: &RoomRef) -> Result<Vec<u8>, String>;
+    /// Hosts, beyond public addresses, that calls may go to, set by the operator.
+    fn allowed_hosts(&self) -> &Allowed;
 }
 
 /// Where a call is, and the right to join it.

@@ -1,12 +1,14 @@
 //! What the room edge asks of the rest of the server: services, links, credentials for calls out.
 
 use crate::app::links::Links;
+use crate::app::outward::Outward;
 use crate::app::token::Mint;
 use crate::app::{Actor, App, Error};
 use crate::control::ControlHandle;
 use crate::domain::Refusal;
 use crate::domain::names::Kind;
 use crate::id::{RoomId, ServiceId};
+use crate::net::guard::Allowed;
 use crate::room::world::{Callouts, FileLinks, RoomRef, ServiceError, Services};
 use crate::spec;
 use async_trait::async_trait;
@@ -21,6 +23,7 @@ const CALL_TOKEN_SECONDS: i64 = 24 * 60 * 60;
 pub(super) struct Doors {
     pub app: Arc<App>,
     pub links: Arc<Links>,
+    pub outward: Arc<Outward>,
     /// The controllers, once they run.
     pub control: OnceLock<Arc<ControlHandle>>,
 }
@@ -96,11 +99,12 @@ impl Callouts for Doors {
         self.app.mint(mint).await.map_err(|error| error.to_string())
     }
 
-    fn webhook_secret(&self) -> Option<Vec<u8>> {
-        None
+    async fn webhook_secret(&self, room: &RoomRef) -> Result<Vec<u8>, String> {
+        let secret = self.app.webhook_secret(&self.outward, room.id.project()).await;
+        secret.map(|secret| secret.expose().to_vec()).map_err(|error| error.to_string())
     }
 
-    fn allowed_hosts(&self) -> &[String] {
-        &[]
+    fn allowed_hosts(&self) -> &Allowed {
+        &self.outward.allowed
     }
 }

@@ -12,6 +12,7 @@ mod options;
 mod report;
 mod room_edge;
 mod room_secrets;
+mod secrets;
 mod start;
 mod stores;
 

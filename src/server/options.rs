@@ -2,6 +2,7 @@
 
 use super::livekit::LiveKitServer;
 use crate::app::key::ApiKeyText;
+use crate::vault::Secret;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -30,6 +31,13 @@ pub struct Options {
     pub auto_create_rooms: Option<bool>,
     /// Shortest gap between firings of a scheduled task, seconds.
     pub schedule_floor_seconds: u64,
+    /// Key-encryption keys from the environment: the one in use and, separated by commas, those before it; from the
+    /// key file without it.
+    pub kek: Option<(Secret, Option<Secret>)>,
+    /// Hosts beyond public addresses that calls, proxied requests and webhooks may go to: `host` or `host:port`.
+    pub allowed_hosts: Vec<String>,
+    /// Signs calls and webhooks; made at the first start and kept in the vault without it.
+    pub webhook_secret: Option<Secret>,
     /// Project, key id and secret for the first start, instead of fresh ones.
     pub api_key: Option<ApiKeyText>,
     /// Name of the project that the first start makes.
@@ -56,6 +64,9 @@ impl Options {
             server_name: None,
             auto_create_rooms: None,
             schedule_floor_seconds: 60,
+            kek: None,
+            allowed_hosts: vec![],
+            webhook_secret: None,
             api_key: None,
             project_name: "default".to_owned(),
             control: crate::control::Settings::default(),

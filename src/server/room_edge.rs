@@ -47,7 +47,7 @@ fn toolkits(parts: &RoomParts<'_>) -> Vec<Arc<dyn Toolkit>> {
         Arc::new(mounts::Mounts::default()),
         Arc::new(secrets::Secrets::new(
             Arc::new(VaultRecords { app: Arc::clone(parts.app) }),
-            Arc::new(TokenEndpoints { allowed_hosts: parts.doors.allowed_hosts().to_vec() }),
+            Arc::new(TokenEndpoints { allowed_hosts: parts.doors.allowed_hosts().clone() }),
             Arc::clone(&parts.app.ids),
         )),
     ]

@@ -2,14 +2,13 @@
 
 use crate::app::App;
 use crate::id::RoomId;
-use crate::room::call_out::address;
+use crate::net::guard::{self, Allowed};
 use crate::room::world::{Consent, GivenTokens, OAuthClient, RoomSecrets};
 use crate::vault::{Secret, SecretId, Vault};
 use async_trait::async_trait;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use url::Url;
 
 /// How long a token endpoint may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -76,30 +75,24 @@ impl RoomSecrets for VaultRecords {
 
 /// Token endpoints at public addresses, and at hosts that the operator allowed.
 pub(super) struct TokenEndpoints {
-    pub allowed_hosts: Vec<String>,
+    pub allowed_hosts: Allowed,
 }
 
 impl TokenEndpoints {
     async fn ask(&self, client: &OAuthClient, mut form: Vec<(&str, &str)>) -> Result<GivenTokens, String> {
-        let url = Url::parse(&client.token_endpoint)
-            .map_err(|error| format!("the token endpoint is no URL: {error}"))?;
-        let addresses = address::resolve(&url, &self.allowed_hosts).await.map_err(|error| error.text)?;
+        let target = guard::check(&client.token_endpoint, &self.allowed_hosts).await;
+        let target = target.map_err(|error| format!("the token endpoint: {error}"))?;
         form.push(("client_id", &client.id));
         if let Some(secret) = client.secret.as_ref().and_then(Secret::expose_str) {
             form.push(("client_secret", secret));
         }
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let host = url.host_str().unwrap_or_default().to_owned();
+        let host = target.host().to_owned();
         let failed = |error: reqwest::Error| format!("`{host}` gave no token: {}", error.without_url());
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(ANSWER_WAIT)
-            .resolve_to_addrs(&host, &addresses)
-            .build()
-            .map_err(failed)?;
+        let builder = target.client().map_err(|error| error.to_string())?;
+        let http = builder.timeout(ANSWER_WAIT).build().map_err(failed)?;
         let request = http
-            .post(url)
+            .post(target.url)
             .header("content-type", "application/x-www-form-urlencoded")
             .header("accept", "application/json")
             .body(body);

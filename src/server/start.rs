@@ -21,7 +21,7 @@ use crate::projection::{OpenError, Projection};
 use crate::room::{self, Hub};
 use crate::runtime::{ProcessRuntime, ProcessSettings, Runtime};
 use crate::store::StoreError;
-use crate::vault::{Vault, VaultError};
+use crate::vault::VaultError;
 use axum::serve::ListenerExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -91,7 +91,7 @@ impl Server {
         let clock: Arc<dyn Clock> = Arc::new(System);
         let ids: Arc<dyn IdSource> = Arc::new(System);
         let stores = Arc::new(Stores::open(&options, &clock, &ids).await?);
-        let vault = Vault::open(options.shared_dir(), Arc::clone(&stores.secrets)).await?;
+        let vault = super::secrets::vault(&options, &stores).await?;
         let projection = Projection::open(Arc::clone(&stores.log)).await?;
         let seen = projection.world().position;
         let app = Arc::new(App {
@@ -111,6 +111,8 @@ impl Server {
         let files = blobs(&options, &ids).await?;
         let links = Arc::new(Links::new(&app.server_secret().await?, public_url));
 
+        let outward = super::secrets::outward(&mut options);
+
         let keeper =
             Arc::new(LeasedSessions::new(Arc::clone(&app), Arc::clone(&stores.leases), stores.lease_ttl));
         let hub = Arc::new(Hub::new(keeper.clone(), Arc::clone(&clock), Arc::clone(&ids)));
@@ -119,6 +121,7 @@ impl Server {
         let doors = Arc::new(Doors {
             app: Arc::clone(&app),
             links: Arc::clone(&links),
+            outward: Arc::clone(&outward),
             control: std::sync::OnceLock::new(),
         });
         let control = Arc::new(controllers(&app, &host, &stores, &files, &options)?);
@@ -132,7 +135,8 @@ impl Server {
             doors: &doors,
             options: &options,
         });
-        let api = Api { app: Arc::clone(&app), host: Arc::clone(&host), files: files.clone(), links };
+        let api =
+            Api { app: Arc::clone(&app), host: Arc::clone(&host), files: files.clone(), links, outward };
         let router = room::router(edge).merge(api::router(api));
 
         let stop = CancellationToken::new();

@@ -38,6 +38,16 @@ impl SecretStore for MemorySecrets {
         Ok(self.rows().get(id).cloned())
     }
 
+    async fn rewrap(&self, id: &SecretId, old: &[u8], new: &[u8]) -> Result<bool, VaultError> {
+        match self.rows().get_mut(id) {
+            Some(sealed) if sealed.wrapped_key == old => {
+                sealed.wrapped_key = new.to_vec();
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
     async fn delete(&self, id: &SecretId) -> Result<bool, VaultError> {
         Ok(self.rows().remove(id).is_some())
     }

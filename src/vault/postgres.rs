@@ -61,6 +61,12 @@ impl SecretStore for PostgresSecrets {
         Ok(rows.first().map(|row| Sealed { layout: row.get(0), wrapped_key: row.get(1), value: row.get(2) }))
     }
 
+    async fn rewrap(&self, id: &SecretId, old: &[u8], new: &[u8]) -> Result<bool, VaultError> {
+        let sql =
+            "UPDATE secrets SET wrapped_key = $3 WHERE secret_id = $1 AND wrapped_key = $2 RETURNING layout";
+        Ok(!self.rows(id.as_str(), sql, &[&id.as_str(), &old, &new]).await?.is_empty())
+    }
+
     async fn delete(&self, id: &SecretId) -> Result<bool, VaultError> {
         let sql = "DELETE FROM secrets WHERE secret_id = $1 RETURNING layout";
         Ok(!self.rows(id.as_str(), sql, &[&id.as_str()]).await?.is_empty())

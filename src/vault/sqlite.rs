@@ -54,6 +54,15 @@ impl SecretStore for SqliteSecrets {
         found.await.map_err(|error: StoreError| VaultError::Store { id: id.to_string(), error })
     }
 
+    async fn rewrap(&self, id: &SecretId, old: &[u8], new: &[u8]) -> Result<bool, VaultError> {
+        let (own, old, new) = (id.clone(), old.to_vec(), new.to_vec());
+        let replaced = self.database.write(move |c| {
+            let sql = "UPDATE secrets SET wrapped_key = ?3 WHERE secret_id = ?1 AND wrapped_key = ?2";
+            Ok(c.prepare_cached(sql)?.execute(params![own.as_str(), old, new])? == 1)
+        });
+        replaced.await.map_err(|error: StoreError| VaultError::Store { id: id.to_string(), error })
+    }
+
     async fn delete(&self, id: &SecretId) -> Result<bool, VaultError> {
         let own = id.clone();
         let deleted = self.database.write(move |c| {

@@ -105,3 +105,128 @@ async fn a_key_file_that_is_missing_or_another_is_found_at_start() {
     }
     assert!(directory.path().join(DATABASE_FILE).exists());
 }
+
+async fn many(vault: &Vault) {
+    for n in 0..20 {
+        vault.put(&id(&format!("k/{n:02}")), &secret(&format!("value {n}"))).await.unwrap();
+    }
+}
+
+async fn all_open(vault: &Vault) {
+    for n in 0..20 {
+        assert_eq!(text(vault, &format!("k/{n:02}")).await, Some(format!("value {n}")));
+    }
+}
+
+#[tokio::test]
+async fn a_rekeyed_vault_opens_under_the_new_key_only_and_other_servers_follow() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join(KEK_FILE);
+    let (database, store) = sqlite(directory.path()).await;
+    let vault = Vault::open(directory.path(), Arc::clone(&store)).await.unwrap();
+    let other = Vault::open(directory.path(), Arc::clone(&store)).await.unwrap();
+    many(&vault).await;
+    let before = std::fs::read_to_string(&file).unwrap();
+    let values: Vec<Vec<u8>> = futures_util::future::join_all((0..20).map(|n| {
+        let store = Arc::clone(&store);
+        async move { store.get(&id(&format!("k/{n:02}"))).await.unwrap().unwrap().value }
+    }))
+    .await;
+    assert_eq!(vault.rekey().await.unwrap(), 20);
+    let after = std::fs::read_to_string(&file).unwrap();
+    assert!(after.lines().count() == 1 && after != before, "one key, another than before");
+    for (n, value) in values.iter().enumerate() {
+        let now = store.get(&id(&format!("k/{n:02}"))).await.unwrap().unwrap().value;
+        assert_eq!(&now, value, "the values stay as they are, only their keys are wrapped anew");
+    }
+    all_open(&vault).await;
+    all_open(&other).await;
+    // What another server writes afterwards is under the new key.
+    other.put(&id("late"), &secret("x")).await.unwrap();
+    let again = Vault::open(directory.path(), Arc::clone(&store)).await.unwrap();
+    assert_eq!(text(&again, "late").await.as_deref(), Some("x"));
+
+    std::fs::write(&file, before).unwrap();
+    assert!(Vault::open(directory.path(), store).await.is_err(), "the former key opens nothing");
+    database.close().await;
+}
+
+/// A store that fails after some rewrites, as a crash would end them.
+#[derive(Debug)]
+struct Breaks {
+    inner: Arc<dyn SecretStore>,
+    left: std::sync::atomic::AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl SecretStore for Breaks {
+    async fn put(&self, id: &SecretId, sealed: meshagent::vault::Sealed) -> Result<(), VaultError> {
+        self.inner.put(id, sealed).await
+    }
+    async fn put_new(&self, id: &SecretId, sealed: meshagent::vault::Sealed) -> Result<bool, VaultError> {
+        self.inner.put_new(id, sealed).await
+    }
+    async fn get(&self, id: &SecretId) -> Result<Option<meshagent::vault::Sealed>, VaultError> {
+        self.inner.get(id).await
+    }
+    async fn rewrap(&self, id: &SecretId, old: &[u8], new: &[u8]) -> Result<bool, VaultError> {
+        use std::sync::atomic::Ordering::Relaxed;
+        if self.left.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_err() {
+            return Err(VaultError::NoRandomness);
+        }
+        self.inner.rewrap(id, old, new).await
+    }
+    async fn delete(&self, id: &SecretId) -> Result<bool, VaultError> {
+        self.inner.delete(id).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&SecretId>) -> Result<Vec<SecretId>, VaultError> {
+        self.inner.list(prefix, after).await
+    }
+}
+
+#[tokio::test]
+async fn a_rekeying_that_ended_half_way_loses_nothing_and_goes_on() {
+    for done in [0, 1, 7, 19] {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn SecretStore> = Arc::new(MemorySecrets::default());
+        let breaks = Arc::new(Breaks { inner: Arc::clone(&store), left: done.into() });
+        let vault = Vault::open(directory.path(), breaks).await.unwrap();
+        many(&vault).await;
+        assert!(vault.rekey().await.is_err());
+        let keys = std::fs::read_to_string(directory.path().join(KEK_FILE)).unwrap();
+        assert_eq!(keys.lines().count(), 2, "both keys stay until all is done");
+        // The next start.
+        let vault = Vault::open(directory.path(), store).await.unwrap();
+        all_open(&vault).await;
+        assert_eq!(vault.rekey().await.unwrap(), 20 - done as u64);
+        let left = std::fs::read_to_string(directory.path().join(KEK_FILE)).unwrap();
+        assert_eq!(
+            Some(left.trim()),
+            keys.lines().next(),
+            "the key that was begun with is the one that stays"
+        );
+        all_open(&vault).await;
+    }
+}
+
+#[tokio::test]
+async fn keys_from_the_environment_rotate_by_the_former_one_beside_them() {
+    use meshagent::vault::EnvKeys;
+    let store: Arc<dyn SecretStore> = Arc::new(MemorySecrets::default());
+    let (one, two) = ("11".repeat(32), "22".repeat(32));
+    let open = |current: &str, previous: Option<&str>| {
+        let keys = EnvKeys::parse(current, previous).unwrap();
+        Vault::open_with(Arc::new(keys), Arc::clone(&store))
+    };
+    let vault = open(&one, None).await.unwrap();
+    many(&vault).await;
+    assert!(matches!(vault.rekey().await, Err(VaultError::NotRotated(_))));
+    assert!(open(&two, None).await.is_err());
+    let vault = open(&two, Some(&one)).await.unwrap();
+    all_open(&vault).await;
+    assert_eq!(vault.rekey().await.unwrap(), 20);
+    all_open(&open(&two, None).await.unwrap()).await;
+    for bad in ["", "short", &"zz".repeat(32)] {
+        assert!(EnvKeys::parse(bad, None).is_err(), "{bad}");
+    }
+}

@@ -140,7 +140,12 @@ async fn pulls(State(api): State<Api>, owned: Owned) -> Result<Json<Value>, Prob
     Ok(Json(json!({"secrets": secrets, "continuation_token": null})))
 }
 
-async fn add_pull(State(api): State<Api>, caller: Caller, owned: Owned, at: At) -> Result<Json<Value>, Problem> {
+async fn add_pull(
+    State(api): State<Api>,
+    caller: Caller,
+    owned: Owned,
+    at: At,
+) -> Result<Json<Value>, Problem> {
     pull(&api, &caller, owned, at, true).await
 }
 

@@ -66,7 +66,9 @@ impl FromRequestParts<Api> for Owned {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, api).await?;
         let Caller::Account { id, .. } = caller else {
-            return Err(Problem::forbidden("participant tokens own no secrets; use an API key of the project"));
+            return Err(Problem::forbidden(
+                "participant tokens own no secrets; use an API key of the project",
+            ));
         };
         let params = params(parts, api).await?;
         let Some(text) = segment(&params, "account_id") else {
@@ -87,8 +89,7 @@ impl FromRequestParts<Api> for At {
         let params = params(parts, api).await?;
         let text = segment(&params, "secret_id").unwrap_or_default();
         let uuid = Uuid::parse_str(&text).map_err(|_| none(&text))?;
-        let at =
-            Self { id: OwnedSecretId::new(owned.project, uuid), owner: owned.owner, by: owned.by };
+        let at = Self { id: OwnedSecretId::new(owned.project, uuid), owner: owned.owner, by: owned.by };
         at.secret(&api.app.world())?;
         Ok(at)
     }

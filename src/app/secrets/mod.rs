@@ -81,10 +81,7 @@ impl App {
                 let gone = Secret::decide(Some(secret), Command::Delete).map_err(Error::rejected)?;
                 let released = name(world, id.project(), secret.owner, &secret.about.name, None)?;
                 let answer: Vec<Uuid> = secret.versions.iter().map(|version| version.id).collect();
-                Ok(Decision {
-                    changes: vec![Change::new(id.project(), id.stream(), gone), released],
-                    answer,
-                })
+                Ok(Decision { changes: vec![Change::new(id.project(), id.stream(), gone), released], answer })
             })
             .await?;
         for version in versions {
@@ -165,8 +162,7 @@ impl App {
     ) -> Result<(), Error> {
         same_project(&self.world(), id, account)?;
         let account = account.uuid();
-        let command =
-            if granted { Command::GrantProxy(account) } else { Command::RevokeProxy(account) };
+        let command = if granted { Command::GrantProxy(account) } else { Command::RevokeProxy(account) };
         self.secret_change(actor, id, command).await
     }
 
@@ -184,15 +180,13 @@ impl App {
         if pulls && find(&world, id)?.owner != Owner::ServiceAccount(account) {
             return Err(no_secret(id));
         }
-        let command =
-            if pulls { Command::UseForPulls(account) } else { Command::StopUseForPulls(account) };
+        let command = if pulls { Command::UseForPulls(account) } else { Command::StopUseForPulls(account) };
         self.secret_change(actor, id, command).await
     }
 
     async fn secret_change(&self, actor: &Actor, id: OwnedSecretId, command: Command) -> Result<(), Error> {
         self.transact(actor, |world| {
-            let events =
-                Secret::decide(Some(find(world, id)?), command.clone()).map_err(Error::rejected)?;
+            let events = Secret::decide(Some(find(world, id)?), command.clone()).map_err(Error::rejected)?;
             Ok(Decision { changes: vec![Change::new(id.project(), id.stream(), events)], answer: () })
         })
         .await

@@ -19,13 +19,13 @@ pub enum UseError {
         "no secret `{0}` here that `{1}` may use; give its id, or have its owner run `meshagent secret grant-proxy`"
     )]
     NotAllowed(String, String),
-    #[error(
-        "secret `{0}` has no current version; add one with `meshagent secret add-version`"
-    )]
+    #[error("secret `{0}` has no current version; add one with `meshagent secret add-version`")]
     NoVersion(String),
     #[error("secret `{0}` is for the proxy only, and is given to nobody; call through /proxy-request")]
     ProxyOnly(String),
-    #[error("no service account `{0}` in this project; `meshagent service-account list` shows those there are")]
+    #[error(
+        "no service account `{0}` in this project; `meshagent service-account list` shows those there are"
+    )]
     NoAccount(String),
     #[error("`run_as` does not have the scope `{PROXY_SCOPE}`; add it to use secrets through the proxy")]
     NoScope,
@@ -45,16 +45,25 @@ impl App {
         self.value(id, version).await
     }
 
-    /// The current value, for a request that the proxy makes for a service account.
+    /// The current value and the type, for a request that the proxy makes for a service account. `user`: it must be
+    /// that caller's own.
     pub async fn proxied_secret(
         &self,
         account: ServiceAccountId,
         id: &str,
+        user: Option<&str>,
     ) -> Result<(vault::Secret, String), UseError> {
         let world = self.world();
-        let name = account_name(&world, account);
-        let (id, secret) = lookup(&world, account.project(), id)
-            .filter(|(_, secret)| secret.usable_by(account.uuid()))
+        let (name, project) = (account_name(&world, account), account.project());
+        let of_user = |secret: &Secret| match (user, secret.owner) {
+            (None, _) => true,
+            (Some(user), Owner::User(owner)) => {
+                find_account(&world, project, user).is_some_and(|found| found.uuid() == owner)
+            }
+            (Some(_), Owner::ServiceAccount(_)) => false,
+        };
+        let (id, secret) = lookup(&world, project, id)
+            .filter(|(_, secret)| secret.usable_by(account.uuid()) && of_user(secret))
             .ok_or_else(|| UseError::NotAllowed(id.to_owned(), name))?;
         let version = secret.current_version().ok_or_else(|| UseError::NoVersion(id.to_string()))?;
         Ok((self.value(id, version).await?, secret.about.kind.clone()))
@@ -101,16 +110,15 @@ pub fn proxy_account(world: &World, service: ServiceId) -> Result<ServiceAccount
 pub fn pull_secrets(world: &World, project: ProjectId, container: &Container) -> Vec<String> {
     let account = container.run_as.as_ref().and_then(|run_as| acting_as(world, project, run_as).ok());
     let named = container.pull_secret.iter().map(|secret| secret.id.clone());
-    let of_account = world.secrets(project).filter(|(_, secret)| {
-        account.is_some_and(|account| secret.pull.contains(&account.uuid()))
-    });
+    let of_account = world
+        .secrets(project)
+        .filter(|(_, secret)| account.is_some_and(|account| secret.pull.contains(&account.uuid())));
     named.chain(of_account.map(|(id, _)| id.to_string())).collect()
 }
 
 /// The service account that a spec names by its address, name, key or id.
 pub fn acting_as(world: &World, project: ProjectId, run_as: &RunAs) -> Result<ServiceAccountId, UseError> {
-    find_account(world, project, &run_as.email)
-        .ok_or_else(|| UseError::NoAccount(run_as.email.clone()))
+    find_account(world, project, &run_as.email).ok_or_else(|| UseError::NoAccount(run_as.email.clone()))
 }
 
 /// A service account by address, name, key or id, whatever the case.
@@ -119,10 +127,8 @@ pub fn find_account(world: &World, project: ProjectId, text: &str) -> Option<Ser
     let local = text.split('@').next().unwrap_or(text);
     let is = |known: &str| known.eq_ignore_ascii_case(local) || known.eq_ignore_ascii_case(text);
     let mut all = world.accounts(project);
-    all.find(|(id, account)| {
-        is(&account.profile.key) || is(&account.profile.name) || is(&id.to_string())
-    })
-    .map(|(id, _)| id)
+    all.find(|(id, account)| is(&account.profile.key) || is(&account.profile.name) || is(&id.to_string()))
+        .map(|(id, _)| id)
 }
 
 fn account_name(world: &World, account: ServiceAccountId) -> String {

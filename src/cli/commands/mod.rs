@@ -14,6 +14,7 @@ mod resource;
 pub mod room;
 mod rooms;
 mod scheduled_task;
+mod secret;
 mod service;
 mod service_account;
 mod session;
@@ -63,6 +64,9 @@ pub enum Command {
     /// Service accounts and their API keys
     #[command(subcommand)]
     ServiceAccount(service_account::Command),
+    /// Secrets: values that agents and services use without seeing them
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// Create or change resources so that they are as documents say
     Apply(apply::Args),
     /// List resources of a kind, or show one
@@ -123,6 +127,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Mailbox(command) => mailbox::run(&ctx(globals)?, command).await,
         Command::Session(command) => session::run(&ctx(globals)?, command).await,
         Command::ServiceAccount(command) => service_account::run(&ctx(globals)?, command).await,
+        Command::Secret(command) => secret::run(&ctx(globals)?, command).await,
         Command::Token(args) => token::run(&ctx(globals)?, args).await,
         Command::Events(args) => events::run(&ctx(globals)?, args).await,
         Command::Bench(command) => bench::run(command).await,

@@ -62,6 +62,9 @@ pub struct Args {
     /// LIVEKIT_API_SECRET sign for it
     #[arg(long, value_name = "URL", env = "LIVEKIT_URL")]
     livekit_url: Option<url::Url>,
+    /// Host beyond public addresses that calls, webhooks and /proxy-request may go to: HOST or HOST:PORT (repeatable)
+    #[arg(long = "allow-host", value_name = "HOST[:PORT]")]
+    allow_hosts: Vec<String>,
     /// Name of the project that the first start makes
     #[arg(long, value_name = "NAME", default_value = "default")]
     project_name: String,
@@ -109,6 +112,9 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.control.openai = provider("OPENAI_API_KEY", "OPENAI_BASE_URL");
     options.control.anthropic = provider("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL");
     options.livekit = args.livekit_url.as_ref().map(livekit).transpose()?;
+    options.allowed_hosts = args.allow_hosts;
+    options.webhook_secret = secret("MESHAGENT_WEBHOOK_SECRET");
+    options.kek = secret("MESHAGENT_KEK").map(|kek| (kek, secret("MESHAGENT_KEK_PREVIOUS")));
     options.api_key = match settings::env("MESHAGENT_API_KEY") {
         Some(text) => Some(ApiKeyText::parse(&text).map_err(|error| {
             CliError::user(format!("MESHAGENT_API_KEY: {error}"))
@@ -117,6 +123,10 @@ fn options(args: Args) -> Result<Options, CliError> {
         None => None,
     };
     Ok(options)
+}
+
+fn secret(name: &str) -> Option<Secret> {
+    settings::env(name).map(Secret::from)
 }
 
 fn present(names: &[&str], rename: impl Fn(&str) -> String) -> Vec<(String, String)> {

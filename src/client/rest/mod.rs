@@ -8,6 +8,7 @@ mod models;
 mod projects;
 mod resources;
 mod rooms;
+mod secrets;
 mod tasks;
 
 pub use error::RestError;
@@ -17,6 +18,7 @@ pub use models::{
     Task,
 };
 pub use resources::{ServiceBody, ServiceScope};
+pub use secrets::{SecretOwner, Secrets};
 pub use tasks::TaskFilter;
 
 use reqwest::{Method, RequestBuilder, Response};
@@ -195,6 +197,10 @@ impl Rest {
 
     pub async fn put(&self, segments: &[&str], body: &Value) -> Result<Value, RestError> {
         self.json(Method::PUT, segments, &[], Some(body)).await
+    }
+
+    pub async fn patch(&self, segments: &[&str], body: &Value) -> Result<Value, RestError> {
+        self.json(Method::PATCH, segments, &[], Some(body)).await
     }
 
     pub async fn delete(&self, segments: &[&str]) -> Result<Value, RestError> {

@@ -1,7 +1,9 @@
 //! The REST edge, in process: the real router over in-memory stores.
 
 mod access;
+mod proxy;
 mod rooms;
+mod secrets;
 mod wire;
 
 use async_trait::async_trait;
@@ -12,6 +14,7 @@ use chrono::{DateTime, Utc};
 use meshagent::api::{self, Api};
 use meshagent::app::host::{Hosted, RoomHost};
 use meshagent::app::links::Links;
+use meshagent::app::outward::Outward;
 use meshagent::app::{Actor, App, Error, NewKey, NewProject, Settings};
 use meshagent::blob::Blobs;
 use meshagent::clock::{Clock, IdSource, System};
@@ -72,6 +75,11 @@ pub struct Platform {
 
 impl Platform {
     pub async fn new() -> Self {
+        Self::with(Outward::default()).await
+    }
+
+    /// With what an operator chose about the way out.
+    pub async fn with(outward: Outward) -> Self {
         let files = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(System);
         let ids: Arc<dyn IdSource> = Arc::new(System);
@@ -98,6 +106,7 @@ impl Platform {
             host: Arc::new(NoRooms { app: Arc::clone(&app) }),
             files: Blobs::local(files.path(), ids),
             links: Arc::new(Links::new(&Secret::new(b"0123456789abcdef".to_vec()), "http://host".into())),
+            outward: Arc::new(outward),
         };
         Self { app, router: api::router(api), project, key, other_key, _files: files }
     }

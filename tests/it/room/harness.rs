@@ -152,12 +152,13 @@ impl Callouts for FakeCallouts {
     ) -> Result<String, String> {
         Ok(json!([room.name, name, api]).to_string())
     }
-    fn webhook_secret(&self) -> Option<Vec<u8>> {
-        Some(WEBHOOK_SECRET.to_vec())
+    async fn webhook_secret(&self, _room: &RoomRef) -> Result<Vec<u8>, String> {
+        Ok(WEBHOOK_SECRET.to_vec())
     }
-    fn allowed_hosts(&self) -> &[String] {
-        const HOST: &str = "127.0.0.1";
-        static HOSTS: std::sync::LazyLock<Vec<String>> = std::sync::LazyLock::new(|| vec![HOST.to_owned()]);
+    fn allowed_hosts(&self) -> &meshagent::net::guard::Allowed {
+        use meshagent::net::guard::Allowed;
+        static HOSTS: std::sync::LazyLock<Allowed> =
+            std::sync::LazyLock::new(|| Allowed::new(["127.0.0.1".to_owned()]));
         &HOSTS
     }
 }

@@ -1,0 +1,30 @@
+//! What the operator chose about the way out: where calls may go, and who signs them.
+
+use super::{App, Error};
+use crate::id::ProjectId;
+use crate::net::guard::Allowed;
+use crate::vault::{Secret, SecretId};
+use std::fmt::Write;
+
+/// The way out.
+#[derive(Debug, Clone, Default)]
+pub struct Outward {
+    pub allowed: Allowed,
+    /// Signs calls and webhooks of all projects. Without it every project has one of its own, made at first use.
+    pub webhook_secret: Option<Secret>,
+}
+
+impl App {
+    /// The secret that signs a project's calls and webhooks; text, so that receivers can be given it.
+    pub async fn webhook_secret(&self, outward: &Outward, project: ProjectId) -> Result<Secret, Error> {
+        if let Some(secret) = &outward.webhook_secret {
+            return Ok(secret.clone());
+        }
+        let made = self.vault.get_or_make(&SecretId::new(format!("webhook/{project}"))?).await?;
+        let mut text = String::with_capacity(made.expose().len() * 2);
+        for byte in made.expose() {
+            let _ = write!(text, "{byte:02x}");
+        }
+        Ok(Secret::from(text))
+    }
+}
