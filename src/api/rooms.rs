@@ -235,13 +235,18 @@ async fn status(
 ) -> Result<Json<Value>, Problem> {
     let (id, _) = find(&api, project, &caller, &text)?;
     let world = api.app.world();
-    Ok(Json(match world.active_session(id) {
+    let mut status = match world.active_session(id) {
         Some((_, session)) => json!({
             "status": "Allocated", "allocated_at": session.started_at,
             "running_for_seconds": (api.app.clock.now() - session.started_at).num_seconds().max(0),
         }),
         None => json!({"status": "Unallocated", "allocated_at": null, "running_for_seconds": null}),
-    }))
+    };
+    let usage = api.host.usage(id);
+    status["limits"] = usage.limits;
+    status["participants"] = usage.participants.into();
+    status["cut_off"] = usage.cut_off.into();
+    Ok(Json(status))
 }
 
 async fn events(

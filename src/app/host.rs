@@ -20,6 +20,15 @@ pub struct Hosted {
     pub url: String,
 }
 
+/// A room's limits, by name, and what its run on this server uses of them.
+#[derive(Clone, Debug, Default)]
+pub struct Usage {
+    pub limits: serde_json::Value,
+    pub participants: usize,
+    /// Participants cut off so far because they did not read.
+    pub cut_off: u64,
+}
+
 /// Runs rooms live.
 #[async_trait]
 pub trait RoomHost: Send + Sync + 'static {
@@ -40,6 +49,11 @@ pub trait RoomHost: Send + Sync + 'static {
 
     /// A file was stored or deleted by somebody outside the room.
     fn file_changed(&self, room: RoomId, path: &str, deleted: bool, by: &str);
+
+    /// How much of the room's limits is used.
+    fn usage(&self, _room: RoomId) -> Usage {
+        Usage::default()
+    }
 
     /// One line for the room's developer log.
     fn log_line(&self, room: RoomId, kind: &str, data: serde_json::Value);

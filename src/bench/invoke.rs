@@ -10,7 +10,7 @@ use crate::id::{ProjectId, RoomId, SessionId};
 use crate::room::world::{
     Admission, EndReason, Gate, Host, OpenedSession, Presence, Refusal, RoomRef, SessionKeeper,
 };
-use crate::room::{Bus, BusParts, Hub, RoomEdge, router, toolkits};
+use crate::room::{Bus, BusParts, Hub, Limits, RoomEdge, router, toolkits};
 use crate::spec::grant::ApiScope;
 use crate::wire::{encode, pack};
 use async_trait::async_trait;
@@ -183,7 +183,7 @@ impl Gate for Open {
     async fn admit(&self, room: &str, _token: &str) -> Result<Admission, Refusal> {
         let id = RoomId::new(ProjectId::PLATFORM, uuid::Uuid::nil());
         Ok(Admission {
-            room: RoomRef { id, name: room.to_owned(), url: String::new() },
+            room: RoomRef { id, name: room.to_owned(), url: String::new(), limits: Limits::default() },
             name: "bench".to_owned(),
             role: "user".to_owned(),
             api: Arc::new(ApiScope::full()),

@@ -8,6 +8,7 @@ use super::outbox::End;
 use super::session::{LiveSession, Peer};
 use super::toolkit::ToolError;
 use super::{call_out, invoke, listing};
+use crate::error_code::RoomCode;
 use crate::wire::{Content, FrameError, Message, pack, unpack};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -17,9 +18,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-
-/// Most requests of one connection that may be in work.
-pub const REQUESTS_MAX: usize = 4_096;
 
 /// A request in work; gives the tool call that it ends, if any.
 pub type Job = BoxFuture<'static, Option<String>>;
@@ -86,13 +84,14 @@ impl Connection {
             }
             return;
         }
+        let bytes = payload.len();
         let (header, data) = match unpack(&payload) {
             Ok(parts) => parts,
             Err(error) => return self.fail(id, &ToolError::invalid(error.to_string())),
         };
         match kind.as_str() {
             "room.invoke_tool" => invoke::invoke(self, id, header, data),
-            "room.tool_call_request_chunk" => self.request_chunk(id, header, data),
+            "room.tool_call_request_chunk" => self.request_chunk(id, header, data, bytes),
             "room.tool_call_response_chunk" => self.response_chunk(id, &header, &data),
             "set_attributes" => self.set_attributes(id, header),
             "room.list_toolkits" => listing::list(self, id, &header),
@@ -127,6 +126,9 @@ impl Connection {
 
     /// Takes the participant out of everything; called when the connection is gone.
     pub fn leave(mut self) {
+        if self.peer.outbox.was_too_slow() {
+            self.session.cut_off(&self.peer);
+        }
         self.peer.outbox.end(End::Drop("the connection is gone"));
         // Whatever its requests were doing is cancelled here.
         self.jobs.clear();
@@ -137,6 +139,21 @@ impl Connection {
         }
         self.bus.hub.leave(&self.session, &self.peer);
         hosted::host_lost(&self.peer);
+        self.give_back();
+    }
+
+    /// Lets the toolkits take back what they gave this participant. Not where it comes back to find it: on a server
+    /// that stops, and in a session that moved.
+    fn give_back(&self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if self.bus.hub.is_stopping() || self.session.has_moved() {
+            return;
+        }
+        for toolkit in self.bus.toolkits().filter(|toolkit| toolkit.holds(&self.peer)) {
+            let (toolkit, session, peer) =
+                (Arc::clone(toolkit), Arc::clone(&self.session), Arc::clone(&self.peer));
+            runtime.spawn(async move { toolkit.left(&session, &peer).await });
+        }
     }
 
     pub(super) fn answer(&self, id: u64, content: Content) {
@@ -147,12 +164,22 @@ impl Connection {
         self.answer(id, error.content());
     }
 
+    /// Whether this participant may have another call open.
+    pub(super) fn room_for_a_call(&self) -> Result<(), ToolError> {
+        let limit = self.session.room.limits.open_calls;
+        if self.jobs.len().max(self.calls.len()) < limit {
+            return Ok(());
+        }
+        let text = format!(
+            "this participant has {limit} calls open, the room's limit `open-calls`; wait for some to end"
+        );
+        Err(ToolError::new(RoomCode::InvalidState, text))
+    }
+
     /// Runs a request as far as it goes at once, and the rest beside the others.
     pub(super) fn work(&mut self, id: u64, mut job: Job) {
-        if self.jobs.len() >= REQUESTS_MAX {
-            let text =
-                format!("{REQUESTS_MAX} requests of this connection are in work; wait for some to end");
-            return self.fail(id, &ToolError::new(crate::error_code::RoomCode::InvalidState, text));
+        if let Err(error) = self.room_for_a_call() {
+            return self.fail(id, &error);
         }
         // Most requests are done without waiting; those never enter the set.
         match job.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -170,7 +197,7 @@ impl Connection {
     }
 
     /// An input chunk. The answer is always `empty`: TypeScript waits for it before it sends the next chunk.
-    fn request_chunk(&mut self, id: u64, mut header: Map<String, Value>, data: Bytes) {
+    fn request_chunk(&mut self, id: u64, mut header: Map<String, Value>, data: Bytes, bytes: usize) {
         self.answer(id, Content::Empty);
         let Some(Value::Object(chunk)) = header.remove("chunk") else {
             tracing::debug!(participant = %self.peer.id, "an input chunk has no `chunk`");
@@ -180,7 +207,7 @@ impl Connection {
             tracing::debug!(participant = %self.peer.id, "an input chunk has no `tool_call_id`");
             return;
         };
-        let chunk = Chunk { header: chunk, data };
+        let chunk = Chunk { header: chunk, data, bytes };
         match self.calls.get(call) {
             Some(Attached::BuiltIn(Some(input))) => input.push_chunk(&chunk),
             Some(Attached::BuiltIn(None)) => {}

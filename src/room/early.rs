@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 pub const EARLY_CALLS_MAX: usize = 64;
 /// Most chunks kept for all of them.
 pub const EARLY_CHUNKS_MAX: usize = 1_024;
-/// Most data bytes kept for all of them.
+/// Most bytes kept for all of them.
 pub const EARLY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Ended calls remembered, so that their late chunks are known for what they are.
 pub const ENDED_CALLS_MAX: usize = 256;
@@ -17,6 +17,8 @@ pub const ENDED_CALLS_MAX: usize = 256;
 pub struct Chunk {
     pub header: serde_json::Map<String, serde_json::Value>,
     pub data: bytes::Bytes,
+    /// Size of the message it came in, bytes.
+    pub bytes: usize,
 }
 
 impl Chunk {
@@ -52,7 +54,7 @@ impl Early {
         if self.ended.iter().any(|id| id == call) {
             return;
         }
-        let bytes = chunk.data.len();
+        let bytes = chunk.bytes;
         let known = self.chunks.contains_key(call);
         if !known && self.chunks.len() >= EARLY_CALLS_MAX {
             return;
@@ -95,7 +97,7 @@ impl Early {
 
 fn size(kept: &Kept) -> (usize, usize) {
     match kept {
-        Kept::Chunks(chunks) => (chunks.len(), chunks.iter().map(|c| c.data.len()).sum()),
+        Kept::Chunks(chunks) => (chunks.len(), chunks.iter().map(|c| c.bytes).sum()),
         _ => (0, 0),
     }
 }
@@ -106,7 +108,7 @@ mod tests {
     use bytes::Bytes;
 
     fn chunk(bytes: usize) -> Chunk {
-        Chunk { header: serde_json::Map::new(), data: Bytes::from(vec![0; bytes]) }
+        Chunk { header: serde_json::Map::new(), data: Bytes::from(vec![0; bytes]), bytes }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::bus::{Bus, BusParts};
 use super::connection::Connection;
 use super::hub::Hub;
+use super::limits::Limits;
 use super::outbox::{Batch, RESPONSE};
 use super::session::{LiveSession, Peer};
 use super::toolkits::{developer::Developer, messaging::Messaging};
@@ -188,7 +189,7 @@ impl Side {
     async fn join(bus: &Arc<Bus>) -> (Self, Arc<LiveSession>) {
         let id = RoomId::new(ProjectId::PLATFORM, uuid::Uuid::nil());
         let admission = Admission {
-            room: RoomRef { id, name: "fuzz".into(), url: String::new() },
+            room: RoomRef { id, name: "fuzz".into(), url: String::new(), limits: Limits::default() },
             name: "fuzz".into(),
             role: "user".into(),
             api: Arc::new(ApiScope::full()),
@@ -233,13 +234,13 @@ impl Side {
     fn listen(&mut self) {
         while let Some(Batch::Messages(messages)) = self.peer.outbox.next().now_or_never() {
             for message in messages {
-                self.peer.outbox.written(message.payload.len());
-                if message.kind.starts_with("room.tool_call.") {
-                    self.asked.push(message.id);
+                self.peer.outbox.written(message.bytes());
+                let (id, kind, payload) = message.message();
+                if kind.starts_with("room.tool_call.") {
+                    self.asked.push(id);
                 }
-                if message.kind == RESPONSE {
-                    let id = message.id;
-                    let read = unpack(&message.payload).ok().map(|(h, data)| Content::from_parts(&h, data));
+                if kind == RESPONSE {
+                    let read = unpack(payload).ok().map(|(h, data)| Content::from_parts(&h, data));
                     assert!(matches!(read, Some(Ok(_))), "the answer to {id} is no content");
                     assert!(self.owed.remove(&id).is_some(), "{id} was never asked, or answered before");
                     assert!(self.answered.insert(id), "{id} was answered twice");

@@ -122,6 +122,9 @@ impl Hub {
         let Some(live) = self.live(room).filter(|live| live.opened.id == session) else {
             return false;
         };
+        if reason == EndReason::LeaseLost {
+            live.move_away();
+        }
         for peer in live.close() {
             let end = match reason {
                 // Dropped without a close frame, the clients find the new host by connecting again.
@@ -161,6 +164,18 @@ impl Hub {
         if let Some(session) = self.live(room) {
             event.send(&session);
         }
+    }
+
+    /// True once [`Hub::stop_all`] was called.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// What the room's live session uses of its limits: `participants` and `cut_off` so far. `None` when it is not live.
+    #[must_use]
+    pub fn usage(&self, room: RoomId) -> Option<(usize, u64)> {
+        self.live(room).map(|session| (session.roster().len(), session.cut_offs()))
     }
 
     /// Drops every connection without a close frame, so that all clients come back; lets nobody in any more.

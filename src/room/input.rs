@@ -1,6 +1,7 @@
 //! The input stream of one call to a built-in toolkit: items wait here, bounded, until the toolkit reads them.
 
 use super::early::Chunk;
+use super::limits::Budget;
 use super::lock;
 use super::toolkit::ToolError;
 use crate::wire::content::{STATUS_INVALID_DATA, STATUS_NORMAL};
@@ -11,26 +12,53 @@ use tokio::sync::Notify;
 
 /// Most items that may wait for a toolkit.
 pub const INPUT_ITEMS_MAX: usize = 4_096;
-/// Most data bytes that may wait for a toolkit.
+/// Most data bytes of one stream that may wait for a toolkit.
 pub const INPUT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    items: VecDeque<Content>,
+    /// With the bytes that each counts.
+    items: VecDeque<(Content, usize)>,
     bytes: usize,
     overflowed: bool,
     end: Option<(u16, Option<String>)>,
+    /// Of all streams of the participant.
+    budget: Arc<Budget>,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.budget.give(self.bytes);
+    }
 }
 
 /// Shared by the connection, which pushes, and the call, which reads.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct InputStream {
     shared: Arc<(Mutex<State>, Notify)>,
 }
 
+impl Default for InputStream {
+    fn default() -> Self {
+        Self::new(Arc::new(Budget::new(INPUT_BYTES_MAX)))
+    }
+}
+
 impl InputStream {
+    /// A stream whose waiting bytes count against `budget` too.
+    #[must_use]
+    pub fn new(budget: Arc<Budget>) -> Self {
+        let state = State { items: VecDeque::new(), bytes: 0, overflowed: false, end: None, budget };
+        Self { shared: Arc::new((Mutex::new(state), Notify::new())) }
+    }
+
     /// Takes an item or the close. Late ones are dropped; too many fail the stream.
     pub fn push(&self, content: Content) {
+        let bytes = data_len(&content);
+        self.push_sized(content, bytes);
+    }
+
+    fn push_sized(&self, content: Content, bytes: usize) {
         let (state, wake) = &*self.shared;
         let mut state = lock(state);
         if state.end.is_some() || state.overflowed {
@@ -40,12 +68,12 @@ impl InputStream {
             Content::Control(Control::Close { status, message }) => state.end = Some((status, message)),
             Content::Control(Control::Open) => return,
             item => {
-                let bytes = data_len(&item);
-                if state.items.len() >= INPUT_ITEMS_MAX || state.bytes + bytes > INPUT_BYTES_MAX {
+                let full = state.items.len() >= INPUT_ITEMS_MAX || state.bytes + bytes > INPUT_BYTES_MAX;
+                if full || !state.budget.take(bytes) {
                     state.overflowed = true;
                 } else {
                     state.bytes += bytes;
-                    state.items.push_back(item);
+                    state.items.push_back((item, bytes));
                 }
             }
         }
@@ -56,7 +84,7 @@ impl InputStream {
     /// Takes a chunk as it came; one that is no content fails the stream.
     pub fn push_chunk(&self, chunk: &Chunk) {
         match Content::from_parts(&chunk.header, chunk.data.clone()) {
-            Ok(content) => self.push(content),
+            Ok(content) => self.push_sized(content, chunk.bytes),
             Err(error) => self.push(Content::Control(Control::Close {
                 status: STATUS_INVALID_DATA,
                 message: Some(error.to_string()),
@@ -70,13 +98,14 @@ impl InputStream {
         loop {
             {
                 let mut state = lock(state);
-                if let Some(item) = state.items.pop_front() {
-                    state.bytes -= data_len(&item);
+                if let Some((item, bytes)) = state.items.pop_front() {
+                    state.bytes -= bytes;
+                    state.budget.give(bytes);
                     return Ok(Some(item));
                 }
                 if state.overflowed {
                     return Err(ToolError::invalid(format!(
-                        "the input came faster than it was taken: more than {INPUT_ITEMS_MAX} items or {INPUT_BYTES_MAX} bytes waited; send an item when it is asked for"
+                        "the input came faster than it was taken: more than {INPUT_ITEMS_MAX} items or {INPUT_BYTES_MAX} bytes waited, or more than the limit `unread-bytes` in all streams of this participant; send an item when it is asked for"
                     )));
                 }
                 match &state.end {

@@ -48,6 +48,7 @@ fn try_invoke(
         );
         return Err(ToolError::new(RoomCode::AlreadyExists, text));
     }
+    connection.room_for_a_call()?;
     let early = connection.early.take(&request.tool_call_id);
     if early == Kept::Lost {
         let text = format!(
@@ -82,7 +83,7 @@ fn call_built_in(
     let content = Content::from_parts(&request.arguments, data).map_err(|error| {
         ToolError::invalid(format!("the arguments of {}.{}: {error}", info.name, tool.name))
     })?;
-    let input = input_of(info.name, tool, &content, early)?;
+    let input = input_of(&connection.peer, info.name, tool, &content, early)?;
     let mut call = Call {
         session: Arc::clone(&connection.session),
         caller: Arc::clone(&connection.peer),
@@ -112,6 +113,7 @@ fn call_built_in(
 
 /// The call's input stream, if its tool takes one; the way it was called must fit.
 fn input_of(
+    caller: &Peer,
     toolkit: &str,
     tool: &ToolInfo,
     content: &Content,
@@ -129,7 +131,7 @@ fn input_of(
             tool.name
         ))),
         (Takes::Stream | Takes::OnlyEnd, true) => {
-            let input = InputStream::default();
+            let input = InputStream::new(Arc::clone(&caller.unread));
             if let Kept::Chunks(chunks) = early {
                 for chunk in &chunks {
                     input.push_chunk(chunk);

@@ -21,6 +21,7 @@ pub mod hosted;
 pub mod hub;
 pub mod input;
 pub mod invoke;
+pub mod limits;
 pub mod listing;
 pub mod near;
 pub mod outbox;
@@ -33,6 +34,7 @@ pub mod world;
 
 pub use bus::{Bus, BusParts};
 pub use hub::{Hub, JoinError};
+pub use limits::Limits;
 pub use socket::{RoomEdge, router};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

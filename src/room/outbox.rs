@@ -1,18 +1,19 @@
 //! What waits to be written to one socket, bounded. Whoever has something to say pushes and goes on; a reader
 //! that does not keep up is cut off, never waited for.
 
+use super::limits::Limits;
 use super::lock;
-use crate::wire::Content;
+use crate::wire::{Content, encode};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
-/// Most messages that may wait for one reader.
-pub const OUTBOX_MESSAGES_MAX: usize = 16_384;
-/// Most payload bytes that may wait for one reader. A single larger message is let through when nothing else waits.
-pub const OUTBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Ids of messages that many receive are counted from here, so that they meet no id of a single connection.
+pub const SHARED_IDS_FROM: u64 = 1 << 40;
+/// Why a reader was cut off that did not keep up.
+pub const SLOW_READER: &str = "the reader did not keep up with what was sent to it";
 /// Type of the answer to a request.
 pub const RESPONSE: &str = "__response__";
 /// WebSocket close code that ends a session for good: the clients do not come back.
@@ -36,6 +37,50 @@ pub struct Outgoing {
     pub receipt: Option<Receipt>,
 }
 
+/// One message for many: cut into packets once, which all of them share.
+#[derive(Debug)]
+pub struct Shared {
+    pub id: u64,
+    pub kind: &'static str,
+    pub payload: Bytes,
+    pub packets: Vec<Bytes>,
+}
+
+impl Shared {
+    #[must_use]
+    pub fn new(id: u64, kind: &'static str, payload: Bytes) -> Arc<Self> {
+        let packets = encode(id, kind, &payload);
+        Arc::new(Self { id, kind, payload, packets })
+    }
+}
+
+/// What stands in line.
+#[derive(Debug)]
+pub enum Item {
+    Own(Outgoing),
+    Shared(Arc<Shared>),
+}
+
+impl Item {
+    /// Bytes that count against the limit.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Own(message) => message.payload.len(),
+            Self::Shared(message) => message.payload.len(),
+        }
+    }
+
+    /// Id, type and payload.
+    #[must_use]
+    pub fn message(&self) -> (u64, &str, &Bytes) {
+        match self {
+            Self::Own(message) => (message.id, &message.kind, &message.payload),
+            Self::Shared(message) => (message.id, message.kind, &message.payload),
+        }
+    }
+}
+
 /// How the writing ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -48,7 +93,7 @@ pub enum End {
 /// What the writer does next.
 #[derive(Debug)]
 pub enum Batch {
-    Messages(VecDeque<Outgoing>),
+    Messages(VecDeque<Item>),
     Ping,
     Close { code: u16, reason: String },
     Drop(&'static str),
@@ -56,7 +101,7 @@ pub enum Batch {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Outgoing>,
+    queue: VecDeque<Item>,
     /// Payload bytes pushed and not yet written.
     bytes: usize,
     ping: bool,
@@ -65,14 +110,33 @@ struct State {
 }
 
 /// The outbox of one connection. Any number of pushers, one writer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outbox {
+    messages_max: usize,
+    bytes_max: usize,
     state: Mutex<State>,
     wake: Notify,
     dropped: Notify,
 }
 
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::new(&Limits::default())
+    }
+}
+
 impl Outbox {
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            messages_max: limits.waiting_messages,
+            bytes_max: limits.waiting_bytes,
+            state: Mutex::default(),
+            wake: Notify::new(),
+            dropped: Notify::new(),
+        }
+    }
+
     /// An identifier for a message of ours; ids count up per connection.
     pub fn reserve_id(&self) -> u64 {
         let mut state = lock(&self.state);
@@ -87,31 +151,50 @@ impl Outbox {
 
     /// Puts a message in line. False, with the message dropped, when the connection has ended.
     pub fn put(&self, message: Outgoing) -> bool {
+        self.line_up(|_| Item::Own(message))
+    }
+
+    /// Puts a message that many receive in line.
+    pub fn share(&self, message: &Arc<Shared>) -> bool {
+        self.line_up(|_| Item::Shared(Arc::clone(message)))
+    }
+
+    fn line_up(&self, item: impl FnOnce(&mut u64) -> Item) -> bool {
         let mut state = lock(&self.state);
         if state.end.is_some() {
             return false;
         }
-        let full = state.queue.len() >= OUTBOX_MESSAGES_MAX
-            || (state.bytes > 0 && state.bytes + message.payload.len() > OUTBOX_BYTES_MAX);
+        let item = item(&mut state.last_id);
+        let bytes = item.bytes();
+        let full = state.queue.len() >= self.messages_max
+            || (state.bytes > 0 && state.bytes + bytes > self.bytes_max);
         if full {
             let unsent = std::mem::take(&mut state.queue);
-            state.end = Some(End::Drop("the reader did not keep up with what was sent to it"));
+            state.end = Some(End::Drop(SLOW_READER));
             drop(state);
-            drop(unsent);
+            drop((unsent, item));
             self.wake.notify_one();
             self.dropped.notify_one();
             return false;
         }
-        state.bytes += message.payload.len();
-        state.queue.push_back(message);
+        state.bytes += bytes;
+        let was_empty = state.queue.is_empty();
+        state.queue.push_back(item);
         drop(state);
-        self.wake.notify_one();
+        // Who finds something in line takes all of it, so only the first has to wake.
+        if was_empty {
+            self.wake.notify_one();
+        }
         true
     }
 
     /// Puts a message with a fresh id in line.
     pub fn push(&self, kind: impl Into<Cow<'static, str>>, payload: Bytes) -> bool {
-        self.send(self.reserve_id(), kind, payload)
+        let kind = kind.into();
+        self.line_up(|last_id| {
+            *last_id += 1;
+            Item::Own(Outgoing { id: *last_id, kind, payload, receipt: None })
+        })
     }
 
     /// Answers the client's request `id`.
@@ -147,6 +230,12 @@ impl Outbox {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         lock(&self.state).end.is_some()
+    }
+
+    /// True when the reader was cut off because it did not keep up.
+    #[must_use]
+    pub fn was_too_slow(&self) -> bool {
+        lock(&self.state).end == Some(End::Drop(SLOW_READER))
     }
 
     /// Returns when the connection is to be dropped, even while a write is stuck.
@@ -197,6 +286,8 @@ impl Outbox {
 mod tests {
     use super::*;
 
+    const BYTES_MAX: usize = 32 * 1024 * 1024;
+
     #[tokio::test]
     async fn messages_come_out_in_order_and_a_close_comes_last() {
         let outbox = Outbox::default();
@@ -211,7 +302,7 @@ mod tests {
     #[tokio::test]
     async fn a_slow_reader_is_cut_off() {
         let outbox = Outbox::default();
-        let half = Bytes::from(vec![0; OUTBOX_BYTES_MAX / 2 + 1]);
+        let half = Bytes::from(vec![0; BYTES_MAX / 2 + 1]);
         assert!(outbox.push("x", half.clone()));
         assert!(!outbox.push("x", half), "the second half is too much");
         assert!(matches!(outbox.next().await, Batch::Drop(_)));
@@ -221,7 +312,7 @@ mod tests {
     #[tokio::test]
     async fn written_bytes_make_room() {
         let outbox = Outbox::default();
-        let most = Bytes::from(vec![0; OUTBOX_BYTES_MAX - 1]);
+        let most = Bytes::from(vec![0; BYTES_MAX - 1]);
         assert!(outbox.push("x", most.clone()));
         assert!(matches!(outbox.next().await, Batch::Messages(_)));
         outbox.written(most.len());

@@ -3,7 +3,8 @@
 
 use super::hosted::Hosting;
 use super::lock;
-use super::outbox::Outbox;
+use super::limits::Budget;
+use super::outbox::{Outbox, SHARED_IDS_FROM, SLOW_READER, Shared};
 use super::toolkits::developer::LogBook;
 use super::world::{Admission, OpenedSession, RoomRef};
 use crate::clock::Clock;
@@ -15,12 +16,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
-/// Most participants in one session.
-pub const PARTICIPANTS_MAX: usize = 10_000;
 /// Most toolkits one participant may host.
 pub const REGISTRATIONS_MAX: usize = 256;
 /// Most bytes of one participant's attributes, as JSON.
@@ -36,6 +35,8 @@ pub struct Peer {
     pub api: Arc<ApiScope>,
     pub service: Option<ServiceId>,
     pub outbox: Outbox,
+    /// Bytes of its input streams that toolkits have not read.
+    pub unread: Arc<Budget>,
     /// Calls that this participant's toolkits are working on, by the id of the message that asked.
     pub hosting: Mutex<Hosting>,
 }
@@ -83,8 +84,8 @@ pub struct Present {
 pub enum SessionError {
     #[error("the session of room `{0}` is over; connect again")]
     Ended(String),
-    #[error("room `{0}` is full: it holds {PARTICIPANTS_MAX} participants; try again when some have left")]
-    Full(String),
+    #[error("room `{room}` is full: it holds {limit} participants; try again when some have left")]
+    Full { room: String, limit: usize },
     #[error(
         "attributes of participant `{0}` would be larger than {ATTRIBUTES_BYTES_MAX} bytes; remove some first"
     )]
@@ -104,6 +105,12 @@ pub struct LiveSession {
     working: AtomicU64,
     /// Grows with every change of registrations, for those who wait for a toolkit.
     toolkits_changed: watch::Sender<u64>,
+    /// Id of the last message that many received.
+    last_shared_id: AtomicU64,
+    /// Participants cut off because they did not read.
+    cut_off: AtomicU64,
+    /// Another server runs the room now: what its participants hold is theirs there.
+    moved: AtomicBool,
 }
 
 impl fmt::Debug for LiveSession {
@@ -127,6 +134,9 @@ impl LiveSession {
             state: Mutex::new(State { idle_since: Some(now), ..State::default() }),
             working: AtomicU64::new(0),
             toolkits_changed: watch::Sender::new(0),
+            last_shared_id: AtomicU64::new(SHARED_IDS_FROM),
+            cut_off: AtomicU64::new(0),
+            moved: AtomicBool::new(false),
         }
     }
 
@@ -136,8 +146,9 @@ impl LiveSession {
         if state.ended {
             return Err(SessionError::Ended(self.room.name.clone()));
         }
-        if state.members.len() >= PARTICIPANTS_MAX {
-            return Err(SessionError::Full(self.room.name.clone()));
+        let limit = self.room.limits.participants;
+        if state.members.len() >= limit {
+            return Err(SessionError::Full { room: self.room.name.clone(), limit });
         }
         let peer = Arc::new(Peer {
             id: id.clone(),
@@ -145,7 +156,8 @@ impl LiveSession {
             role: admission.role.clone(),
             api: Arc::clone(&admission.api),
             service: admission.service,
-            outbox: Outbox::default(),
+            outbox: Outbox::new(&self.room.limits),
+            unread: Arc::new(Budget::new(self.room.limits.unread_bytes)),
             hosting: Mutex::default(),
         });
         let mut attributes = Map::new();
@@ -167,7 +179,7 @@ impl LiveSession {
             self.toolkits_changed.send_modify(|n| *n += 1);
         }
         if member.messaging {
-            state.tell_others(id, "participant.disabled", &json!({"id": id}));
+            state.tell_others(id, &self.about(id, "participant.disabled", &json!({"id": id})));
         }
         if member.peer.service.is_none() && !state.anybody_counts() {
             state.idle_since = Some(self.clock.now());
@@ -217,12 +229,48 @@ impl LiveSession {
 
     /// Sends one push to everybody whom `sees` lets see it.
     pub fn push_all(&self, kind: &'static str, payload: &Bytes, sees: impl Fn(&Peer) -> bool) {
+        let message = self.shared(kind, payload.clone());
         let state = lock(&self.state);
         for member in state.members.values() {
             if sees(&member.peer) {
-                member.peer.outbox.push(kind, payload.clone());
+                member.peer.outbox.share(&message);
             }
         }
+    }
+
+    /// A message for many, cut into packets once.
+    fn shared(&self, kind: &'static str, payload: Bytes) -> Arc<Shared> {
+        Shared::new(self.last_shared_id.fetch_add(1, Ordering::Relaxed) + 1, kind, payload)
+    }
+
+    /// A messaging push of the server's own about the participant `subject`.
+    fn about(&self, subject: &str, kind: &str, message: &Value) -> Arc<Shared> {
+        self.shared(MESSAGING_PUSH, server_message(subject, kind, message))
+    }
+
+    /// Records that a participant was cut off because it did not read.
+    pub fn cut_off(&self, peer: &Peer) {
+        self.cut_off.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(room = %self.room.name, participant = %peer.id, name = %peer.name, "cut off: {SLOW_READER}");
+        let mut data = Map::new();
+        data.insert("participant_id".into(), peer.id.clone().into());
+        data.insert("name".into(), peer.name.clone().into());
+        data.insert("message".into(), format!("participant `{}` was cut off: {SLOW_READER}", peer.name).into());
+        self.logs.add("participant.cut_off", data);
+    }
+
+    /// Participants cut off so far because they did not read.
+    pub fn cut_offs(&self) -> u64 {
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
+    /// Another server runs the room from here on.
+    pub fn has_moved(&self) -> bool {
+        self.moved.load(Ordering::Acquire)
+    }
+
+    pub fn move_away(&self) {
+        self.moved.store(true, Ordering::Release);
     }
 
     /// Merges attributes and tells those who know the participant by messaging.
@@ -239,7 +287,7 @@ impl LiveSession {
         }
         member.attributes = merged;
         if member.messaging {
-            state.tell_others(id, "participant.attributes", &json!({"attributes": changed}));
+            state.tell_others(id, &self.about(id, "participant.attributes", &json!({"attributes": changed})));
         }
         Ok(())
     }
@@ -259,7 +307,7 @@ impl LiveSession {
             server_message(id, "messaging.enabled", &json!({"participants": participants})),
         );
         if !again {
-            state.tell_others(id, "participant.enabled", &about);
+            state.tell_others(id, &self.about(id, "participant.enabled", &about));
         }
     }
 
@@ -267,7 +315,7 @@ impl LiveSession {
         let mut state = lock(&self.state);
         let Some(member) = state.members.get_mut(id) else { return };
         if std::mem::take(&mut member.messaging) {
-            state.tell_others(id, "participant.disabled", &json!({"id": id}));
+            state.tell_others(id, &self.about(id, "participant.disabled", &json!({"id": id})));
         }
     }
 
@@ -286,9 +334,10 @@ impl LiveSession {
 
     /// Sends one messaging push to everybody who takes messages, except `from`.
     pub fn broadcast(&self, from: &str, payload: &Bytes) {
+        let message = self.shared(MESSAGING_PUSH, payload.clone());
         let state = lock(&self.state);
         for member in state.members.values().filter(|m| m.messaging && m.peer.id != from) {
-            member.peer.outbox.push(MESSAGING_PUSH, payload.clone());
+            member.peer.outbox.share(&message);
         }
     }
 
@@ -367,11 +416,10 @@ impl State {
     }
 
     /// Tells everybody else who takes messages and may list participants.
-    fn tell_others(&self, subject: &str, kind: &str, message: &Value) {
-        let payload = server_message(subject, kind, message);
+    fn tell_others(&self, subject: &str, message: &Arc<Shared>) {
         for member in self.members.values().filter(|m| m.messaging && m.peer.id != subject) {
             if super::guard::may_list_participants(&member.peer.api) {
-                member.peer.outbox.push(MESSAGING_PUSH, payload.clone());
+                member.peer.outbox.share(message);
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::bus::Bus;
 use super::connection::Connection;
 use super::hub::JoinError;
-use super::outbox::{Batch, Outbox};
+use super::outbox::{Batch, Item, Outbox};
 use super::world::{Admission, Gate, Refusal};
 use crate::wire::{Assembler, encode};
 use axum::Router;
@@ -24,10 +24,10 @@ use std::time::Duration;
 pub const PACKET_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Read and write buffers of one socket, bytes each.
 const BUFFER_BYTES: usize = 16 * 1024;
-/// A ping goes out after this much silence.
-const PING_EVERY: Duration = Duration::from_secs(30);
-/// Intervals of silence after which the peer is taken for dead.
-const SILENT_PINGS_MAX: u32 = 3;
+/// A ping goes out after this much silence; no more than this much may pass between two looks.
+pub const PING_EVERY: Duration = Duration::from_secs(15);
+/// Unanswered pings after which the peer is taken for dead: it leaves the roster within this many intervals and one.
+pub const SILENT_PINGS_MAX: u32 = 2;
 /// How long a client may take to answer our close.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// Longest token taken, bytes.
@@ -251,12 +251,21 @@ async fn write(sink: &mut SplitSink<WebSocket, Message>, outbox: &Outbox) -> Out
                 let mut bytes = 0;
                 let mut receipts = Vec::new();
                 let fed = async {
-                    for message in messages {
-                        bytes += message.payload.len();
-                        for packet in encode(message.id, &message.kind, &message.payload) {
-                            sink.feed(Message::Binary(packet)).await?;
+                    for item in messages {
+                        bytes += item.bytes();
+                        match item {
+                            Item::Own(message) => {
+                                for packet in encode(message.id, &message.kind, &message.payload) {
+                                    sink.feed(Message::Binary(packet)).await?;
+                                }
+                                receipts.extend(message.receipt);
+                            }
+                            Item::Shared(message) => {
+                                for packet in &message.packets {
+                                    sink.feed(Message::Binary(packet.clone())).await?;
+                                }
+                            }
                         }
-                        receipts.extend(message.receipt);
                     }
                     sink.flush().await
                 };

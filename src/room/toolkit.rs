@@ -26,6 +26,14 @@ pub trait Toolkit: Send + Sync + 'static {
     /// input. A streamed call may [`Call::open`] its output; what it returns then is not sent.
     /// Dropped when the caller is gone, at any await.
     async fn invoke(&self, call: &mut Call) -> Result<Content, ToolError>;
+
+    /// Whether the participant holds something beyond its calls, so that [`Toolkit::left`] is to be run for it.
+    fn holds(&self, _peer: &Peer) -> bool {
+        false
+    }
+
+    /// The participant's connection is gone and its calls were dropped: takes back what it held.
+    async fn left(&self, _session: &LiveSession, _peer: &Peer) {}
 }
 
 /// What `room.list_toolkits` says about a toolkit.

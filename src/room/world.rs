@@ -1,5 +1,6 @@
 //! What the room edge needs from the rest of the server, as traits. The composition root implements them.
 
+use super::limits::Limits;
 use crate::id::{RoomId, ServiceId, SessionId};
 use crate::net::guard::Allowed;
 use crate::spec::grant::ApiScope;
@@ -30,6 +31,7 @@ pub struct RoomRef {
     pub name: String,
     /// Where clients reach the room's socket, `http(s)://…/rooms/{name}` or `ws(s)://…`.
     pub url: String,
+    pub limits: Limits,
 }
 
 /// Why a connection is refused before its upgrade. The text says what to do.

@@ -5,6 +5,7 @@ use crate::app::{Actor, App, Error};
 use crate::domain::room::Created;
 use crate::id::RoomId;
 use crate::name::RoomName;
+use crate::room::Limits;
 use crate::room::world::{Admission, Gate, Refusal, RoomRef};
 use async_trait::async_trait;
 use serde_json::Map;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct TokenGate {
     pub app: Arc<App>,
+    pub limits: Limits,
 }
 
 #[async_trait]
@@ -29,7 +31,7 @@ impl Gate for TokenGate {
         }
         let (id, name) = self.find_or_create(&bearer, room).await?;
         let api = Arc::new(bearer.api.unwrap_or_default());
-        let room = room_ref(&self.app, id, &name);
+        let room = room_ref(&self.app, self.limits, id, &name);
         Ok(Admission { room, name: bearer.name, role: bearer.role, api, service: bearer.service })
     }
 }
@@ -61,6 +63,13 @@ impl TokenGate {
 }
 
 /// A room as the socket edge addresses it.
-pub(super) fn room_ref(app: &App, id: RoomId, name: &str) -> RoomRef {
-    RoomRef { id, name: name.to_owned(), url: format!("{}/rooms/{name}", app.settings.public_url) }
+pub(super) fn room_ref(app: &App, operators: Limits, id: RoomId, name: &str) -> RoomRef {
+    let limits = limits(app, operators, id);
+    RoomRef { id, name: name.to_owned(), url: format!("{}/rooms/{name}", app.settings.public_url), limits }
+}
+
+/// The operator's limits, lowered as the room's annotations say.
+pub(super) fn limits(app: &App, operators: Limits, id: RoomId) -> Limits {
+    let world = app.world();
+    world.room(id).map_or(operators, |room| operators.lowered(&room.annotations))
 }

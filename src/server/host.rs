@@ -1,16 +1,16 @@
 //! The rooms that run here, as the REST edge and the controllers see them.
 
-use super::gate::room_ref;
-use crate::app::host::{Hosted, RoomHost};
+use super::gate::{self, room_ref};
+use crate::app::host::{Hosted, RoomHost, Usage};
 use crate::app::{App, Error};
 use crate::domain::session::Reason;
 use crate::id::{RoomId, SessionId};
 use crate::room::toolkits::storage::FileEvent;
 use crate::room::world::{EndReason, Refusal};
-use crate::room::{Hub, JoinError};
+use crate::room::{Hub, JoinError, Limits};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use std::sync::Arc;
 pub(super) struct HubHost {
     pub app: Arc<App>,
     pub hub: Arc<Hub>,
+    pub limits: Limits,
 }
 
 #[async_trait]
@@ -29,7 +30,7 @@ impl RoomHost for HubHost {
             let state = world.room(room).ok_or_else(|| Error::no_room(&room.to_string()))?;
             state.name.to_string()
         };
-        match self.hub.ensure(&room_ref(&self.app, room, &name)).await {
+        match self.hub.ensure(&room_ref(&self.app, self.limits, room, &name)).await {
             Ok(session) => {
                 Ok(Hosted { session: session.opened.id, url: self.app.settings.public_url.clone() })
             }
@@ -69,6 +70,12 @@ impl RoomHost for HubHost {
         let (path, by) = (path.to_owned(), by.to_owned());
         let event = if deleted { FileEvent::Deleted { path, by } } else { FileEvent::Updated { path, by } };
         self.hub.file_event(room, &event);
+    }
+
+    fn usage(&self, room: RoomId) -> Usage {
+        let limits = gate::limits(&self.app, self.limits, room);
+        let used = self.hub.usage(room).unwrap_or_default();
+        Usage { limits: json!(limits), participants: used.0, cut_off: used.1 }
     }
 
     fn log_line(&self, room: RoomId, kind: &str, data: Value) {

@@ -44,6 +44,8 @@ pub struct Options {
     pub project_name: String,
     /// What the controllers hand to agents and hold services to.
     pub control: crate::control::Settings,
+    /// Limits of each room; annotations lower them.
+    pub room_limits: crate::room::Limits,
     /// The program that runs `meshagent/cli` images; this very binary without it.
     pub program: Option<PathBuf>,
     /// Where voice and video of rooms are; no calls without it.
@@ -70,6 +72,7 @@ impl Options {
             api_key: None,
             project_name: "default".to_owned(),
             control: crate::control::Settings::default(),
+            room_limits: crate::room::Limits::default(),
             program: None,
             livekit: None,
         }

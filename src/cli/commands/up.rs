@@ -65,6 +65,9 @@ pub struct Args {
     /// Host beyond public addresses that calls, webhooks and /proxy-request may go to: HOST or HOST:PORT (repeatable)
     #[arg(long = "allow-host", value_name = "HOST[:PORT]")]
     allow_hosts: Vec<String>,
+    /// Raise or lower a limit of every room, such as open-calls=1000; a room's annotations may lower it (repeatable)
+    #[arg(long, value_name = "NAME=VALUE")]
+    room_limit: Vec<String>,
     /// Name of the project that the first start makes
     #[arg(long, value_name = "NAME", default_value = "default")]
     project_name: String,
@@ -109,6 +112,10 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.auto_create_rooms = args.auto_create_rooms;
     options.schedule_floor_seconds = args.schedule_floor;
     options.project_name = args.project_name;
+    for limit in &args.room_limit {
+        let (name, value) = limit.split_once('=').unwrap_or((limit, ""));
+        options.room_limits.set(name, value).map_err(|error| CliError::user(error.to_string()))?;
+    }
     options.control.openai = provider("OPENAI_API_KEY", "OPENAI_BASE_URL");
     options.control.anthropic = provider("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL");
     options.livekit = args.livekit_url.as_ref().map(livekit).transpose()?;

@@ -3,13 +3,16 @@
 use crate::id::RoomId;
 use crate::name::QueueName;
 use crate::queue::{self, ItemId, LeaseToken, LeasedItem, NewItem, QueueError, QueueKey, QueueStore};
+use crate::room::lock;
+use crate::room::session::{LiveSession, Peer};
 use crate::room::toolkit::{Call, ToolError, ToolInfo, Toolkit, ToolkitInfo};
 use crate::wire::Content;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 
 /// Lease of a caller that names none, milliseconds.
 const LEASE_MS_DEFAULT: u64 = 60_000;
@@ -21,6 +24,8 @@ const DEAD_PAGE_DEFAULT: usize = 100;
 pub struct Queues {
     store: Arc<dyn QueueStore>,
     info: ToolkitInfo,
+    /// Participants that took a lease.
+    holders: Mutex<HashSet<String>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -138,7 +143,7 @@ impl Queues {
             description: "Durable queues of this room. First in, first out; one consumer gets each item.",
             tools,
         };
-        Self { store, info }
+        Self { store, info, holders: Mutex::default() }
     }
 
     async fn send(&self, room: RoomId, args: Send) -> Result<Content, ToolError> {
@@ -168,6 +173,8 @@ impl Queues {
             self.store.ensure(&key).await?;
         }
         let lease_ms = args.lease_ms.unwrap_or(LEASE_MS_DEFAULT);
+        // Before the lease, so that one that comes while the participant goes is given back too.
+        lock(&self.holders).insert(call.caller.id.clone());
         let item = if args.wait.unwrap_or(false) {
             queue::lease_wait(&self.store, &key, &call.caller.id, lease_ms, 1).await?.pop()
         } else {
@@ -260,6 +267,23 @@ impl Toolkit for Queues {
             _ => self.store.close(&named(call)?).await?,
         }
         Ok(Content::Empty)
+    }
+
+    fn holds(&self, peer: &Peer) -> bool {
+        lock(&self.holders).contains(&peer.id)
+    }
+
+    /// Its leased items are offered again at once, as failed attempts.
+    async fn left(&self, session: &LiveSession, peer: &Peer) {
+        lock(&self.holders).remove(&peer.id);
+        let reason = format!("the consumer `{}` lost its connection", peer.name);
+        match self.store.nack_holder(session.room.id, &peer.id, &reason).await {
+            Ok(0) => {}
+            Ok(items) => tracing::info!(room = %session.room.name, name = %peer.name, items, "leases given back"),
+            Err(error) => {
+                tracing::warn!(room = %session.room.name, name = %peer.name, %error, "leases run out by themselves");
+            }
+        }
     }
 }
 

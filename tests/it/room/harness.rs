@@ -11,7 +11,7 @@ use meshagent::room::world::{
     Admission, Callouts, EndReason, FileLinks, Gate, Host, OpenedSession, Presence, Refusal, RoomRef,
     ServiceError, Services, SessionKeeper,
 };
-use meshagent::room::{Bus, BusParts, Hub, RoomEdge, router, toolkits};
+use meshagent::room::{Bus, BusParts, Hub, Limits, RoomEdge, router, toolkits};
 use meshagent::spec::grant::ApiScope;
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
@@ -35,6 +35,21 @@ impl Drop for Edge {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+/// Rooms called `small` have small limits.
+fn limits_of(room: &str) -> Limits {
+    let mut limits = Limits::default();
+    if room == "small" {
+        limits = Limits {
+            participants: 2,
+            waiting_messages: 64,
+            waiting_bytes: 64 * 1024,
+            open_calls: 8,
+            unread_bytes: 64 * 1024,
+        };
+    }
+    limits
 }
 
 pub fn room_id(name: &str) -> RoomId {
@@ -61,7 +76,12 @@ impl Gate for TestGate {
             token.get("api").map_or_else(ApiScope::full, |api| serde_json::from_value(api.clone()).unwrap());
         let id = room_id(room);
         Ok(Admission {
-            room: RoomRef { id, name: room.to_owned(), url: format!("http://test/rooms/{room}") },
+            room: RoomRef {
+                id,
+                name: room.to_owned(),
+                url: format!("http://test/rooms/{room}"),
+                limits: limits_of(room),
+            },
             name: token["name"].as_str().unwrap().to_owned(),
             role: token.get("role").and_then(Value::as_str).unwrap_or("user").to_owned(),
             api: Arc::new(api),

@@ -2,7 +2,7 @@
 
 use super::client::{Client, Ended, connect};
 use super::harness::{Edge, room_id, token};
-use meshagent::room::outbox::OUTBOX_MESSAGES_MAX;
+use meshagent::room::Limits;
 use meshagent::room::world::EndReason;
 use meshagent::wire::Content;
 use serde_json::json;
@@ -97,7 +97,7 @@ async fn a_reader_that_does_not_read_is_cut_off_and_holds_up_nobody() {
         let answer = fast.invoke("messaging", "broadcast", input.clone()).await;
         assert_eq!(answer, Content::Empty);
         sent += 1;
-        assert!(sent < OUTBOX_MESSAGES_MAX, "the slow reader was never cut off");
+        assert!(sent < Limits::default().waiting_messages, "the slow reader was never cut off");
     }
     assert_eq!(slow.ended().await, Ended::Dropped);
 }
