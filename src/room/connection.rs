@@ -165,8 +165,11 @@ impl Connection {
     }
 
     /// Whether this participant may have another call open.
-    pub(super) fn room_for_a_call(&self) -> Result<(), ToolError> {
+    pub(super) fn room_for_a_call(&mut self) -> Result<(), ToolError> {
         let limit = self.session.room.limits.open_calls;
+        if self.calls.len() >= limit {
+            self.calls.retain(|_, attached| !matches!(attached, Attached::Hosted(call) if call.is_over()));
+        }
         if self.jobs.len().max(self.calls.len()) < limit {
             return Ok(());
         }
@@ -177,10 +180,15 @@ impl Connection {
     }
 
     /// Runs a request as far as it goes at once, and the rest beside the others.
-    pub(super) fn work(&mut self, id: u64, mut job: Job) {
-        if let Err(error) = self.room_for_a_call() {
-            return self.fail(id, &error);
+    pub(super) fn work(&mut self, id: u64, job: Job) {
+        match self.room_for_a_call() {
+            Ok(()) => self.begin(job),
+            Err(error) => self.fail(id, &error),
         }
+    }
+
+    /// As [`Connection::work`], for a call that was found room for.
+    pub(super) fn begin(&mut self, mut job: Job) {
         // Most requests are done without waiting; those never enter the set.
         match job.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Some(call)) => self.end_call(call),

@@ -107,7 +107,7 @@ fn call_built_in(
         drop(work);
         Some(call.tool_call_id)
     });
-    connection.work(id, job);
+    connection.begin(job);
     Ok(())
 }
 
@@ -194,7 +194,6 @@ fn call_hosted(
             call.from_caller(chunk);
         }
     }
-    connection.calls.retain(|_, attached| !matches!(attached, Attached::Hosted(call) if call.is_over()));
     connection.calls.insert(request.tool_call_id, Attached::Hosted(call));
     Ok(())
 }

@@ -62,8 +62,8 @@ impl Limits {
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), LimitError> {
         let member = self.member(name).ok_or_else(|| LimitError::Unknown(name.to_owned()))?;
         let number = value.trim().parse().ok().filter(|number| *number > 0);
-        *member = number
-            .ok_or_else(|| LimitError::NoNumber { name: name.to_owned(), value: value.to_owned() })?;
+        *member =
+            number.ok_or_else(|| LimitError::NoNumber { name: name.to_owned(), value: value.to_owned() })?;
         Ok(())
     }
 

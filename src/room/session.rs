@@ -2,8 +2,8 @@
 //! inside; requests that need none of it (built-in toolkits) never take the lock.
 
 use super::hosted::Hosting;
-use super::lock;
 use super::limits::Budget;
+use super::lock;
 use super::outbox::{Outbox, SHARED_IDS_FROM, SLOW_READER, Shared};
 use super::toolkits::developer::LogBook;
 use super::world::{Admission, OpenedSession, RoomRef};
@@ -169,6 +169,15 @@ impl LiveSession {
         Ok(peer)
     }
 
+    /// Whether one more may come.
+    pub fn has_room(&self) -> Result<(), SessionError> {
+        let (there, limit) = (lock(&self.state).members.len(), self.room.limits.participants);
+        if there < limit {
+            return Ok(());
+        }
+        Err(SessionError::Full { room: self.room.name.clone(), limit })
+    }
+
     /// Takes a participant out, with its toolkits, and tells those who knew it by messaging.
     pub fn leave(&self, id: &str) {
         let mut state = lock(&self.state);
@@ -255,7 +264,10 @@ impl LiveSession {
         let mut data = Map::new();
         data.insert("participant_id".into(), peer.id.clone().into());
         data.insert("name".into(), peer.name.clone().into());
-        data.insert("message".into(), format!("participant `{}` was cut off: {SLOW_READER}", peer.name).into());
+        data.insert(
+            "message".into(),
+            format!("participant `{}` was cut off: {SLOW_READER}", peer.name).into(),
+        );
         self.logs.add("participant.cut_off", data);
     }
 

@@ -22,8 +22,11 @@ use std::time::Duration;
 
 /// Largest WebSocket message taken, bytes. The clients send packets of about 1 KiB; larger ones are welcome.
 pub const PACKET_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Read and write buffers of one socket, bytes each.
-const BUFFER_BYTES: usize = 16 * 1024;
+/// Read buffer of one socket, bytes. Kept for as long as the socket, also while nothing is said; a larger message gets
+/// the room it needs.
+const READ_BYTES: usize = 3 * 1024;
+/// Bytes gathered before they are written.
+const WRITE_BYTES: usize = 16 * 1024;
 /// A ping goes out after this much silence; no more than this much may pass between two looks.
 pub const PING_EVERY: Duration = Duration::from_secs(15);
 /// Unanswered pings after which the peer is taken for dead: it leaves the roster within this many intervals and one.
@@ -82,7 +85,11 @@ async fn enter(
     };
     // The session is opened before the upgrade, so that a room that cannot start is an HTTP status.
     match edge.bus.hub.ensure(&admission.room).await {
-        Ok(_) => {}
+        Ok(session) => {
+            if let Err(error) = session.has_room() {
+                return refuse(&Refusal::NotReady(error.to_string()));
+            }
+        }
         Err(JoinError::Refused(refusal)) => return refuse(&refusal),
         Err(JoinError::Elsewhere { url }) => {
             return super::forward::upgrade(request, credential.token, credential.protocol, url).await;
@@ -90,7 +97,10 @@ async fn enter(
         Err(JoinError::Session(error)) => return refuse(&Refusal::NotReady(error.to_string())),
     }
     match upgrade(request, credential.protocol).await {
-        Ok(upgrade) => upgrade.on_upgrade(move |socket| serve(socket, edge, admission)),
+        // In a task of its own: what the upgrade needed is not kept while the participant is there.
+        Ok(upgrade) => {
+            upgrade.on_upgrade(|socket| async { drop(tokio::spawn(serve(socket, edge, admission))) })
+        }
         Err(response) => response,
     }
 }
@@ -109,8 +119,8 @@ pub(super) async fn upgrade(
     Ok(upgrade
         .max_message_size(PACKET_BYTES_MAX)
         .max_frame_size(PACKET_BYTES_MAX)
-        .read_buffer_size(BUFFER_BYTES)
-        .write_buffer_size(BUFFER_BYTES))
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(WRITE_BYTES))
 }
 
 fn credential(headers: &HeaderMap, query: Option<String>) -> Option<Credential> {

@@ -68,7 +68,8 @@ mod tests {
             "00000000-0000-0000-0000-000000000001".parse::<ProjectId>().unwrap(),
             Uuid::from_u128(2),
         );
-        let room = RoomRef { id, name: "lobby".into(), url: String::new() };
+        let room =
+            RoomRef { id, name: "lobby".into(), url: String::new(), limits: crate::room::Limits::default() };
         let access = calls.join(&room, "anna", Some("b1")).unwrap();
         assert_eq!(access.url, "wss://calls.example");
         let key = DecodingKey::from_secret(b"a secret of the livekit server");

@@ -32,7 +32,10 @@ pub(super) fn make(parts: RoomParts<'_>) -> RoomEdge {
         clock: Arc::clone(&parts.app.clock),
         ids: Arc::clone(&parts.app.ids),
     }));
-    RoomEdge { bus, gate: Arc::new(TokenGate { app: Arc::clone(parts.app), limits: parts.options.room_limits }) }
+    RoomEdge {
+        bus,
+        gate: Arc::new(TokenGate { app: Arc::clone(parts.app), limits: parts.options.room_limits }),
+    }
 }
 
 /// All toolkits of the server, one line each.

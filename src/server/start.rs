@@ -117,7 +117,8 @@ impl Server {
             Arc::new(LeasedSessions::new(Arc::clone(&app), Arc::clone(&stores.leases), stores.lease_ttl));
         let hub = Arc::new(Hub::new(keeper.clone(), Arc::clone(&clock), Arc::clone(&ids)));
         keeper.attach(&hub);
-        let host: Arc<dyn RoomHost> = Arc::new(HubHost { app: Arc::clone(&app), hub: Arc::clone(&hub), limits: options.room_limits });
+        let host: Arc<dyn RoomHost> =
+            Arc::new(HubHost { app: Arc::clone(&app), hub: Arc::clone(&hub), limits: options.room_limits });
         let doors = Arc::new(Doors {
             app: Arc::clone(&app),
             links: Arc::clone(&links),

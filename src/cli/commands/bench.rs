@@ -1,6 +1,6 @@
 //! `meshagent bench`: measurements beside peers, and the crash harness.
 
-use crate::bench::{crash, invoke, log, queue};
+use crate::bench::{crash, fanout, invoke, log, queue};
 use crate::cli::error::CliError;
 use crate::cli::output;
 use std::path::PathBuf;
@@ -9,12 +9,42 @@ use std::path::PathBuf;
 pub enum Command {
     /// Kill the server again and again while clients work, and check that nothing acknowledged was lost
     Crash(CrashArgs),
+    /// Measure one sender to many receivers and the cost of idle participants, beside the node package `ws`
+    Fanout(FanoutArgs),
     /// Measure the round trip of a tool call beside a bare WebSocket echo
     Invoke(InvokeArgs),
     /// Measure durable appends and replay of the event log, beside peers (benches/peers/with-peers starts them)
     Log(LogArgs),
     /// Measure draining and waking a durable queue, beside graphile-worker (benches/peers/with-peers starts Postgres)
     Queue(QueueArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct FanoutArgs {
+    /// Receivers of each figure
+    #[arg(long, value_delimiter = ',', default_value = "500,5000")]
+    receivers: Vec<usize>,
+    /// Participants that say nothing; 0 leaves this figure out
+    #[arg(long, default_value_t = 10_000)]
+    idle: usize,
+    /// The script that starts the peer
+    #[arg(long, value_name = "FILE", default_value = "benches/peers/ws-fanout")]
+    peer_script: PathBuf,
+    /// Measure without the peer
+    #[arg(long)]
+    alone: bool,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Measurements of each figure, in turns; the median counts
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// The binary under test [default: this one]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Print every figure as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,6 +126,7 @@ pub struct CrashArgs {
 pub async fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Crash(args) => crash(args).await,
+        Command::Fanout(args) => fanout(args).await,
         Command::Invoke(args) => invoke(args).await,
         Command::Log(args) => log(args).await,
         Command::Queue(args) => queue(args).await,
@@ -148,12 +179,38 @@ async fn queue(args: QueueArgs) -> Result<(), CliError> {
     output::line(report.to_string())
 }
 
-async fn crash(args: CrashArgs) -> Result<(), CliError> {
-    let program = match args.program {
-        Some(program) => program,
-        None => std::env::current_exe()
-            .map_err(|error| CliError::internal(format!("cannot find this program's own file: {error}")))?,
+/// The program given, or this one.
+fn under_test(program: Option<PathBuf>) -> Result<PathBuf, CliError> {
+    let own = || {
+        std::env::current_exe()
+            .map_err(|error| CliError::internal(format!("cannot find this program's own file: {error}")))
     };
+    program.map_or_else(own, Ok)
+}
+
+async fn fanout(args: FanoutArgs) -> Result<(), CliError> {
+    let options = fanout::Options {
+        program: under_test(args.program)?,
+        peer_script: (!args.alone).then_some(args.peer_script),
+        receivers: args.receivers,
+        payload_bytes: 256,
+        seconds: args.seconds,
+        repeats: args.repeats,
+        idle: args.idle,
+    };
+    let report = fanout::run(&options, |line: &str| output::note(line))
+        .await
+        .map_err(|error| CliError::user(error.to_string()))?;
+    if args.json {
+        let json =
+            serde_json::to_string_pretty(&report).map_err(|error| CliError::internal(error.to_string()))?;
+        return output::line(json);
+    }
+    output::line(report.to_string())
+}
+
+async fn crash(args: CrashArgs) -> Result<(), CliError> {
+    let program = under_test(args.program)?;
     let options =
         crash::Options { program, rounds: args.rounds, seed: args.seed, database_url: args.database_url };
     let verdict =

@@ -83,6 +83,7 @@ pub async fn run(args: Args) -> Result<(), CliError> {
     let named_dir =
         args.data_dir.as_ref().map(|dir| format!(" --data-dir {}", dir.display())).unwrap_or_default();
     let options = options(args)?;
+    raise_open_files();
     let server = Server::start(options).await.map_err(|error| CliError::user(error.to_string()))?;
     let connection = server.connection().clone();
     output::note(format!("meshagent is ready at {} (project {})", connection.api_url, connection.project_id));
@@ -95,6 +96,16 @@ pub async fn run(args: Args) -> Result<(), CliError> {
     output::note("stopping");
     server.stop().await;
     Ok(())
+}
+
+/// Every participant is an open file, and shells allow few; the system's own limit stands.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
 }
 
 fn options(args: Args) -> Result<Options, CliError> {

@@ -279,7 +279,9 @@ impl Toolkit for Queues {
         let reason = format!("the consumer `{}` lost its connection", peer.name);
         match self.store.nack_holder(session.room.id, &peer.id, &reason).await {
             Ok(0) => {}
-            Ok(items) => tracing::info!(room = %session.room.name, name = %peer.name, items, "leases given back"),
+            Ok(items) => {
+                tracing::info!(room = %session.room.name, name = %peer.name, items, "leases given back")
+            }
             Err(error) => {
                 tracing::warn!(room = %session.room.name, name = %peer.name, %error, "leases run out by themselves");
             }

@@ -247,6 +247,14 @@ impl Client {
         self.request("room.list_toolkits", json!({})).await;
     }
 
+    /// True when an output chunk of the call has come.
+    pub fn has_chunk(&self, call: &str) -> bool {
+        self.inbox.iter().filter(|m| m.kind == "room.tool_call_response_chunk").any(|m| {
+            let (header, _) = unpack(&m.payload).unwrap();
+            header["tool_call_id"] == call
+        })
+    }
+
     /// True when a message of that type has come.
     pub fn has(&self, kind: &str) -> bool {
         self.inbox.iter().any(|m| m.kind == kind)

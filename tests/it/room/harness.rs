@@ -11,7 +11,7 @@ use meshagent::room::world::{
     Admission, Callouts, EndReason, FileLinks, Gate, Host, OpenedSession, Presence, Refusal, RoomRef,
     ServiceError, Services, SessionKeeper,
 };
-use meshagent::room::{Bus, BusParts, Hub, Limits, RoomEdge, router, toolkits};
+use meshagent::room::{Bus, BusParts, Hub, Limits as RoomLimits, RoomEdge, router, toolkits};
 use meshagent::spec::grant::ApiScope;
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
@@ -38,10 +38,10 @@ impl Drop for Edge {
 }
 
 /// Rooms called `small` have small limits.
-fn limits_of(room: &str) -> Limits {
-    let mut limits = Limits::default();
+fn limits_of(room: &str) -> RoomLimits {
+    let mut limits = RoomLimits::default();
     if room == "small" {
-        limits = Limits {
+        limits = RoomLimits {
             participants: 2,
             waiting_messages: 64,
             waiting_bytes: 64 * 1024,

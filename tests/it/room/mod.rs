@@ -8,6 +8,7 @@ mod entry;
 mod harness;
 mod hosted;
 mod lifetime;
+mod limits;
 mod matrix;
 mod messaging;
 mod peer_stream;

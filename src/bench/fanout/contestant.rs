@@ -1,0 +1,204 @@
+//! A server under test, as a child process.
+
+use super::{Options, failed};
+use crate::bench::BenchError;
+use crate::client::token::{Participant, sign};
+use serde::Deserialize;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// How long a start may take; the peer's first start installs it.
+const READY_LIMIT: Duration = Duration::from_secs(120);
+/// Pause between two looks for readiness.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The kernel counts processor time in hundredths of a second.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// The room that is measured.
+const ROOM: &str = "fanout";
+
+/// Whose server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Ours,
+    Peer,
+}
+
+/// A running server.
+pub(super) struct Contestant {
+    pub kind: Kind,
+    pub name: String,
+    pub address: SocketAddr,
+    pid: u32,
+    api_key: String,
+    child: Child,
+    _folder: Option<Folder>,
+}
+
+/// A folder that goes when dropped.
+struct Folder(std::path::PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[derive(Deserialize)]
+struct Connection {
+    api_url: String,
+    api_key: String,
+}
+
+#[derive(Deserialize)]
+struct Listening {
+    version: String,
+    port: u16,
+    pid: u32,
+}
+
+/// What a process has used.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Used {
+    pub cpu_seconds: f64,
+    pub resident_bytes: u64,
+    /// Bytes that it had written to files and devices.
+    pub written_bytes: u64,
+    /// How often its thread `sqlite-writer` went to sleep after work.
+    pub database_wakes: u64,
+}
+
+impl Contestant {
+    /// `None` for a peer that is not to be measured.
+    pub async fn start(kind: Kind, options: &Options) -> Result<Option<Self>, BenchError> {
+        match (kind, &options.peer_script) {
+            (Kind::Ours, _) => Self::ours(&options.program).await.map(Some),
+            (Kind::Peer, Some(script)) => Self::peer(script).await.map(Some),
+            (Kind::Peer, None) => Ok(None),
+        }
+    }
+
+    pub async fn ours(program: &Path) -> Result<Self, BenchError> {
+        use crate::clock::{IdSource, System};
+        const NAME: &str = "meshagent";
+        let path = std::env::temp_dir().join(format!("meshagent-fanout-{}", System.fresh().simple()));
+        std::fs::create_dir(&path).map_err(|error| failed(NAME, error))?;
+        let folder = Folder(path);
+        let log = std::fs::File::create(folder.0.join("server.log")).map_err(|error| failed(NAME, error))?;
+        let child = Command::new(program)
+            .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(&folder.0)
+            .env_remove("MESHAGENT_API_KEY")
+            .env_remove("MESHAGENT_DATABASE_URL")
+            .env("MESHAGENT_LOG", "error")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed(NAME, error))?;
+        let pid = child.id().unwrap_or_default();
+        let ready = async {
+            loop {
+                let file = std::fs::read(folder.0.join("connection.json")).ok();
+                if let Some(connection) = file.and_then(|f| serde_json::from_slice::<Connection>(&f).ok()) {
+                    return connection;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let connection = tokio::time::timeout(READY_LIMIT, ready)
+            .await
+            .map_err(|_| failed(NAME, "the server did not become ready"))?;
+        let address = connection.api_url.trim_start_matches("http://").parse();
+        let address = address.map_err(|error| failed(NAME, error))?;
+        let name = format!("{NAME} {}", env!("CARGO_PKG_VERSION"));
+        Ok(Self {
+            kind: Kind::Ours,
+            name,
+            address,
+            pid,
+            api_key: connection.api_key,
+            child,
+            _folder: Some(folder),
+        })
+    }
+
+    async fn peer(script: &Path) -> Result<Self, BenchError> {
+        const NAME: &str = "node ws";
+        let child = Command::new(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| failed(NAME, format!("{}: {error}", script.display())));
+        let mut child = child?;
+        let output = child.stdout.take().ok_or_else(|| failed(NAME, "it has no output"))?;
+        let line = tokio::time::timeout(READY_LIMIT, BufReader::new(output).lines().next_line()).await;
+        let line = line.map_err(|_| failed(NAME, "it did not become ready"))?;
+        let line = line.map_err(|error| failed(NAME, error))?.unwrap_or_default();
+        let listening: Listening = serde_json::from_str(&line).map_err(|error| failed(NAME, error))?;
+        Ok(Self {
+            kind: Kind::Peer,
+            name: format!("{NAME} {}", listening.version),
+            address: SocketAddr::from(([127, 0, 0, 1], listening.port)),
+            pid: listening.pid,
+            api_key: String::new(),
+            child,
+            _folder: None,
+        })
+    }
+
+    /// Path and query that a participant asks for.
+    pub fn path(&self, name: &str) -> Result<String, BenchError> {
+        if self.kind == Kind::Peer {
+            return Ok("/".to_owned());
+        }
+        // Receivers that may not list participants are not told of each other: an audience, not a meeting.
+        let api = json!({"messaging": {"list": false}});
+        let participant =
+            Participant { name: name.to_owned(), room: Some(ROOM.to_owned()), role: None, api: Some(api) };
+        let token = sign(&self.api_key, &participant).map_err(|error| failed(&self.name, error))?;
+        Ok(format!("/rooms/{ROOM}?token={token}"))
+    }
+
+    /// What it has used so far; zeros where the kernel does not tell.
+    pub fn used(&self) -> Used {
+        let read =
+            |what: &str| std::fs::read_to_string(format!("/proc/{}/{what}", self.pid)).unwrap_or_default();
+        let number = |text: &str, label: &str| -> u64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(label)).unwrap_or_default();
+            line.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or_default()
+        };
+        let stat = read("stat");
+        // Behind the name, which may hold anything, user and system time are the 12th and 13th field.
+        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+        let ticks =
+            after.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<f64>().ok()).sum::<f64>();
+        Used {
+            cpu_seconds: ticks / TICKS_PER_SECOND,
+            resident_bytes: number(&read("status"), "VmRSS:") * 1024,
+            written_bytes: number(&read("io"), "write_bytes:"),
+            database_wakes: self.database_wakes(),
+        }
+    }
+
+    fn database_wakes(&self) -> u64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
+        let of_thread = |thread: std::fs::DirEntry| {
+            let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
+            let is_writer = status.lines().next()?.ends_with("sqlite-writer");
+            let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            is_writer.then(|| switches.trim().parse::<u64>().ok()).flatten()
+        };
+        threads.filter_map(of_thread).sum()
+    }
+
+    pub async fn stop(mut self) {
+        let _ = self.child.kill().await;
+    }
+}
