@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex};
 
 /// Lease of a caller that names none, milliseconds.
 const LEASE_MS_DEFAULT: u64 = 60_000;
+/// Marks the holder of a lease that outlives its connection.
+const DETACHED: &str = "/detached";
 /// Dead letters on a page of a caller that names no limit.
 const DEAD_PAGE_DEFAULT: usize = 100;
 
@@ -66,6 +68,9 @@ struct Lease {
     wait: Option<bool>,
     #[serde(default)]
     lease_ms: Option<u64>,
+    /// The lease outlives the connection; else its end gives the item back at once.
+    #[serde(default)]
+    detached: Option<bool>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -173,12 +178,17 @@ impl Queues {
             self.store.ensure(&key).await?;
         }
         let lease_ms = args.lease_ms.unwrap_or(LEASE_MS_DEFAULT);
-        // Before the lease, so that one that comes while the participant goes is given back too.
-        lock(&self.holders).insert(call.caller.id.clone());
-        let item = if args.wait.unwrap_or(false) {
-            queue::lease_wait(&self.store, &key, &call.caller.id, lease_ms, 1).await?.pop()
+        let mut holder = call.caller.id.clone();
+        if args.detached.unwrap_or(false) {
+            holder.push_str(DETACHED);
         } else {
-            self.store.lease(&key, &call.caller.id, lease_ms).await?
+            // Before the lease, so that one that comes while the participant goes is given back too.
+            lock(&self.holders).insert(holder.clone());
+        }
+        let item = if args.wait.unwrap_or(false) {
+            queue::lease_wait(&self.store, &key, &holder, lease_ms, 1).await?.pop()
+        } else {
+            self.store.lease(&key, &holder, lease_ms).await?
         };
         let Some(item) = item else { return Ok(Content::Empty) };
         let (room, queue, by) = (&call.session.room.name, key.name.as_str(), &call.caller.name);

@@ -143,7 +143,10 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             }
         }
         Command::Lease { target, lease_ms, wait } => {
-            let input = json!({"name": target.queue, "create": true, "wait": wait, "lease_ms": lease_ms});
+            // The person acknowledges from another connection.
+            let input = json!({
+                "name": target.queue, "create": true, "wait": wait, "lease_ms": lease_ms, "detached": true,
+            });
             match enter(ctx, &target).await?.invoke_json("queues", "lease", input).await? {
                 Value::Null => Err(empty(&target)),
                 item => output::json(&item),
