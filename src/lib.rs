@@ -25,6 +25,7 @@ pub mod vault;
 pub mod blob;
 pub mod columnar;
 pub mod dataset;
+pub mod document;
 pub mod lease;
 pub mod queue;
 pub mod runtime;

@@ -10,14 +10,13 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Toolkits of the protocol that this version does not have, and what a caller may do instead.
-const NOT_YET: [(&str, &str); 7] = [
+const NOT_YET: [(&str, &str); 6] = [
     ("containers", "services of the room run as processes; see the toolkit `services`"),
     ("dataset", "keep tables as files in `storage` until then"),
     ("livekit", "no LiveKit server is connected"),
     ("memory", "keep notes as files in `storage` until then"),
     ("mounts", "the room's files are in `storage`"),
     ("sqlite", "keep databases as files in `storage` until then"),
-    ("sync", "keep documents as files in `storage` until then"),
 ];
 
 /// What a bus is made of.

@@ -3,7 +3,7 @@
 use super::bus::Bus;
 use super::early::{Chunk, Early};
 use super::hosted::{self, HostedCall};
-use super::input::InputStream;
+use super::input::{InputStream, ItemAnswer};
 use super::outbox::End;
 use super::session::{LiveSession, Peer};
 use super::toolkit::ToolError;
@@ -204,9 +204,10 @@ impl Connection {
         }
     }
 
-    /// An input chunk. The answer is always `empty`: TypeScript waits for it before it sends the next chunk.
+    /// An input chunk. The answer is always `empty`: TypeScript waits for it before it sends the next chunk. It goes
+    /// out at once, or when the toolkit is done with the chunk where that is the toolkit's to say.
     fn request_chunk(&mut self, id: u64, mut header: Map<String, Value>, data: Bytes, bytes: usize) {
-        self.answer(id, Content::Empty);
+        let answer = ItemAnswer::new(&self.peer, id);
         let Some(Value::Object(chunk)) = header.remove("chunk") else {
             tracing::debug!(participant = %self.peer.id, "an input chunk has no `chunk`");
             return;
@@ -217,6 +218,9 @@ impl Connection {
         };
         let chunk = Chunk { header: chunk, data, bytes };
         match self.calls.get(call) {
+            Some(Attached::BuiltIn(Some(input))) if input.answers_itself() => {
+                input.push_chunk_with(&chunk, Some(answer));
+            }
             Some(Attached::BuiltIn(Some(input))) => input.push_chunk(&chunk),
             Some(Attached::BuiltIn(None)) => {}
             Some(Attached::Hosted(hosted)) => {

@@ -2,6 +2,7 @@
 //! need belongs to which tool.
 
 pub mod storage;
+pub mod sync;
 
 use super::toolkit::ToolError;
 use crate::domain::access::{self, Denied, Need};
@@ -21,6 +22,7 @@ pub fn check(
         "messaging" => messaging(api, tool),
         "storage" => storage::check(api, tool, fields),
         "services" => services(api, tool),
+        "sync" => sync::check(api, tool, fields),
         "developer" => developer(api, tool),
         "livekit" => livekit(api, tool, fields),
         "mounts" => mounts(api, tool),

@@ -3,6 +3,7 @@
 use super::early::Chunk;
 use super::limits::Budget;
 use super::lock;
+use super::session::Peer;
 use super::toolkit::ToolError;
 use crate::wire::content::{STATUS_INVALID_DATA, STATUS_NORMAL};
 use crate::wire::{Content, Control};
@@ -15,10 +16,29 @@ pub const INPUT_ITEMS_MAX: usize = 4_096;
 /// Most data bytes of one stream that may wait for a toolkit.
 pub const INPUT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// The answer that the sender of an item waits for; sent when this is dropped.
+#[derive(Debug)]
+pub struct ItemAnswer {
+    peer: Arc<Peer>,
+    id: u64,
+}
+
+impl ItemAnswer {
+    pub(super) fn new(peer: &Arc<Peer>, id: u64) -> Self {
+        Self { peer: Arc::clone(peer), id }
+    }
+}
+
+impl Drop for ItemAnswer {
+    fn drop(&mut self) {
+        self.peer.outbox.respond(self.id, Content::Empty);
+    }
+}
+
 #[derive(Debug)]
 struct State {
-    /// With the bytes that each counts.
-    items: VecDeque<(Content, usize)>,
+    /// With the bytes that each counts, and the answer that is owed for it.
+    items: VecDeque<(Content, usize, Option<ItemAnswer>)>,
     bytes: usize,
     overflowed: bool,
     end: Option<(u16, Option<String>)>,
@@ -36,6 +56,8 @@ impl Drop for State {
 #[derive(Debug, Clone)]
 pub struct InputStream {
     shared: Arc<(Mutex<State>, Notify)>,
+    /// The toolkit says when an item is answered.
+    answers_itself: bool,
 }
 
 impl Default for InputStream {
@@ -49,16 +71,26 @@ impl InputStream {
     #[must_use]
     pub fn new(budget: Arc<Budget>) -> Self {
         let state = State { items: VecDeque::new(), bytes: 0, overflowed: false, end: None, budget };
-        Self { shared: Arc::new((Mutex::new(state), Notify::new())) }
+        Self { shared: Arc::new((Mutex::new(state), Notify::new())), answers_itself: false }
+    }
+
+    /// Its items are answered when the toolkit lets go of their [`ItemAnswer`].
+    #[must_use]
+    pub(super) fn answering_itself(self) -> Self {
+        Self { answers_itself: true, ..self }
+    }
+
+    pub(super) fn answers_itself(&self) -> bool {
+        self.answers_itself
     }
 
     /// Takes an item or the close. Late ones are dropped; too many fail the stream.
     pub fn push(&self, content: Content) {
         let bytes = data_len(&content);
-        self.push_sized(content, bytes);
+        self.push_sized(content, bytes, None);
     }
 
-    fn push_sized(&self, content: Content, bytes: usize) {
+    fn push_sized(&self, content: Content, bytes: usize, answer: Option<ItemAnswer>) {
         let (state, wake) = &*self.shared;
         let mut state = lock(state);
         if state.end.is_some() || state.overflowed {
@@ -73,7 +105,7 @@ impl InputStream {
                     state.overflowed = true;
                 } else {
                     state.bytes += bytes;
-                    state.items.push_back((item, bytes));
+                    state.items.push_back((item, bytes, answer));
                 }
             }
         }
@@ -83,8 +115,13 @@ impl InputStream {
 
     /// Takes a chunk as it came; one that is no content fails the stream.
     pub fn push_chunk(&self, chunk: &Chunk) {
+        self.push_chunk_with(chunk, None);
+    }
+
+    /// The same, with the answer that its sender waits for.
+    pub(super) fn push_chunk_with(&self, chunk: &Chunk, answer: Option<ItemAnswer>) {
         match Content::from_parts(&chunk.header, chunk.data.clone()) {
-            Ok(content) => self.push_sized(content, chunk.bytes),
+            Ok(content) => self.push_sized(content, chunk.bytes, answer),
             Err(error) => self.push(Content::Control(Control::Close {
                 status: STATUS_INVALID_DATA,
                 message: Some(error.to_string()),
@@ -94,14 +131,19 @@ impl InputStream {
 
     /// The next item, `None` when the caller closed the stream; an error when it closed it because it failed.
     pub async fn next(&self) -> Result<Option<Content>, ToolError> {
+        Ok(self.next_with_answer().await?.map(|(content, _)| content))
+    }
+
+    /// The same, with the answer that the item's sender waits for.
+    pub async fn next_with_answer(&self) -> Result<Option<(Content, Option<ItemAnswer>)>, ToolError> {
         let (state, wake) = &*self.shared;
         loop {
             {
                 let mut state = lock(state);
-                if let Some((item, bytes)) = state.items.pop_front() {
+                if let Some((item, bytes, answer)) = state.items.pop_front() {
                     state.bytes -= bytes;
                     state.budget.give(bytes);
-                    return Ok(Some(item));
+                    return Ok(Some((item, answer)));
                 }
                 if state.overflowed {
                     return Err(ToolError::invalid(format!(

@@ -132,6 +132,7 @@ fn input_of(
         ))),
         (Takes::Stream | Takes::OnlyEnd, true) => {
             let input = InputStream::new(Arc::clone(&caller.unread));
+            let input = if tool.answers_items { input.answering_itself() } else { input };
             if let Kept::Chunks(chunks) = early {
                 for chunk in &chunks {
                     input.push_chunk(chunk);

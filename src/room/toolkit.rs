@@ -1,6 +1,6 @@
 //! What a built-in toolkit is: a name, tools with what they take and give, and one way to be called.
 
-use super::input::InputStream;
+use super::input::{InputStream, ItemAnswer};
 use super::outbox::{Outgoing, RESPONSE, Receipt};
 use super::session::{LiveSession, Peer};
 use crate::error_code::RoomCode;
@@ -64,6 +64,8 @@ pub struct ToolInfo {
     pub takes: Takes,
     /// True when the call only waits for something to happen; it does not keep a session alive.
     pub waits: bool,
+    /// True when the toolkit says when an input item is answered; see [`Call::next_with_answer`].
+    pub answers_items: bool,
     input: Value,
     output: Value,
 }
@@ -74,13 +76,21 @@ impl ToolInfo {
         let schema = schemars::schema_for!(T).to_value();
         let input = json!({"types": ["json"], "stream": false, "schema": schema});
         let output = json!({"types": gives, "stream": false});
-        Self { name, description, takes: Takes::Unary, waits: false, input, output }
+        Self { name, description, takes: Takes::Unary, waits: false, answers_items: false, input, output }
     }
 
     /// A tool with streams of bytes both ways. It lists no specs: the npm client refuses a whole listing in which
     /// the content type `binary` stands.
     pub fn stream(name: &'static str, takes: Takes, description: &'static str) -> Self {
-        Self { name, description, takes, waits: false, input: Value::Null, output: Value::Null }
+        Self {
+            name,
+            description,
+            takes,
+            waits: false,
+            answers_items: false,
+            input: Value::Null,
+            output: Value::Null,
+        }
     }
 
     /// Names the content types of the streams' items.
@@ -93,6 +103,12 @@ impl ToolInfo {
     /// Marks a tool that only waits.
     pub fn waiting(mut self) -> Self {
         self.waits = true;
+        self
+    }
+
+    /// Marks a tool that answers each input item when it is done with it.
+    pub fn answering_items(mut self) -> Self {
+        self.answers_items = true;
         self
     }
 }
@@ -222,6 +238,14 @@ impl Call {
     pub async fn next(&self) -> Result<Option<Content>, ToolError> {
         match &self.input {
             Some(input) => input.next().await,
+            None => Ok(None),
+        }
+    }
+
+    /// The next item of the input stream, and the answer its sender waits for: sent when that is dropped.
+    pub async fn next_with_answer(&self) -> Result<Option<(Content, Option<ItemAnswer>)>, ToolError> {
+        match &self.input {
+            Some(input) => input.next_with_answer().await,
             None => Ok(None),
         }
     }

@@ -1,9 +1,10 @@
-//! What a deleted room leaves behind goes with it: its queues, files and secrets.
+//! What a deleted room leaves behind goes with it: its queues, files, documents and secrets.
 
 use super::room_secrets;
 use super::stores::Stores;
 use crate::app::App;
 use crate::blob::Blobs;
+use crate::document::Documents;
 use crate::eventlog::{Filter, KindFilter, Recorded, Tail};
 use crate::id::{Position, ProjectId, RoomId};
 use std::sync::Arc;
@@ -13,7 +14,13 @@ use uuid::Uuid;
 const LOOK_BACK_EVENTS: u64 = 10_000;
 
 /// Follows the log and cleans up after deleted rooms until the server stops. Doing it twice does no harm.
-pub(super) async fn follow(app: Arc<App>, stores: Arc<Stores>, files: Blobs, head: Position) {
+pub(super) async fn follow(
+    app: Arc<App>,
+    stores: Arc<Stores>,
+    files: Blobs,
+    documents: Arc<Documents>,
+    head: Position,
+) {
     let filter = Filter { kinds: vec![KindFilter::Exact("room.deleted".to_owned())], ..Filter::all() };
     let after = Position(head.0.saturating_sub(LOOK_BACK_EVENTS));
     let mut tail = Tail::new(Arc::clone(&stores.log), after, filter);
@@ -34,6 +41,9 @@ pub(super) async fn follow(app: Arc<App>, stores: Arc<Stores>, files: Blobs, hea
             }
             if let Err(error) = room_secrets::delete_room(&app.vault, room).await {
                 tracing::warn!(%error, %room, "the secrets of a deleted room's participants remain");
+            }
+            if let Err(error) = documents.delete_room(room).await {
+                tracing::warn!(%error, %room, "the documents of a deleted room remain");
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::lease::{Lease, LeaseError, LeaseStore};
 use crate::room::Hub;
 use crate::room::world::{EndReason, Host, OpenedSession, Presence, Refusal, RoomRef, SessionKeeper};
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -25,7 +26,11 @@ pub(super) struct LeasedSessions {
     hub: OnceLock<Weak<Hub>>,
     /// Makes the controllers look again.
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// Let go of what they hold open for a room.
+    closers: Mutex<Vec<Closer>>,
 }
+
+type Closer = Box<dyn Fn(RoomId) -> BoxFuture<'static, ()> + Send + Sync>;
 
 impl std::fmt::Debug for LeasedSessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -35,7 +40,15 @@ impl std::fmt::Debug for LeasedSessions {
 
 impl LeasedSessions {
     pub fn new(app: Arc<App>, leases: Arc<dyn LeaseStore>, ttl: Duration) -> Self {
-        Self { app, leases, ttl, held: Mutex::default(), hub: OnceLock::new(), wake: OnceLock::new() }
+        Self {
+            app,
+            leases,
+            ttl,
+            held: Mutex::default(),
+            hub: OnceLock::new(),
+            wake: OnceLock::new(),
+            closers: Mutex::default(),
+        }
     }
 
     /// Tells whose sessions are to end when a lease is lost.
@@ -46,6 +59,11 @@ impl LeasedSessions {
     /// Tells whom to wake when participants come and go.
     pub fn wakes(&self, wake: impl Fn() + Send + Sync + 'static) {
         let _ = self.wake.set(Box::new(wake));
+    }
+
+    /// Tells who is to let go of a room when its session ended here.
+    pub fn closes(&self, closer: impl Fn(RoomId) -> BoxFuture<'static, ()> + Send + Sync + 'static) {
+        self.closers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(closer));
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, HashMap<RoomId, (SessionId, Lease)>> {
@@ -132,6 +150,11 @@ impl SessionKeeper for LeasedSessions {
 
     async fn ended(&self, room: RoomId, session: SessionId, reason: EndReason) {
         let lease = self.held().remove(&room);
+        let closing: Vec<BoxFuture<'static, ()>> = {
+            let closers = self.closers.lock().unwrap_or_else(PoisonError::into_inner);
+            closers.iter().map(|closer| closer(room)).collect()
+        };
+        futures_util::future::join_all(closing).await;
         let reason = match reason {
             EndReason::Idle => Reason::Idle,
             EndReason::Stopped => Reason::Terminated,

@@ -8,8 +8,11 @@ use super::room_secrets::{TokenEndpoints, VaultRecords};
 use super::stores::Stores;
 use crate::app::App;
 use crate::blob::Blobs;
+use crate::document::Documents;
 use crate::room::toolkit::Toolkit;
-use crate::room::toolkits::{developer, livekit, messaging, mounts, queues, secrets, services, storage};
+use crate::room::toolkits::{
+    developer, livekit, messaging, mounts, queues, secrets, services, storage, sync,
+};
 use crate::room::world::{Callouts, Calls, FileLinks, Services};
 use crate::room::{Bus, BusParts, Hub, RoomEdge};
 use std::sync::Arc;
@@ -20,6 +23,7 @@ pub(super) struct RoomParts<'a> {
     pub hub: &'a Arc<Hub>,
     pub stores: &'a Arc<Stores>,
     pub files: &'a Blobs,
+    pub documents: &'a Arc<Documents>,
     pub doors: &'a Arc<Doors>,
     pub options: &'a Options,
 }
@@ -53,6 +57,7 @@ fn toolkits(parts: &RoomParts<'_>) -> Vec<Arc<dyn Toolkit>> {
             Arc::new(TokenEndpoints { allowed_hosts: parts.doors.allowed_hosts().clone() }),
             Arc::clone(&parts.app.ids),
         )),
+        Arc::new(sync::Sync::new(Arc::clone(parts.documents))),
     ]
 }
 

@@ -16,12 +16,14 @@ use crate::app::{App, Settings};
 use crate::blob::{BlobError, Blobs};
 use crate::clock::{Clock, IdSource, System};
 use crate::control::{self, ControlHandle, ControlParts};
+use crate::document::Documents;
 use crate::eventlog::LogError;
 use crate::projection::{OpenError, Projection};
 use crate::room::{self, Hub};
 use crate::runtime::{ProcessRuntime, ProcessSettings, Runtime};
 use crate::store::StoreError;
 use crate::vault::VaultError;
+use crate::volume::Volume;
 use axum::serve::ListenerExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -117,6 +119,7 @@ impl Server {
             Arc::new(LeasedSessions::new(Arc::clone(&app), Arc::clone(&stores.leases), stores.lease_ttl));
         let hub = Arc::new(Hub::new(keeper.clone(), Arc::clone(&clock), Arc::clone(&ids)));
         keeper.attach(&hub);
+        let documents = documents(&options, &files, &keeper, &app);
         let host: Arc<dyn RoomHost> =
             Arc::new(HubHost { app: Arc::clone(&app), hub: Arc::clone(&hub), limits: options.room_limits });
         let doors = Arc::new(Doors {
@@ -133,6 +136,7 @@ impl Server {
             hub: &hub,
             stores: &stores,
             files: &files,
+            documents: &documents,
             doors: &doors,
             options: &options,
         });
@@ -141,11 +145,12 @@ impl Server {
         let router = room::router(edge).merge(api::router(api));
 
         let stop = CancellationToken::new();
+        let cleaner = cleanup::follow(Arc::clone(&app), Arc::clone(&stores), files.clone(), documents, seen);
         let workers = vec![
             tokio::spawn(Arc::clone(&projection).follow()),
             tokio::spawn(report::follow(Arc::clone(&stores.log), projection, seen)),
             tokio::spawn(keeper.renew()),
-            tokio::spawn(cleanup::follow(Arc::clone(&app), Arc::clone(&stores), files.clone(), seen)),
+            tokio::spawn(cleaner),
         ];
         let http = serve(listener, router, stop.clone());
         connection.write(&options.data_dir).map_err(|source| data_dir_error(&options.data_dir, source))?;

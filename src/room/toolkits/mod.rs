@@ -9,3 +9,4 @@ pub mod queues;
 pub mod secrets;
 pub mod services;
 pub mod storage;
+pub mod sync;

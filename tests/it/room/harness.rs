@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use axum::serve::ListenerExt;
 use meshagent::blob::Blobs;
 use meshagent::clock::System;
+use meshagent::document::Documents;
 use meshagent::id::{ProjectId, RoomId, ServiceId, SessionId};
 use meshagent::queue::{Limits, MemoryQueues, QueueStore};
 use meshagent::room::world::{
@@ -13,6 +14,7 @@ use meshagent::room::world::{
 };
 use meshagent::room::{Bus, BusParts, Hub, Limits as RoomLimits, RoomEdge, router, toolkits};
 use meshagent::spec::grant::ApiScope;
+use meshagent::volume::Volume;
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +29,7 @@ pub struct Edge {
     pub queues: Arc<dyn QueueStore>,
     pub keeper: Arc<Keeper>,
     pub services: Arc<FakeServices>,
+    pub documents: Arc<Documents>,
     _files: TempDir,
     server: tokio::task::JoinHandle<()>,
 }
@@ -200,6 +203,12 @@ impl Edge {
         let services = Arc::new(FakeServices::default());
         let hub = Arc::new(Hub::new(Arc::clone(&keeper) as _, Arc::new(System), Arc::new(System)));
         let blobs = Blobs::local(files.path(), Arc::new(System));
+        let documents = Arc::new(Documents::new(
+            Volume::new(files.path()),
+            blobs.clone(),
+            Arc::new(System),
+            Arc::new(System),
+        ));
         let bus = Bus::new(BusParts {
             hub: Arc::clone(&hub),
             toolkits: vec![
@@ -208,6 +217,7 @@ impl Edge {
                 Arc::new(toolkits::messaging::Messaging::default()),
                 Arc::new(toolkits::developer::Developer::default()),
                 Arc::new(toolkits::services::Services::new(Arc::clone(&services) as _)),
+                Arc::new(toolkits::sync::Sync::new(Arc::clone(&documents))),
             ],
             callouts: Some(Arc::new(FakeCallouts)),
             clock: Arc::new(System),
@@ -218,7 +228,7 @@ impl Edge {
         let address = listener.local_addr().unwrap();
         let listener = listener.tap_io(|tcp| tcp.set_nodelay(true).unwrap());
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { address, hub, queues, keeper, services, _files: files, server }
+        Self { address, hub, queues, keeper, services, documents, _files: files, server }
     }
 
     /// Somebody with all grants in the room `room`.

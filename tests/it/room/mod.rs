@@ -16,3 +16,4 @@ mod queues;
 mod small_toolkits;
 mod smoke;
 mod storage;
+mod sync;

@@ -30,6 +30,7 @@ mod queues;
 mod secrets;
 mod services;
 mod storage;
+mod sync;
 
 use super::client::{Client, error, json_of};
 use bytes::Bytes;
@@ -51,6 +52,7 @@ fn all() -> Vec<Row> {
         secrets::rows(),
         services::rows(),
         storage::rows(),
+        sync::rows(),
     ]
     .concat()
 }

@@ -1,0 +1,90 @@
+//! The file in room storage that stands for a document: its card. It names the document, so that the document is
+//! listed, moved and deleted as any file is, whatever deletes it.
+
+use super::error::DocumentError;
+use crate::blob::{BlobError, RoomFiles};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Largest file that may be a card, bytes.
+const CARD_BYTES_MAX: u64 = 1024;
+/// Largest schema file, bytes.
+const SCHEMA_FILE_BYTES_MAX: u64 = super::schema::SCHEMA_BYTES_MAX as u64;
+const KIND: &str = "meshagent.document";
+
+#[derive(Serialize, Deserialize)]
+struct Card {
+    kind: String,
+    id: Uuid,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    Nothing,
+    Document(Uuid),
+    /// A file or a folder.
+    SomethingElse,
+}
+
+/// Looks what is at `path`.
+pub(super) async fn look(files: &RoomFiles, path: &str) -> Result<At, BlobError> {
+    match read(files, path, CARD_BYTES_MAX).await {
+        Ok(Some(text)) => Ok(match serde_json::from_slice::<Card>(&text) {
+            Ok(card) if card.kind == KIND => At::Document(card.id),
+            _ => At::SomethingElse,
+        }),
+        Ok(None) => Ok(At::SomethingElse),
+        Err(BlobError::NotFound { .. }) => {
+            let folder = files.stat(path).await?.is_some();
+            Ok(if folder { At::SomethingElse } else { At::Nothing })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts the card of `id` at `path`; false when something is there already and may not be replaced.
+pub(super) async fn put(
+    files: &RoomFiles,
+    path: &str,
+    id: Uuid,
+    overwrite: bool,
+) -> Result<bool, DocumentError> {
+    let card = serde_json::to_vec(&Card { kind: KIND.to_owned(), id }).unwrap_or_default();
+    match files.write(path, Bytes::from(card), overwrite).await {
+        Ok(_) => Ok(true),
+        Err(BlobError::AlreadyExists { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The JSON of a schema file; nothing when there is no such file.
+pub(super) async fn schema(
+    files: &RoomFiles,
+    path: &str,
+) -> Result<Option<serde_json::Value>, DocumentError> {
+    let unusable = |reason: String| DocumentError::SchemaFile { path: path.to_owned(), reason };
+    match read(files, path, SCHEMA_FILE_BYTES_MAX).await {
+        Ok(Some(text)) => match serde_json::from_slice(&text) {
+            Ok(json) => Ok(Some(json)),
+            Err(error) => Err(unusable(error.to_string())),
+        },
+        Ok(None) => Err(unusable(format!("it has more than {SCHEMA_FILE_BYTES_MAX} bytes"))),
+        Err(BlobError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A whole file of at most `max` bytes; nothing when it is larger.
+async fn read(files: &RoomFiles, path: &str, max: u64) -> Result<Option<Vec<u8>>, BlobError> {
+    let mut file = files.open_read(path, None).await?;
+    if file.left() > max {
+        return Ok(None);
+    }
+    let mut all = Vec::new();
+    while file.left() > 0 {
+        all.extend_from_slice(&file.read(usize::MAX).await?);
+    }
+    Ok(Some(all))
+}
