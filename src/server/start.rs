@@ -115,10 +115,7 @@ impl Server {
 
         let outward = super::secrets::outward(&mut options);
 
-        let keeper =
-            Arc::new(LeasedSessions::new(Arc::clone(&app), Arc::clone(&stores.leases), stores.lease_ttl));
-        let hub = Arc::new(Hub::new(keeper.clone(), Arc::clone(&clock), Arc::clone(&ids)));
-        keeper.attach(&hub);
+        let (keeper, hub) = sessions(&app, &stores);
         let documents = documents(&options, &files, &keeper, &app);
         let host: Arc<dyn RoomHost> =
             Arc::new(HubHost { app: Arc::clone(&app), hub: Arc::clone(&hub), limits: options.room_limits });
@@ -253,6 +250,27 @@ async fn blobs(options: &Options, ids: &Arc<dyn IdSource>) -> Result<Blobs, Blob
         files.sweep().await?;
     }
     Ok(files)
+}
+
+/// Who keeps the sessions, and those that are live here.
+fn sessions(app: &Arc<App>, stores: &Stores) -> (Arc<LeasedSessions>, Arc<Hub>) {
+    let keeper = Arc::new(LeasedSessions::new(Arc::clone(app), Arc::clone(&stores.leases), stores.lease_ttl));
+    let hub = Arc::new(Hub::new(keeper.clone(), Arc::clone(&app.clock), Arc::clone(&app.ids)));
+    keeper.attach(&hub);
+    (keeper, hub)
+}
+
+/// The documents of all rooms; a room's are let go of when its session ends here.
+fn documents(options: &Options, files: &Blobs, keeper: &LeasedSessions, app: &App) -> Arc<Documents> {
+    let volume = Volume::new(options.shared_dir());
+    let (clock, ids) = (Arc::clone(&app.clock), Arc::clone(&app.ids));
+    let documents = Arc::new(Documents::new(volume, files.clone(), clock, ids));
+    let open = Arc::clone(&documents);
+    keeper.closes(move |room| {
+        let documents = Arc::clone(&open);
+        Box::pin(async move { documents.close_room(room).await })
+    });
+    documents
 }
 
 /// The given name; alone on an embedded store always the same; else one made once and kept.

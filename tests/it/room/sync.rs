@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use meshagent::wire::{Content, Control};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{Doc, ReadTxn, Transact, Update, Xml, XmlElementPrelim, XmlFragment, XmlOut};
@@ -94,6 +95,15 @@ async fn close(client: &mut Client, open: &Open) {
     assert_eq!(client.chunk(&open.call).await, Content::Control(Control::END));
 }
 
+/// Waits until no document is in memory.
+async fn leaves_memory(edge: &Edge) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while edge.documents.loaded() > 0 {
+        assert!(Instant::now() < deadline, "a document that nobody has open stays in memory");
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn two_edit_one_document_and_only_changes_are_relayed() {
     let edge = Edge::start().await;
@@ -115,7 +125,7 @@ async fn two_edit_one_document_and_only_changes_are_relayed() {
     );
     close(&mut a, &mine).await;
     close(&mut b, &theirs).await;
-    assert_eq!(edge.documents.loaded(), 0, "nobody has it open");
+    leaves_memory(&edge).await;
     // What was acknowledged is there for who comes later, and for who comes back only what it lacks.
     let again = Open::start(&mut a, "two", start("docs/a.doc", false)).await.unwrap();
     assert_eq!(again.text(), mine.text());
@@ -247,10 +257,6 @@ async fn a_connection_that_is_lost_leaves_nothing_open() {
     let update = theirs.append("x");
     theirs.send(&mut b, &update).await;
     close(&mut b, &theirs).await;
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while edge.documents.loaded() > 0 {
-        assert!(std::time::Instant::now() < deadline, "the document stayed open");
-        tokio::task::yield_now().await;
-    }
+    leaves_memory(&edge).await;
     drop(mine);
 }
