@@ -5,6 +5,7 @@
 //!
 //! Knows nothing of sockets, streams of the room protocol or grants.
 
+pub mod sql;
 pub mod types;
 
 pub use types::{

@@ -1,0 +1,462 @@
+//! Expressions: one arm per kind of node, each resolved, typed and printed.
+
+use super::cast::{self, OnFailure};
+use super::constant::Constant;
+use super::scope::Scope;
+use super::text::{at, place};
+use super::typed::{Class, Typed};
+use crate::dataset::DatasetError;
+use arrow_schema::Metadata;
+use arrow_schema::{DataType, Schema};
+use sqlparser::ast::{
+    BinaryOperator, CaseWhen, CastKind, CeilFloorKind, Expr, Ident, Query, Spanned as _, UnaryOperator,
+    Value, ValueWithSpan,
+};
+use sqlparser::tokenizer::Location;
+use std::collections::BTreeSet;
+
+/// What an expression may hold, and what was met while it was printed.
+pub(super) struct Translator<'p> {
+    /// Where subqueries are allowed: who translates them.
+    pub queries: Option<&'p dyn Subqueries>,
+    pub params: Option<&'p super::params::Params>,
+    /// Aggregates and windows are allowed here.
+    pub aggregates: bool,
+    read: BTreeSet<String>,
+    used: BTreeSet<&'static str>,
+    depth: usize,
+}
+
+/// Levels of expressions inside each other; `a OR b OR c` is one.
+const MAX_DEPTH: usize = 60;
+
+/// Translates a query inside an expression.
+pub(super) trait Subqueries {
+    /// SQLite SQL, without parentheses, and the columns it gives.
+    fn subquery(
+        &self,
+        translator: &mut Translator<'_>,
+        outer: &Scope<'_>,
+        query: &Query,
+    ) -> Result<(String, Vec<Typed>), DatasetError>;
+}
+
+impl<'p> Translator<'p> {
+    /// For what stands over one row of one table.
+    pub fn for_row() -> Self {
+        Self { queries: None, params: None, aggregates: false, read: BTreeSet::new(), used: BTreeSet::new(), depth: 0 }
+    }
+
+    pub fn for_query(queries: &'p dyn Subqueries, params: &'p super::params::Params) -> Self {
+        Self { queries: Some(queries), params: Some(params), aggregates: true, ..Self::for_row() }
+    }
+
+    /// Notes that the SQL needs one of our functions.
+    pub fn uses(&mut self, function: &'static str) {
+        self.used.insert(function);
+    }
+
+    pub fn columns_read(&self, schema: &Schema) -> Vec<String> {
+        schema.fields().iter().map(|f| f.name()).filter(|n| self.read.contains(*n)).cloned().collect()
+    }
+
+    pub fn expr(&mut self, scope: &Scope<'_>, expr: &Expr) -> Result<Typed, DatasetError> {
+        if self.depth >= MAX_DEPTH {
+            return Err(at(place(expr), format!("nested more than {MAX_DEPTH} deep")));
+        }
+        self.depth += 1;
+        let typed = self.any_expr(scope, expr);
+        self.depth -= 1;
+        typed
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one line per kind of node")]
+    fn any_expr(&mut self, scope: &Scope<'_>, expr: &Expr) -> Result<Typed, DatasetError> {
+        let here = place(expr);
+        match expr {
+            Expr::Identifier(ident) => self.column(scope, ident),
+            Expr::CompoundIdentifier(idents) => self.path(scope, idents),
+            Expr::CompoundFieldAccess { root, access_chain } => self.access(scope, root, access_chain),
+            Expr::Value(value) => self.value(value),
+            Expr::Nested(inner) => self.expr(scope, inner),
+            Expr::TypedString(typed) => self.typed_string(typed),
+            Expr::Prefixed { value, .. } => self.expr(scope, value),
+            Expr::UnaryOp { op, expr } => self.unary(scope, *op, expr, here),
+            Expr::BinaryOp { .. } => self.binary(scope, expr),
+            Expr::IsNull(e) => self.is(scope, e, "IS NULL"),
+            Expr::IsNotNull(e) => self.is(scope, e, "IS NOT NULL"),
+            Expr::IsTrue(e) => self.truth(scope, e, "IS TRUE"),
+            Expr::IsNotTrue(e) => self.truth(scope, e, "IS NOT TRUE"),
+            Expr::IsFalse(e) => self.truth(scope, e, "IS FALSE"),
+            Expr::IsNotFalse(e) => self.truth(scope, e, "IS NOT FALSE"),
+            Expr::IsUnknown(e) => self.truth(scope, e, "IS NULL"),
+            Expr::IsNotUnknown(e) => self.truth(scope, e, "IS NOT NULL"),
+            Expr::IsDistinctFrom(a, b) => self.pair(scope, "IS NOT", a, b),
+            Expr::IsNotDistinctFrom(a, b) => self.pair(scope, "IS", a, b),
+            Expr::InList { expr, list, negated } => self.in_list(scope, expr, list, *negated),
+            Expr::Between { expr, negated, low, high } => self.between(scope, expr, low, high, *negated),
+            Expr::Like { negated, any: false, expr, pattern, escape_char } => {
+                self.like(scope, expr, pattern, escape_char.as_deref(), *negated, false)
+            }
+            Expr::ILike { negated, any: false, expr, pattern, escape_char } => {
+                self.like(scope, expr, pattern, escape_char.as_deref(), *negated, true)
+            }
+            Expr::SimilarTo { negated, expr, pattern, escape_char: None } => {
+                self.similar(scope, expr, pattern, *negated)
+            }
+            Expr::RLike { negated, expr, pattern, .. } => self.matches(scope, expr, pattern, *negated, false),
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => self.any(scope, left, right),
+            Expr::Cast { kind, expr, data_type, format: None } => {
+                let to = cast::data_type(data_type, here)?;
+                let typed = self.expr(scope, expr)?;
+                let failing = match kind {
+                    CastKind::Cast | CastKind::DoubleColon => OnFailure::Error,
+                    CastKind::TryCast | CastKind::SafeCast => OnFailure::Null,
+                };
+                self.cast(typed, &to, &Metadata::new(), failing)
+            }
+            Expr::Case { operand, conditions, else_result, .. } => {
+                self.case(scope, operand.as_deref(), conditions, else_result.as_deref(), here)
+            }
+            Expr::Extract { field, expr, .. } => self.extract(scope, &field.to_string(), expr, here),
+            Expr::AtTimeZone { timestamp, time_zone } => self.at_time_zone(scope, timestamp, time_zone),
+            Expr::Interval(interval) => self.interval(interval, here),
+            Expr::Ceil { expr, field } => self.rounding(scope, "ceil", expr, field, here),
+            Expr::Floor { expr, field } => self.rounding(scope, "floor", expr, field, here),
+            Expr::Position { expr, r#in } => self.call(scope, "strpos", &[r#in, expr], here),
+            Expr::Substring { expr, substring_from, substring_for, .. } => {
+                let one = number("1");
+                let mut args: Vec<&Expr> = vec![expr, substring_from.as_deref().unwrap_or(&one)];
+                args.extend(substring_for.as_deref());
+                self.call(scope, "substr", &args, here)
+            }
+            Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
+                self.trim(scope, *trim_where, trim_what.as_deref(), expr, trim_characters.as_deref(), here)
+            }
+            Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut args: Vec<&Expr> = vec![expr, overlay_what, overlay_from];
+                args.extend(overlay_for.as_deref());
+                self.call(scope, "overlay", &args, here)
+            }
+            Expr::Array(array) => self.array(scope, &array.elem, here),
+            Expr::Struct { values, .. } => self.structure(scope, values, here),
+            Expr::Function(function) => self.function(scope, function),
+            Expr::Exists { subquery, negated } => {
+                let (sql, _) = self.query(scope, subquery, here)?;
+                let not = if *negated { "NOT " } else { "" };
+                Ok(Typed::new(format!("({not}EXISTS ({sql}))"), DataType::Boolean, here))
+            }
+            Expr::Subquery(query) => self.scalar_query(scope, query, here),
+            Expr::InSubquery { expr, subquery, negated } => self.in_query(scope, expr, subquery, *negated),
+            other => Err(at(here, format!("`{}` is not known here", shorten(other)))),
+        }
+    }
+
+    fn column(&mut self, scope: &Scope<'_>, ident: &Ident) -> Result<Typed, DatasetError> {
+        match scope.find(ident)? {
+            Some(typed) => {
+                self.note(&typed, ident);
+                Ok(typed)
+            }
+            None => self.bare_word(scope, ident),
+        }
+    }
+
+    fn bare_word(&mut self, scope: &Scope<'_>, ident: &Ident) -> Result<Typed, DatasetError> {
+        let bare = ident.quote_style.is_none();
+        match ident.value.to_lowercase().as_str() {
+            "current_timestamp" | "current_date" if bare => {
+                self.call(scope, &ident.value.to_lowercase(), &[], ident.span.start)
+            }
+            "nan" if bare => Err(at(ident.span.start, "NaN has no literal; use isnan(column)")),
+            _ => Err(scope.unknown(ident)),
+        }
+    }
+
+    fn note(&mut self, typed: &Typed, ident: &Ident) {
+        // the name as the schema has it, which is what the printed identifier holds
+        let name = typed.sql.trim_matches('"').replace("\"\"", "\"");
+        self.read.insert(if name.is_empty() { ident.value.clone() } else { name });
+    }
+
+    /// `relation.column`, or `column.field.field`.
+    fn path(&mut self, scope: &Scope<'_>, idents: &[Ident]) -> Result<Typed, DatasetError> {
+        let [first, rest @ ..] = idents else {
+            return Err(DatasetError::invalid("SQL: an empty name"));
+        };
+        let mut typed = None;
+        let mut rest = rest;
+        if let [second, further @ ..] = rest {
+            let (known, found) = scope.find_in(first, second);
+            match found {
+                Some(found) => {
+                    typed = Some(found);
+                    rest = further;
+                }
+                None if known && scope.find(first)?.is_none() => return Err(scope.unknown(second)),
+                None => {}
+            }
+        }
+        let mut typed = match typed {
+            Some(typed) => typed,
+            None => self.column(scope, first)?,
+        };
+        for field in rest {
+            typed = self.field_of(typed, &field.value, field.span.start)?;
+        }
+        Ok(typed)
+    }
+
+    pub fn value(&mut self, value: &ValueWithSpan) -> Result<Typed, DatasetError> {
+        let here = value.span.start;
+        let constant = match &value.value {
+            Value::Null => Constant::Null,
+            Value::Boolean(value) => Constant::Boolean(*value),
+            Value::Number(digits, _) => {
+                numeral(digits).ok_or_else(|| at(here, format!("`{digits}` is not a number")))?
+            }
+            Value::SingleQuotedString(text)
+            | Value::EscapedStringLiteral(text)
+            | Value::UnicodeStringLiteral(text)
+            | Value::NationalStringLiteral(text)
+            | Value::SingleQuotedRawStringLiteral(text) => Constant::Text(text.clone()),
+            Value::DollarQuotedString(text) => Constant::Text(text.value.clone()),
+            Value::HexStringLiteral(digits) => Constant::Bytes(
+                unhex(digits).ok_or_else(|| at(here, "X'…' holds pairs of hexadecimal digits"))?,
+            ),
+            Value::Placeholder(name) => {
+                return match self.params {
+                    Some(params) => params.get(name, here),
+                    None => {
+                        Err(at(here, format!("`{name}`: a condition has no parameters; write the value")))
+                    }
+                };
+            }
+            other => return Err(at(here, format!("`{other}` is not a literal here"))),
+        };
+        Ok(Typed::of_constant(constant, here))
+    }
+
+    fn is(&mut self, scope: &Scope<'_>, e: &Expr, test: &str) -> Result<Typed, DatasetError> {
+        let typed = self.expr(scope, e)?;
+        let mut is = Typed::new(format!("({} {test})", typed.sql), DataType::Boolean, typed.at);
+        is.nullable = false;
+        Ok(is)
+    }
+
+    fn truth(&mut self, scope: &Scope<'_>, e: &Expr, test: &str) -> Result<Typed, DatasetError> {
+        let typed = self.expr(scope, e)?;
+        let typed = self.boolean(typed)?;
+        let mut is = Typed::new(format!("({} {test})", typed.sql), DataType::Boolean, typed.at);
+        is.nullable = false;
+        Ok(is)
+    }
+
+    fn pair(&mut self, scope: &Scope<'_>, operator: &str, a: &Expr, b: &Expr) -> Result<Typed, DatasetError> {
+        let (a, b) = (self.expr(scope, a)?, self.expr(scope, b)?);
+        let here = a.at;
+        self.compare(operator, a, b, here)
+    }
+
+    fn in_list(
+        &mut self,
+        scope: &Scope<'_>,
+        value: &Expr,
+        list: &[Expr],
+        negated: bool,
+    ) -> Result<Typed, DatasetError> {
+        let value = self.expr(scope, value)?;
+        let here = value.at;
+        let mut members = Vec::with_capacity(list.len());
+        let mut tested = value.clone();
+        for member in list {
+            let member = self.expr(scope, member)?;
+            let (left, right) = self.meet(value.clone(), member, "there is no comparison")?;
+            tested = left;
+            members.push(right.sql);
+        }
+        let not = if negated { "NOT " } else { "" };
+        let sql = format!("({} {not}IN ({}))", tested.sql, members.join(", "));
+        Ok(Typed::new(sql, DataType::Boolean, here))
+    }
+
+    fn between(
+        &mut self,
+        scope: &Scope<'_>,
+        value: &Expr,
+        low: &Expr,
+        high: &Expr,
+        negated: bool,
+    ) -> Result<Typed, DatasetError> {
+        let value = self.expr(scope, value)?;
+        let (low, high) = (self.expr(scope, low)?, self.expr(scope, high)?);
+        let here = value.at;
+        let above = self.compare(">=", value.clone(), low, here)?;
+        let below = self.compare("<=", value, high, here)?;
+        let not = if negated { "NOT " } else { "" };
+        Ok(Typed::new(format!("({not}({} AND {}))", above.sql, below.sql), DataType::Boolean, here))
+    }
+
+    fn case(
+        &mut self,
+        scope: &Scope<'_>,
+        operand: Option<&Expr>,
+        whens: &[CaseWhen],
+        otherwise: Option<&Expr>,
+        here: Location,
+    ) -> Result<Typed, DatasetError> {
+        let operand = operand.map(|e| self.expr(scope, e)).transpose()?;
+        let mut conditions = Vec::with_capacity(whens.len());
+        let mut results = Vec::with_capacity(whens.len() + 1);
+        for when in whens {
+            let condition = self.expr(scope, &when.condition)?;
+            conditions.push(match &operand {
+                Some(operand) => self.compare("=", operand.clone(), condition, here)?,
+                None => self.boolean(condition)?,
+            });
+            results.push(self.expr(scope, &when.result)?);
+        }
+        if let Some(otherwise) = otherwise {
+            results.push(self.expr(scope, otherwise)?);
+        }
+        let (results, data_type) = self.unify(results, "CASE")?;
+        let mut sql = "CASE".to_owned();
+        for (condition, result) in conditions.iter().zip(&results) {
+            sql.push_str(&format!(" WHEN {} THEN {}", condition.sql, result.sql));
+        }
+        if let Some(last) = results.get(conditions.len()) {
+            sql.push_str(&format!(" ELSE {}", last.sql));
+        }
+        sql.push_str(" END");
+        Ok(Typed::new(sql, data_type, here))
+    }
+
+    fn rounding(
+        &mut self,
+        scope: &Scope<'_>,
+        name: &str,
+        value: &Expr,
+        field: &CeilFloorKind,
+        here: Location,
+    ) -> Result<Typed, DatasetError> {
+        match field {
+            CeilFloorKind::DateTimeField(sqlparser::ast::DateTimeField::NoDateTime) => {
+                self.call(scope, name, &[value], here)
+            }
+            _ => Err(at(here, format!("{name} takes a number; date_trunc('unit', value) cuts times"))),
+        }
+    }
+
+    fn unary(
+        &mut self,
+        scope: &Scope<'_>,
+        op: UnaryOperator,
+        operand: &Expr,
+        here: Location,
+    ) -> Result<Typed, DatasetError> {
+        let typed = self.expr(scope, operand)?;
+        match op {
+            UnaryOperator::Not | UnaryOperator::BangNot => {
+                let typed = self.boolean(typed)?;
+                Ok(Typed::new(format!("(NOT {})", typed.sql), DataType::Boolean, here))
+            }
+            UnaryOperator::Plus if typed.class().is_number() => Ok(typed),
+            UnaryOperator::Minus => self.negate(typed, here),
+            UnaryOperator::BitwiseNot if typed.class() == Class::Integer => {
+                Ok(Typed::new(format!("(~{})", typed.sql), typed.data_type, here))
+            }
+            op => Err(at(here, format!("`{op}` is not for a {}", typed.data_type))),
+        }
+    }
+
+    pub fn query(
+        &mut self,
+        scope: &Scope<'_>,
+        query: &Query,
+        here: Location,
+    ) -> Result<(String, Vec<Typed>), DatasetError> {
+        match self.queries {
+            Some(queries) => queries.subquery(self, scope, query),
+            None => Err(at(here, "a subquery is not possible here; run it with execute_sql")),
+        }
+    }
+
+    fn scalar_query(
+        &mut self,
+        scope: &Scope<'_>,
+        query: &Query,
+        here: Location,
+    ) -> Result<Typed, DatasetError> {
+        let (sql, columns) = self.query(scope, query, here)?;
+        match <[Typed; 1]>::try_from(columns) {
+            Ok([one]) => {
+                Ok(Typed { metadata: one.metadata, ..Typed::new(format!("({sql})"), one.data_type, here) })
+            }
+            Err(columns) => Err(at(
+                here,
+                format!("this subquery gives {} columns where one value is wanted", columns.len()),
+            )),
+        }
+    }
+
+    fn in_query(
+        &mut self,
+        scope: &Scope<'_>,
+        value: &Expr,
+        query: &Query,
+        negated: bool,
+    ) -> Result<Typed, DatasetError> {
+        let value = self.expr(scope, value)?;
+        let here = query.span().start;
+        let (sql, columns) = self.query(scope, query, here)?;
+        let [column] = columns.as_slice() else {
+            return Err(at(
+                here,
+                format!("this subquery gives {} columns where one is wanted", columns.len()),
+            ));
+        };
+        let value = match cast::common(&value, column) {
+            Some(data_type) if data_type == column.data_type => {
+                self.cast(value, &data_type, &column.metadata.clone(), OnFailure::Error)?
+            }
+            Some(_) if value.class().is_number() && column.class().is_number() => value,
+            _ => {
+                return Err(at(
+                    value.at,
+                    format!("there is no comparison of {} and {}", value.data_type, column.data_type),
+                ));
+            }
+        };
+        let not = if negated { "NOT " } else { "" };
+        Ok(Typed::new(format!("({} {not}IN ({sql}))", value.sql), DataType::Boolean, value.at))
+    }
+}
+
+fn numeral(digits: &str) -> Option<Constant> {
+    if let Ok(integer) = digits.parse::<i64>() {
+        return Some(Constant::Integer(integer));
+    }
+    if let Some(hexadecimal) = digits.strip_prefix("0x") {
+        return i64::from_str_radix(hexadecimal, 16).ok().map(Constant::Integer);
+    }
+    digits.parse::<f64>().ok().filter(|f| f.is_finite()).map(Constant::Float)
+}
+
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let digits = digits.as_bytes();
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
+    digits.chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
+}
+
+pub(super) fn number(digits: &str) -> Expr {
+    Expr::Value(Value::Number(digits.to_owned(), false).into())
+}
+
+/// A node as the user might recognise it.
+fn shorten(expr: &Expr) -> String {
+    let text = expr.to_string();
+    if text.chars().count() <= 60 { text } else { text.chars().take(57).chain("…".chars()).collect() }
+}
