@@ -173,45 +173,25 @@ impl Translator<'_> {
         let distinct = if call.distinct { "DISTINCT " } else { "" };
         let order = self.inner_order(scope, &call.order)?;
         let class = first.class();
-        let numeric = class.is_number() || class == Class::Null;
         let needs_number =
             || at(first.at, format!("`{name}` is for numbers, and this is a {}", plain(&first.data_type)));
         let simple = |function: &str, data_type: DataType| {
             (format!("{function}({distinct}{})", first.sql), data_type, Metadata::new())
         };
-        Ok(match name {
-            "count" => simple("count", DataType::Int64),
-            "approx_distinct" => (format!("count(DISTINCT {})", first.sql), DataType::UInt64, none),
-            "sum" if numeric => {
-                let data_type = match class {
-                    Class::Integer if first.data_type.is_unsigned_integer() => DataType::UInt64,
-                    Class::Integer => DataType::Int64,
-                    _ => DataType::Float64,
-                };
-                simple("sum", data_type)
-            }
-            "avg" | "mean" if numeric => simple("avg", DataType::Float64),
+        match name {
+            "count" => Ok(simple("count", DataType::Int64)),
+            "approx_distinct" => Ok((format!("count(DISTINCT {})", first.sql), DataType::UInt64, none)),
             "min" | "max" if class == Class::Decimal => {
                 let real = self.real(first.clone())?;
-                (format!("{name}({})", real.sql), DataType::Float64, none)
+                Ok((format!("{name}({})", real.sql), DataType::Float64, none))
             }
             "min" | "max" => {
                 let (sql, data_type, _) = simple(name, first.data_type.clone());
-                (sql, data_type, first.metadata.clone())
+                Ok((sql, data_type, first.metadata.clone()))
             }
-            "median" | "approx_median" if numeric => {
-                self.uses("ma_median");
-                simple("ma_median", DataType::Float64)
-            }
-            "stddev" | "stddev_samp" | "stddev_pop" | "var" | "var_samp" | "var_pop" if numeric => {
-                let function = match name {
-                    "stddev" | "stddev_samp" => "ma_stddev",
-                    "stddev_pop" => "ma_stddev_pop",
-                    "var_pop" => "ma_var_pop",
-                    _ => "ma_var",
-                };
-                self.uses(function);
-                simple(function, DataType::Float64)
+            "bool_and" | "bool_or" if matches!(class, Class::Boolean | Class::Null) => {
+                let function = if name == "bool_and" { "min" } else { "max" };
+                Ok((format!("{function}({})", first.sql), DataType::Boolean, none))
             }
             "bit_and" | "bit_or" | "bit_xor" if class == Class::Integer => {
                 let function = match name {
@@ -219,43 +199,76 @@ impl Translator<'_> {
                     "bit_or" => "ma_bit_or",
                     _ => "ma_bit_xor",
                 };
-                simple(function, first.data_type.clone())
+                self.uses(function);
+                Ok(simple(function, first.data_type.clone()))
             }
-            "bool_and" | "bool_or" if matches!(class, Class::Boolean | Class::Null) => {
-                let function = if name == "bool_and" { "min" } else { "max" };
-                (format!("{function}({})", first.sql), DataType::Boolean, none)
+            "array_agg" | "string_agg" | "first_value" | "last_value" => {
+                self.gathered(name, call, first, &order, here)
             }
+            _ if class.is_number() || class == Class::Null => {
+                let (function, data_type) = self.of_numbers(name, &first.data_type);
+                let first = self.real(first.clone())?;
+                Ok((format!("{function}({distinct}{})", first.sql), data_type, none))
+            }
+            _ => Err(at(
+                first.at,
+                format!("`{name}` does not take a {}", plain(&first.data_type)),
+            )),
+        }
+    }
+
+    fn of_numbers(&mut self, name: &str, of: &DataType) -> (&'static str, DataType) {
+        let function = match name {
+            "sum" => {
+                let data_type = match Class::of(of) {
+                    Class::Integer if of.is_unsigned_integer() => DataType::UInt64,
+                    Class::Integer => DataType::Int64,
+                    _ => DataType::Float64,
+                };
+                return ("sum", data_type);
+            }
+            "avg" | "mean" => return ("avg", DataType::Float64),
+            "median" | "approx_median" => "ma_median",
+            "stddev" | "stddev_samp" => "ma_stddev",
+            "stddev_pop" => "ma_stddev_pop",
+            "var_pop" => "ma_var_pop",
+            _ => "ma_var",
+        };
+        self.uses(function);
+        (function, DataType::Float64)
+    }
+
+    /// Those whose result is made of the values themselves, in an order.
+    fn gathered(
+        &mut self,
+        name: &str,
+        call: &Call,
+        first: &Typed,
+        order: &str,
+        here: Location,
+    ) -> Result<(String, DataType, Metadata), DatasetError> {
+        if call.distinct {
+            return Err(at(here, format!("{name}(DISTINCT …) is not possible; use a subquery with DISTINCT")));
+        }
+        Ok(match name {
             "array_agg" => {
                 self.uses("ma_array_agg");
                 let of = type_argument(plain(&first.data_type));
                 let skip = i32::from(call.ignore_nulls);
-                if call.distinct {
-                    return Err(at(
-                        here,
-                        "array_agg(DISTINCT …) is not possible; use array_distinct(array_agg(…))",
-                    ));
-                }
                 let sql = format!("ma_array_agg({}, {of}, {skip}{order})", first.sql);
-                (sql, list_of(first.data_type.clone()), none)
+                (sql, list_of(first.data_type.clone()), Metadata::new())
             }
             "string_agg" => {
-                let text = self.cast(first.clone(), &DataType::Utf8, &none, OnFailure::Error)?;
+                let text = self.cast(first.clone(), &DataType::Utf8, &Metadata::new(), OnFailure::Error)?;
                 let separator = call.args.get(1).map_or_else(|| "','".to_owned(), |s| s.sql.clone());
-                if call.distinct {
-                    return Err(at(
-                        here,
-                        "string_agg(DISTINCT …) is not possible; use a subquery with DISTINCT",
-                    ));
-                }
-                (format!("string_agg({}, {separator}{order})", text.sql), DataType::Utf8, none)
+                (format!("string_agg({}, {separator}{order})", text.sql), DataType::Utf8, Metadata::new())
             }
-            "first_value" | "last_value" => {
-                self.uses("ma_first");
+            _ => {
                 let function = if name == "first_value" { "ma_first" } else { "ma_last" };
+                self.uses(function);
                 let sql = format!("{function}({}{order})", first.sql);
                 (sql, first.data_type.clone(), first.metadata.clone())
             }
-            _ => return Err(needs_number()),
         })
     }
 

@@ -6,10 +6,10 @@ use super::constant::Constant;
 use super::expr::Translator;
 use super::scope::{Scope, hint};
 use super::text::at;
-use super::typed::{Class, Typed, plain, type_argument};
+use super::typed::{Class, Typed, plain};
 use crate::dataset::DatasetError;
 use arrow_schema::Metadata;
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::DataType;
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Spanned as _,
     TrimWhereField,
@@ -101,7 +101,7 @@ impl Translator<'_> {
         Ok(Typed::new(sql, entry.gives.data_type(first.as_ref()), here))
     }
 
-    fn argument(&mut self, name: &str, arg: Typed, kind: Kind) -> Result<Typed, DatasetError> {
+    pub fn argument(&mut self, name: &str, arg: Typed, kind: Kind) -> Result<Typed, DatasetError> {
         // a number that a parameter or a text says, where a number is wanted
         let numeric = kind != Kind::Text && arg.constant_text().is_some();
         if !kind.accepts(arg.class()) && !numeric {
@@ -259,120 +259,6 @@ impl Translator<'_> {
                 Ok(Typed::new(format!("{function}({})", printed.join(", ")), DataType::Float64, here))
             }
         }
-    }
-
-    fn time_call(&mut self, name: &str, mut args: Vec<Typed>, here: Location) -> Result<Typed, DatasetError> {
-        let none = Metadata::new();
-        let nanos = DataType::Timestamp(TimeUnit::Nanosecond, None);
-        let shape: (usize, usize) = match name {
-            "now" | "current_timestamp" | "current_date" => (0, 0),
-            "date_trunc" | "date_part" | "datetrunc" | "datepart" | "date_bin" | "to_char"
-            | "date_format" => (2, 2),
-            "make_date" => (3, 3),
-            "to_timestamp"
-            | "to_timestamp_seconds"
-            | "to_timestamp_millis"
-            | "to_timestamp_micros"
-            | "to_timestamp_nanos"
-            | "to_date"
-            | "to_unixtime"
-            | "from_unixtime"
-            | "date" => (1, 1),
-            _ => return Err(self.unknown_function(name, here)),
-        };
-        if args.len() < shape.0 || args.len() > shape.1 {
-            return Err(wrong_count(name, shape.0, shape.1, args.len(), here));
-        }
-        Ok(match name {
-            "now" | "current_timestamp" => {
-                self.uses("ma_now");
-                let zoned = DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into()));
-                Typed::new("ma_now()", zoned, here)
-            }
-            "current_date" => {
-                self.uses("ma_now");
-                Typed::new("(ma_now() / 86400000000000)", DataType::Date32, here)
-            }
-            "date_trunc" | "datetrunc" | "date_part" | "datepart" => {
-                let value = args.remove(1);
-                let Some(unit) = args[0].constant_text().map(str::to_owned) else {
-                    return Err(at(args[0].at, format!("{name} takes its unit as a literal")));
-                };
-                if name.ends_with("part") {
-                    self.date_part(&unit, value, args[0].at)?
-                } else {
-                    self.date_trunc(&unit, value, args[0].at)?
-                }
-            }
-            "date_bin" => {
-                let value = self.time(args.remove(1))?;
-                let Some(Constant::Interval { months: 0, days, nanos }) = args[0].constant else {
-                    return Err(at(args[0].at, "date_bin takes an INTERVAL without months as its first"));
-                };
-                let DataType::Timestamp(unit, _) = plain(&value.data_type) else {
-                    return Err(at(value.at, "date_bin is for timestamps"));
-                };
-                let width = (i64::from(days) * 86_400_000_000_000 + nanos)
-                    / (1_000_000_000 / super::typed::per_second(*unit));
-                if width <= 0 {
-                    return Err(at(
-                        args[0].at,
-                        "date_bin takes an interval longer than the timestamp's unit",
-                    ));
-                }
-                self.uses("ma_bin");
-                let data_type = value.data_type.clone();
-                Typed::new(format!("ma_bin({}, {width})", value.sql), data_type, here)
-            }
-            "to_char" | "date_format" => {
-                let format = self.argument(name, args.remove(1), Kind::Text)?;
-                let value = self.time(args.remove(0))?;
-                self.uses("ma_to_char");
-                let of = type_argument(plain(&value.data_type));
-                Typed::new(format!("ma_to_char({}, {of}, {})", value.sql, format.sql), DataType::Utf8, here)
-            }
-            "make_date" => {
-                let mut printed = Vec::new();
-                for arg in args {
-                    printed.push(self.argument(name, arg, Kind::Whole)?.sql);
-                }
-                self.uses("ma_make_date");
-                Typed::new(format!("ma_make_date({})", printed.join(", ")), DataType::Date32, here)
-            }
-            "to_date" | "date" => self.cast(args.remove(0), &DataType::Date32, &none, OnFailure::Error)?,
-            "to_unixtime" => {
-                let value = self.time(args.remove(0))?;
-                let seconds = DataType::Timestamp(TimeUnit::Second, None);
-                let value = self.cast(value, &seconds, &none, OnFailure::Error)?;
-                Typed::new(value.sql, DataType::Int64, here)
-            }
-            "from_unixtime" => {
-                let value = self.argument(name, args.remove(0), Kind::Whole)?;
-                Typed::new(value.sql, DataType::Timestamp(TimeUnit::Second, None), here)
-            }
-            _ => {
-                let value = args.remove(0);
-                let unit = match name {
-                    "to_timestamp_seconds" => TimeUnit::Second,
-                    "to_timestamp_millis" => TimeUnit::Millisecond,
-                    "to_timestamp_micros" => TimeUnit::Microsecond,
-                    _ => TimeUnit::Nanosecond,
-                };
-                // plain to_timestamp takes numbers as seconds
-                if value.class().is_number() {
-                    let value = self.real(value)?;
-                    let sql = if name == "to_timestamp" {
-                        format!("CAST(({} * 1000000000) AS INTEGER)", value.sql)
-                    } else {
-                        format!("CAST({} AS INTEGER)", value.sql)
-                    };
-                    Typed::new(sql, DataType::Timestamp(unit, None), here)
-                } else {
-                    let to = if name == "to_timestamp" { nanos } else { DataType::Timestamp(unit, None) };
-                    self.cast(value, &to, &none, OnFailure::Error)?
-                }
-            }
-        })
     }
 
     pub fn unknown_function(&self, name: &str, here: Location) -> DatasetError {

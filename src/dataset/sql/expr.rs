@@ -44,7 +44,14 @@ pub(super) trait Subqueries {
 impl<'p> Translator<'p> {
     /// For what stands over one row of one table.
     pub fn for_row() -> Self {
-        Self { queries: None, params: None, aggregates: false, read: BTreeSet::new(), used: BTreeSet::new(), depth: 0 }
+        Self {
+            queries: None,
+            params: None,
+            aggregates: false,
+            read: BTreeSet::new(),
+            used: BTreeSet::new(),
+            depth: 0,
+        }
     }
 
     pub fn for_query(queries: &'p dyn Subqueries, params: &'p super::params::Params) -> Self {
@@ -70,7 +77,6 @@ impl<'p> Translator<'p> {
         typed
     }
 
-    #[expect(clippy::too_many_lines, reason = "one line per kind of node")]
     fn any_expr(&mut self, scope: &Scope<'_>, expr: &Expr) -> Result<Typed, DatasetError> {
         let here = place(expr);
         match expr {
@@ -121,6 +127,28 @@ impl<'p> Translator<'p> {
             Expr::Extract { field, expr, .. } => self.extract(scope, &field.to_string(), expr, here),
             Expr::AtTimeZone { timestamp, time_zone } => self.at_time_zone(scope, timestamp, time_zone),
             Expr::Interval(interval) => self.interval(interval, here),
+            Expr::Array(array) => self.array(scope, &array.elem, here),
+            Expr::Struct { values, .. } => self.structure(scope, values, here),
+            Expr::Function(function) => self.function(scope, function),
+            Expr::Exists { subquery, negated } => {
+                let (sql, _) = self.query(scope, subquery, here)?;
+                let not = if *negated { "NOT " } else { "" };
+                Ok(Typed::new(format!("({not}EXISTS ({sql}))"), DataType::Boolean, here))
+            }
+            Expr::Subquery(query) => self.scalar_query(scope, query, here),
+            Expr::InSubquery { expr, subquery, negated } => self.in_query(scope, expr, subquery, *negated),
+            other => self.call_in_words(scope, other, here),
+        }
+    }
+
+    /// Calls that are written with words between their arguments.
+    fn call_in_words(
+        &mut self,
+        scope: &Scope<'_>,
+        expr: &Expr,
+        here: Location,
+    ) -> Result<Typed, DatasetError> {
+        match expr {
             Expr::Ceil { expr, field } => self.rounding(scope, "ceil", expr, field, here),
             Expr::Floor { expr, field } => self.rounding(scope, "floor", expr, field, here),
             Expr::Position { expr, r#in } => self.call(scope, "strpos", &[r#in, expr], here),
@@ -138,16 +166,6 @@ impl<'p> Translator<'p> {
                 args.extend(overlay_for.as_deref());
                 self.call(scope, "overlay", &args, here)
             }
-            Expr::Array(array) => self.array(scope, &array.elem, here),
-            Expr::Struct { values, .. } => self.structure(scope, values, here),
-            Expr::Function(function) => self.function(scope, function),
-            Expr::Exists { subquery, negated } => {
-                let (sql, _) = self.query(scope, subquery, here)?;
-                let not = if *negated { "NOT " } else { "" };
-                Ok(Typed::new(format!("({not}EXISTS ({sql}))"), DataType::Boolean, here))
-            }
-            Expr::Subquery(query) => self.scalar_query(scope, query, here),
-            Expr::InSubquery { expr, subquery, negated } => self.in_query(scope, expr, subquery, *negated),
             other => Err(at(here, format!("`{}` is not known here", shorten(other)))),
         }
     }

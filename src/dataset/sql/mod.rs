@@ -21,6 +21,7 @@ mod params;
 mod pattern;
 mod scope;
 mod text;
+mod timecalls;
 mod typed;
 
 pub mod functions;

@@ -124,10 +124,7 @@ fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), DatasetError> {
             return Err(at(token.span.start, format!("nested more than {} deep", MAX_DEPTH * 4)));
         }
         if chains.last().is_some_and(|n| *n > MAX_CHAIN) {
-            return Err(at(
-                token.span.start,
-                "too many operators in a row; use IN (…)",
-            ));
+            return Err(at(token.span.start, "too many operators in a row; use IN (…)"));
         }
     }
     Ok(())
