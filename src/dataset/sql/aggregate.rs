@@ -85,6 +85,7 @@ impl Translator<'_> {
         if function.over.is_none() && WINDOW_ONLY.contains(&name) {
             return Err(at(here, format!("`{name}` needs a window: {name}() OVER (ORDER BY …)")));
         }
+        let loose = self.loose_columns();
         let call = self.take_apart(scope, function, here)?;
         let (mut sql, data_type, metadata) = self.aggregate_sql(scope, name, &call, here)?;
         if function.over.is_some() && matches!(name, "first_value" | "last_value") {
@@ -97,6 +98,9 @@ impl Translator<'_> {
             }
             None => String::new(),
         };
+        if function.over.is_none() {
+            self.met_aggregate(loose);
+        }
         let over = match &function.over {
             None => String::new(),
             Some(_) if sql.starts_with("ma_") => {
@@ -173,8 +177,6 @@ impl Translator<'_> {
         let distinct = if call.distinct { "DISTINCT " } else { "" };
         let order = self.inner_order(scope, &call.order)?;
         let class = first.class();
-        let needs_number =
-            || at(first.at, format!("`{name}` is for numbers, and this is a {}", plain(&first.data_type)));
         let simple = |function: &str, data_type: DataType| {
             (format!("{function}({distinct}{})", first.sql), data_type, Metadata::new())
         };
@@ -210,10 +212,7 @@ impl Translator<'_> {
                 let first = self.real(first.clone())?;
                 Ok((format!("{function}({distinct}{})", first.sql), data_type, none))
             }
-            _ => Err(at(
-                first.at,
-                format!("`{name}` does not take a {}", plain(&first.data_type)),
-            )),
+            _ => Err(at(first.at, format!("`{name}` does not take a {}", plain(&first.data_type)))),
         }
     }
 
@@ -248,7 +247,10 @@ impl Translator<'_> {
         here: Location,
     ) -> Result<(String, DataType, Metadata), DatasetError> {
         if call.distinct {
-            return Err(at(here, format!("{name}(DISTINCT …) is not possible; use a subquery with DISTINCT")));
+            return Err(at(
+                here,
+                format!("{name}(DISTINCT …) is not possible; use a subquery with DISTINCT"),
+            ));
         }
         Ok(match name {
             "array_agg" => {

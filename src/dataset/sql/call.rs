@@ -8,8 +8,8 @@ use super::scope::{Scope, hint};
 use super::text::at;
 use super::typed::{Class, Typed, plain};
 use crate::dataset::DatasetError;
-use arrow_schema::Metadata;
 use arrow_schema::DataType;
+use arrow_schema::Metadata;
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectNamePart, Spanned as _,
     TrimWhereField,

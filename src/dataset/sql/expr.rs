@@ -9,8 +9,7 @@ use crate::dataset::DatasetError;
 use arrow_schema::Metadata;
 use arrow_schema::{DataType, Schema};
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, CeilFloorKind, Expr, Ident, Query, Spanned as _, UnaryOperator,
-    Value, ValueWithSpan,
+    BinaryOperator, CastKind, CeilFloorKind, Expr, Ident, Query, UnaryOperator, Value, ValueWithSpan,
 };
 use sqlparser::tokenizer::Location;
 use std::collections::BTreeSet;
@@ -25,6 +24,12 @@ pub(super) struct Translator<'p> {
     read: BTreeSet<String>,
     used: BTreeSet<&'static str>,
     depth: usize,
+    /// Printed keys of GROUP BY of the select that is being translated.
+    groups: Vec<String>,
+    /// Columns met outside of aggregates and of what is grouped by.
+    loose: Vec<(String, Location)>,
+    /// An aggregate was met.
+    aggregated: bool,
 }
 
 /// Levels of expressions inside each other; `a OR b OR c` is one.
@@ -51,7 +56,14 @@ impl<'p> Translator<'p> {
             read: BTreeSet::new(),
             used: BTreeSet::new(),
             depth: 0,
+            groups: Vec::new(),
+            loose: Vec::new(),
+            aggregated: false,
         }
+    }
+
+    pub fn for_row_with(params: &'p super::params::Params) -> Self {
+        Self { params: Some(params), ..Self::for_row() }
     }
 
     pub fn for_query(queries: &'p dyn Subqueries, params: &'p super::params::Params) -> Self {
@@ -72,9 +84,70 @@ impl<'p> Translator<'p> {
             return Err(at(place(expr), format!("nested more than {MAX_DEPTH} deep")));
         }
         self.depth += 1;
+        let loose = self.loose.len();
         let typed = self.any_expr(scope, expr);
         self.depth -= 1;
+        if let Ok(typed) = &typed
+            && self.groups.contains(&typed.sql)
+        {
+            self.loose.truncate(loose);
+        }
         typed
+    }
+
+    /// Translates a query inside this one: what it groups by and aggregates is its own.
+    pub fn apart<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> R {
+        let outer = (
+            std::mem::take(&mut self.groups),
+            std::mem::take(&mut self.loose),
+            std::mem::take(&mut self.aggregated),
+            std::mem::replace(&mut self.aggregates, true),
+        );
+        let result = run(self);
+        (self.groups, self.loose, self.aggregated, self.aggregates) = outer;
+        result
+    }
+
+    /// From here on columns must be aggregated or grouped by, if anything is.
+    pub fn begin_groups(&mut self, groups: Vec<String>) {
+        self.groups = groups;
+        self.loose.clear();
+        self.aggregated = false;
+    }
+
+    pub fn end_groups(&mut self, grouped: bool) -> Result<(), DatasetError> {
+        self.groups.clear();
+        let loose = std::mem::take(&mut self.loose);
+        let aggregated = std::mem::take(&mut self.aggregated) || grouped;
+        match loose.first() {
+            Some((column, here)) if aggregated => {
+                let name = column.rsplit_once("\".\"").map_or(column.as_str(), |(_, name)| name);
+                let name = name.trim_matches('"');
+                Err(at(
+                    *here,
+                    format!(
+                        "`{name}` is neither in GROUP BY nor in an aggregate; group by it, or use first_value({name})"
+                    ),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub fn met_column(&mut self, typed: &Typed) {
+        if !self.groups.contains(&typed.sql) {
+            self.loose.push((typed.sql.clone(), typed.at));
+        }
+    }
+
+    /// How many loose columns there are, and what an aggregate does to those that it was given.
+    pub fn loose_columns(&self) -> usize {
+        self.loose.len()
+    }
+
+    pub fn met_aggregate(&mut self, loose: usize) {
+        self.loose.truncate(loose);
+        self.aggregated = true;
     }
 
     fn any_expr(&mut self, scope: &Scope<'_>, expr: &Expr) -> Result<Typed, DatasetError> {
@@ -195,6 +268,7 @@ impl<'p> Translator<'p> {
         // the name as the schema has it, which is what the printed identifier holds
         let name = typed.sql.trim_matches('"').replace("\"\"", "\"");
         self.read.insert(if name.is_empty() { ident.value.clone() } else { name });
+        self.met_column(typed);
     }
 
     /// `relation.column`, or `column.field.field`.
@@ -208,6 +282,7 @@ impl<'p> Translator<'p> {
             let (known, found) = scope.find_in(first, second);
             match found {
                 Some(found) => {
+                    self.met_column(&found);
                     typed = Some(found);
                     rest = further;
                 }
@@ -276,79 +351,6 @@ impl<'p> Translator<'p> {
         self.compare(operator, a, b, here)
     }
 
-    fn in_list(
-        &mut self,
-        scope: &Scope<'_>,
-        value: &Expr,
-        list: &[Expr],
-        negated: bool,
-    ) -> Result<Typed, DatasetError> {
-        let value = self.expr(scope, value)?;
-        let here = value.at;
-        let mut members = Vec::with_capacity(list.len());
-        let mut tested = value.clone();
-        for member in list {
-            let member = self.expr(scope, member)?;
-            let (left, right) = self.meet(value.clone(), member, "there is no comparison")?;
-            tested = left;
-            members.push(right.sql);
-        }
-        let not = if negated { "NOT " } else { "" };
-        let sql = format!("({} {not}IN ({}))", tested.sql, members.join(", "));
-        Ok(Typed::new(sql, DataType::Boolean, here))
-    }
-
-    fn between(
-        &mut self,
-        scope: &Scope<'_>,
-        value: &Expr,
-        low: &Expr,
-        high: &Expr,
-        negated: bool,
-    ) -> Result<Typed, DatasetError> {
-        let value = self.expr(scope, value)?;
-        let (low, high) = (self.expr(scope, low)?, self.expr(scope, high)?);
-        let here = value.at;
-        let above = self.compare(">=", value.clone(), low, here)?;
-        let below = self.compare("<=", value, high, here)?;
-        let not = if negated { "NOT " } else { "" };
-        Ok(Typed::new(format!("({not}({} AND {}))", above.sql, below.sql), DataType::Boolean, here))
-    }
-
-    fn case(
-        &mut self,
-        scope: &Scope<'_>,
-        operand: Option<&Expr>,
-        whens: &[CaseWhen],
-        otherwise: Option<&Expr>,
-        here: Location,
-    ) -> Result<Typed, DatasetError> {
-        let operand = operand.map(|e| self.expr(scope, e)).transpose()?;
-        let mut conditions = Vec::with_capacity(whens.len());
-        let mut results = Vec::with_capacity(whens.len() + 1);
-        for when in whens {
-            let condition = self.expr(scope, &when.condition)?;
-            conditions.push(match &operand {
-                Some(operand) => self.compare("=", operand.clone(), condition, here)?,
-                None => self.boolean(condition)?,
-            });
-            results.push(self.expr(scope, &when.result)?);
-        }
-        if let Some(otherwise) = otherwise {
-            results.push(self.expr(scope, otherwise)?);
-        }
-        let (results, data_type) = self.unify(results, "CASE")?;
-        let mut sql = "CASE".to_owned();
-        for (condition, result) in conditions.iter().zip(&results) {
-            sql.push_str(&format!(" WHEN {} THEN {}", condition.sql, result.sql));
-        }
-        if let Some(last) = results.get(conditions.len()) {
-            sql.push_str(&format!(" ELSE {}", last.sql));
-        }
-        sql.push_str(" END");
-        Ok(Typed::new(sql, data_type, here))
-    }
-
     fn rounding(
         &mut self,
         scope: &Scope<'_>,
@@ -385,68 +387,6 @@ impl<'p> Translator<'p> {
             }
             op => Err(at(here, format!("`{op}` is not for a {}", typed.data_type))),
         }
-    }
-
-    pub fn query(
-        &mut self,
-        scope: &Scope<'_>,
-        query: &Query,
-        here: Location,
-    ) -> Result<(String, Vec<Typed>), DatasetError> {
-        match self.queries {
-            Some(queries) => queries.subquery(self, scope, query),
-            None => Err(at(here, "a subquery is not possible here; run it with execute_sql")),
-        }
-    }
-
-    fn scalar_query(
-        &mut self,
-        scope: &Scope<'_>,
-        query: &Query,
-        here: Location,
-    ) -> Result<Typed, DatasetError> {
-        let (sql, columns) = self.query(scope, query, here)?;
-        match <[Typed; 1]>::try_from(columns) {
-            Ok([one]) => {
-                Ok(Typed { metadata: one.metadata, ..Typed::new(format!("({sql})"), one.data_type, here) })
-            }
-            Err(columns) => Err(at(
-                here,
-                format!("this subquery gives {} columns where one value is wanted", columns.len()),
-            )),
-        }
-    }
-
-    fn in_query(
-        &mut self,
-        scope: &Scope<'_>,
-        value: &Expr,
-        query: &Query,
-        negated: bool,
-    ) -> Result<Typed, DatasetError> {
-        let value = self.expr(scope, value)?;
-        let here = query.span().start;
-        let (sql, columns) = self.query(scope, query, here)?;
-        let [column] = columns.as_slice() else {
-            return Err(at(
-                here,
-                format!("this subquery gives {} columns where one is wanted", columns.len()),
-            ));
-        };
-        let value = match cast::common(&value, column) {
-            Some(data_type) if data_type == column.data_type => {
-                self.cast(value, &data_type, &column.metadata.clone(), OnFailure::Error)?
-            }
-            Some(_) if value.class().is_number() && column.class().is_number() => value,
-            _ => {
-                return Err(at(
-                    value.at,
-                    format!("there is no comparison of {} and {}", value.data_type, column.data_type),
-                ));
-            }
-        };
-        let not = if negated { "NOT " } else { "" };
-        Ok(Typed::new(format!("({} {not}IN ({sql}))", value.sql), DataType::Boolean, value.at))
     }
 }
 

@@ -14,17 +14,26 @@ mod cells;
 mod compare;
 mod constant;
 mod datetime;
+mod display;
 mod expr;
+mod from;
 mod lists;
 mod nested;
 mod params;
 mod pattern;
+mod predicates;
+mod query;
 mod scope;
+mod select;
+mod statement;
 mod text;
 mod timecalls;
 mod typed;
 
 pub mod functions;
+
+pub use query::Source;
+pub use statement::{Named, Plan, QueryPlan, Tables, plan, tables_of};
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use sqlparser::tokenizer::Location;
 use std::fmt::Write as _;
 
 /// Whether SQLite's JSON functions give the stored form of a value of this type inside JSON.
-fn plain_in_json(data_type: &DataType) -> bool {
+pub(super) fn plain_in_json(data_type: &DataType) -> bool {
     match plain(data_type) {
         DataType::UInt64 | DataType::FixedSizeList(..) => false,
         other => matches!(

@@ -80,6 +80,35 @@ impl Params {
     }
 }
 
+impl Params {
+    /// A parameter as a literal, for text that is read again.
+    pub fn literal(&self, name: &str, here: Location) -> Result<String, DatasetError> {
+        let typed = self.get(name, here)?;
+        Ok(match &typed.constant {
+            Some(Constant::Integer(whole)) if *whole < 0 => format!("({whole})"),
+            Some(Constant::Float(real)) if real.is_finite() => format!("({real:?})"),
+            Some(Constant::Float(_)) | None => self.shown(name, &typed, here)?,
+            Some(constant) => constant.print(),
+        })
+    }
+
+    /// Times and other values whose text reads back as them.
+    fn shown(&self, name: &str, typed: &Typed, here: Location) -> Result<String, DatasetError> {
+        let index = typed.sql.trim_start_matches('?').parse::<usize>().unwrap_or(1) - 1;
+        let array = self.batch.as_ref().and_then(|batch| batch.columns().get(index));
+        let refused = || {
+            let of = &typed.data_type;
+            at(here, format!("`{name}` is a {of}, which UPDATE and DELETE cannot take as a parameter"))
+        };
+        let array = array.ok_or_else(refused)?;
+        if !matches!(typed.class(), Class::Date | Class::Time | Class::Timestamp | Class::Decimal) {
+            return Err(refused());
+        }
+        let text = arrow_cast::display::array_value_to_string(array, 0).map_err(|_| refused())?;
+        Ok(super::typed::string(&text))
+    }
+}
+
 fn typed(field: &Field, array: &ArrayRef, index: usize, here: Location) -> Typed {
     let mut typed = Typed::of_field(format!("?{}", index + 1), field, here);
     typed.nullable = array.is_null(0);

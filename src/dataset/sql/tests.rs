@@ -1,5 +1,6 @@
 //! Conditions and expressions: what they are printed as, what they give on real rows, and what is refused.
 
+mod queries;
 mod tables;
 
 use self::tables::{CONDITIONS, EXPRESSIONS};

@@ -22,7 +22,8 @@ impl Translator<'_> {
     ) -> Result<Typed, DatasetError> {
         let count: usize = match name {
             "now" | "current_timestamp" | "current_date" => 0,
-            "date_trunc" | "date_part" | "datetrunc" | "datepart" | "date_bin" | "to_char" | "date_format" => 2,
+            "date_trunc" | "date_part" | "datetrunc" | "datepart" | "date_bin" | "to_char"
+            | "date_format" => 2,
             "make_date" => 3,
             "to_timestamp"
             | "to_timestamp_seconds"
@@ -63,7 +64,11 @@ impl Translator<'_> {
                 let value = self.time(args.remove(0))?;
                 self.uses("ma_to_char");
                 let of = type_argument(plain(&value.data_type));
-                Ok(Typed::new(format!("ma_to_char({}, {of}, {})", value.sql, format.sql), DataType::Utf8, here))
+                Ok(Typed::new(
+                    format!("ma_to_char({}, {of}, {})", value.sql, format.sql),
+                    DataType::Utf8,
+                    here,
+                ))
             }
             "make_date" => {
                 let mut printed = Vec::new();
