@@ -9,16 +9,55 @@ mod wal;
 mod writer;
 
 use super::StoreError;
+use super::migrations::{MIGRATIONS, Migration};
 use readers::Readers;
 use rusqlite::Connection;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use writer::Writer;
 
 /// The database inside a data directory.
 pub const DATABASE_FILE: &str = "meshagent.db";
 /// Held locked by the server that uses the directory; holds its process id.
 pub const LOCK_FILE: &str = "meshagent.lock";
+
+/// What kind of database a file is.
+#[derive(Clone)]
+pub struct Setup {
+    /// Name of the file in its directory.
+    pub file: &'static str,
+    /// Schema, step by step; only the statements for SQLite are used. A released step is never edited.
+    pub migrations: &'static [Migration],
+    /// Most memory for cached pages of the writer, KiB.
+    pub writer_cache_kib: i64,
+    /// Most memory for cached pages of each of the few readers, KiB.
+    pub reader_cache_kib: i64,
+    /// Prepares every new connection: functions, hooks.
+    pub connected: Connected,
+}
+
+/// What is done to every new connection.
+pub type Connected = Arc<dyn Fn(&mut Connection) -> rusqlite::Result<()> + Send + Sync>;
+
+impl Setup {
+    /// The database of a server.
+    fn server() -> Self {
+        Self {
+            file: DATABASE_FILE,
+            migrations: MIGRATIONS,
+            writer_cache_kib: 32 * 1024,
+            reader_cache_kib: 4 * 1024,
+            connected: Arc::new(|_| Ok(())),
+        }
+    }
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("file", &self.file).finish_non_exhaustive()
+    }
+}
 
 /// An open database. Every store of the server shares one.
 ///
@@ -41,8 +80,13 @@ impl Sqlite {
     /// Refused when another server uses the directory, when a newer version wrote the database, and when the disk
     /// does not give what durability needs.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        let opened = open::open(data_dir)?;
-        let readers = Readers::new(opened.path.clone());
+        Self::open_as(data_dir, &Setup::server())
+    }
+
+    /// As [`Sqlite::open`], for a database of another kind in a directory of its own.
+    pub fn open_as(dir: &Path, setup: &Setup) -> Result<Self, StoreError> {
+        let opened = open::open(dir, setup)?;
+        let readers = Readers::new(opened.path.clone(), setup.clone());
         let path = opened.path.clone();
         Ok(Self { path, writer: Writer::start(opened)?, readers })
     }

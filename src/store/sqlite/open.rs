@@ -1,8 +1,7 @@
 //! Opening: the lock on the directory, the settings that durability needs, the schema.
 
-use super::{DATABASE_FILE, LOCK_FILE};
+use super::{LOCK_FILE, Setup};
 use crate::store::StoreError;
-use crate::store::migrations::{MIGRATIONS, SCHEMA_VERSION};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -13,10 +12,8 @@ use std::time::Duration;
 
 /// How long a statement waits for an outside tool that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most memory for cached pages of the writer, KiB.
-const WRITER_CACHE_KIB: i64 = 32 * 1024;
-/// Most memory for cached pages of one reader, KiB.
-const READER_CACHE_KIB: i64 = 4 * 1024;
+/// A write-ahead log that a large write has made longer is cut to this when it begins anew, bytes.
+const WAL_KEPT_BYTES: i64 = 64 * 1024 * 1024;
 /// Prepared statements kept per connection.
 const STATEMENTS_MAX: usize = 128;
 /// `PRAGMA synchronous` as read back: 2 is FULL.
@@ -29,8 +26,8 @@ pub(super) struct Opened {
     pub lock: File,
 }
 
-pub(super) fn open(data_dir: &Path) -> Result<Opened, StoreError> {
-    let path = data_dir.join(DATABASE_FILE);
+pub(super) fn open(data_dir: &Path, setup: &Setup) -> Result<Opened, StoreError> {
+    let path = data_dir.join(setup.file);
     let failed = |reason: String| StoreError::Open { place: path.display().to_string(), reason };
     DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(|e| failed(e.to_string()))?;
     let lock = lock(data_dir).map_err(|e| e.unwrap_or_else(&failed))?;
@@ -45,23 +42,23 @@ pub(super) fn open(data_dir: &Path) -> Result<Opened, StoreError> {
         other => failed(other.to_string()),
     };
     let mut connection = Connection::open_with_flags(&path, flags()).map_err(at_open)?;
-    configure(&connection).map_err(at_open)?;
+    configure(&mut connection, setup).map_err(at_open)?;
     assert_durable(&connection).map_err(at_open)?.map_err(failed)?;
     let found = schema_version(&connection).map_err(at_open)?;
-    if found > SCHEMA_VERSION {
-        return Err(StoreError::Newer { place: path.display().to_string(), found, known: SCHEMA_VERSION });
+    let known = i64::try_from(setup.migrations.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Newer { place: path.display().to_string(), found, known });
     }
-    migrate(&mut connection, found).map_err(at_open)?;
+    migrate(&mut connection, found, setup).map_err(at_open)?;
     Ok(Opened { path, connection, lock })
 }
 
 /// A connection that cannot write.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_reader(path: &Path, setup: &Setup) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    prepare(&connection)?;
-    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
-    connection.pragma_update(None, "query_only", true)?;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    prepare(&mut connection, setup)?;
+    connection.pragma_update(None, "cache_size", -setup.reader_cache_kib)?;
     Ok(connection)
 }
 
@@ -96,18 +93,20 @@ fn lock(data_dir: &Path) -> Result<File, Result<StoreError, String>> {
 }
 
 /// For writer and readers.
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+fn prepare(connection: &mut Connection, setup: &Setup) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // Plans depend on the statement alone; otherwise SQLite prepares again whenever a parameter changes.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    (setup.connected)(connection)
 }
 
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    prepare(connection)?;
+fn configure(connection: &mut Connection, setup: &Setup) -> rusqlite::Result<()> {
+    prepare(connection, setup)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", -setup.writer_cache_kib)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", WAL_KEPT_BYTES, |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
@@ -131,16 +130,20 @@ fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
+fn migrate(connection: &mut Connection, found: i64, setup: &Setup) -> rusqlite::Result<()> {
     let done = usize::try_from(found).unwrap_or(0);
-    if done >= MIGRATIONS.len() {
+    if done >= setup.migrations.len() {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    for migration in MIGRATIONS.iter().skip(done) {
+    for migration in setup.migrations.iter().skip(done) {
         transaction.execute_batch(migration.sqlite)?;
         tracing::info!(migration = migration.name, "database schema brought up to date");
     }
-    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.pragma_update(
+        None,
+        "user_version",
+        i64::try_from(setup.migrations.len()).unwrap_or(i64::MAX),
+    )?;
     transaction.commit()
 }

@@ -1,5 +1,6 @@
 //! A few read-only connections, opened when first needed.
 
+use super::Setup;
 use super::open::open_reader;
 use crate::store::StoreError;
 use rusqlite::Connection;
@@ -12,13 +13,14 @@ const READERS_MAX: usize = 4;
 
 pub(super) struct Readers {
     path: PathBuf,
+    setup: Setup,
     permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, permits: Arc::new(Semaphore::new(READERS_MAX)), idle: Arc::default() }
+    pub(super) fn new(path: PathBuf, setup: Setup) -> Self {
+        Self { path, setup, permits: Arc::new(Semaphore::new(READERS_MAX)), idle: Arc::default() }
     }
 
     pub(super) async fn run<R, E, F>(&self, job: F) -> Result<R, E>
@@ -31,11 +33,11 @@ impl Readers {
             |reason: String| StoreError::Unavailable { place: self.path.display().to_string(), reason };
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.map_err(|_| unavailable("it was closed".to_owned()))?;
-        let (path, idle) = (self.path.clone(), Arc::clone(&self.idle));
+        let (path, setup, idle) = (self.path.clone(), self.setup.clone(), Arc::clone(&self.idle));
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = kept.map_or_else(|| open_reader(&path), Ok)?;
+            let connection = kept.map_or_else(|| open_reader(&path, &setup), Ok)?;
             let result = job(&connection);
             // A job that panics loses its connection; the next one opens another.
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
