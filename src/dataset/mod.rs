@@ -6,8 +6,10 @@
 //! Knows nothing of sockets, streams of the room protocol or grants.
 
 pub mod sql;
+pub mod sqlite;
 pub mod types;
 
+pub use sqlite::SqliteDatasets;
 pub use types::{
     AddColumns, Assignment, BranchInfo, CreateMode, DatasetError, IndexConfig, IndexInfo, NewValue,
     OptimizeConfig, OptimizeReport, Place, Search, SqlOutcome, SqlRequest, SqlTable, TableAt, TableStats,

@@ -1,9 +1,10 @@
-//! What a deleted room leaves behind goes with it: its queues, files, documents and secrets.
+//! What a deleted room leaves behind goes with it: its queues, files, documents, datasets and secrets.
 
 use super::room_secrets;
 use super::stores::Stores;
 use crate::app::App;
 use crate::blob::Blobs;
+use crate::dataset::DatasetStore;
 use crate::document::Documents;
 use crate::eventlog::{Filter, KindFilter, Recorded, Tail};
 use crate::id::{Position, ProjectId, RoomId};
@@ -38,6 +39,9 @@ pub(super) async fn follow(
             }
             if let Err(error) = files.room(room).delete_all().await {
                 tracing::warn!(%error, %room, "the files of a deleted room remain");
+            }
+            if let Err(error) = stores.datasets.delete_room(room).await {
+                tracing::warn!(%error, %room, "the datasets of a deleted room remain");
             }
             if let Err(error) = room_secrets::delete_room(&app.vault, room).await {
                 tracing::warn!(%error, %room, "the secrets of a deleted room's participants remain");

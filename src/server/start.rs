@@ -16,6 +16,7 @@ use crate::app::{App, Settings};
 use crate::blob::{BlobError, Blobs};
 use crate::clock::{Clock, IdSource, System};
 use crate::control::{self, ControlHandle, ControlParts};
+use crate::dataset::DatasetStore;
 use crate::document::Documents;
 use crate::eventlog::LogError;
 use crate::projection::{OpenError, Projection};
@@ -256,6 +257,11 @@ async fn blobs(options: &Options, ids: &Arc<dyn IdSource>) -> Result<Blobs, Blob
 fn sessions(app: &Arc<App>, stores: &Stores) -> (Arc<LeasedSessions>, Arc<Hub>) {
     let keeper = Arc::new(LeasedSessions::new(Arc::clone(app), Arc::clone(&stores.leases), stores.lease_ttl));
     let hub = Arc::new(Hub::new(keeper.clone(), Arc::clone(&app.clock), Arc::clone(&app.ids)));
+    let datasets = Arc::clone(&stores.datasets);
+    keeper.closes(move |room| {
+        let datasets = Arc::clone(&datasets);
+        Box::pin(async move { datasets.close_room(room).await })
+    });
     keeper.attach(&hub);
     (keeper, hub)
 }

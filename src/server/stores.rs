@@ -3,6 +3,7 @@
 use super::options::Options;
 use super::start::StartError;
 use crate::clock::{Clock, IdSource};
+use crate::dataset::SqliteDatasets;
 use crate::eventlog::EventLog;
 use crate::eventlog::postgres::PostgresLog;
 use crate::eventlog::sqlite::SqliteLog;
@@ -11,6 +12,7 @@ use crate::queue::{Limits, PostgresQueues, QueueStore, SqliteQueues};
 use crate::store::postgres::Postgres;
 use crate::store::sqlite::Sqlite;
 use crate::vault::{PostgresSecrets, SecretStore, SqliteSecrets};
+use crate::volume::Volume;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ pub(super) struct Stores {
     pub queues: Arc<dyn QueueStore>,
     pub leases: Arc<dyn LeaseStore>,
     pub secrets: Arc<dyn SecretStore>,
+    pub datasets: Arc<SqliteDatasets>,
     pub lease_ttl: Duration,
     database: Database,
 }
@@ -42,7 +45,7 @@ impl Stores {
     ) -> Result<Self, StartError> {
         match &options.database_url {
             None => Self::sqlite(options, clock, ids).await,
-            Some(url) => Self::postgres(url, clock, ids).await,
+            Some(url) => Self::postgres(url, options, clock, ids).await,
         }
     }
 
@@ -61,6 +64,7 @@ impl Stores {
             queues,
             leases: Arc::new(SqliteLeases::new(Arc::clone(&store), Arc::clone(clock))),
             secrets: Arc::new(SqliteSecrets::new(Arc::clone(&store))),
+            datasets: datasets(options, clock, ids),
             lease_ttl: ALONE_TTL,
             database: Database::Sqlite(store),
         })
@@ -68,6 +72,7 @@ impl Stores {
 
     async fn postgres(
         url: &str,
+        options: &Options,
         clock: &Arc<dyn Clock>,
         ids: &Arc<dyn IdSource>,
     ) -> Result<Self, StartError> {
@@ -79,6 +84,7 @@ impl Stores {
             queues,
             leases: Arc::new(PostgresLeases::new(Arc::clone(&store))),
             secrets: Arc::new(PostgresSecrets::new(Arc::clone(&store))),
+            datasets: datasets(options, clock, ids),
             lease_ttl: SHARED_TTL,
             database: Database::Postgres(store),
         })
@@ -86,9 +92,16 @@ impl Stores {
 
     /// Writes out what is to be written and closes the store.
     pub async fn close(&self) {
+        self.datasets.close().await;
         match &self.database {
             Database::Sqlite(store) => store.close().await,
             Database::Postgres(store) => store.close(),
         }
     }
+}
+
+/// The datasets of all rooms, on their volume.
+fn datasets(options: &Options, clock: &Arc<dyn Clock>, ids: &Arc<dyn IdSource>) -> Arc<SqliteDatasets> {
+    let volume = Volume::new(options.shared_dir());
+    Arc::new(SqliteDatasets::new(volume, Arc::clone(clock), Arc::clone(ids)))
 }

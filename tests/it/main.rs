@@ -10,6 +10,7 @@ mod cluster;
 mod conformance;
 mod control;
 mod crash;
+mod dataset;
 mod deleted_room;
 mod eventlog;
 mod lease;
