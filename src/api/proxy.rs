@@ -10,8 +10,7 @@ mod socket;
 use super::auth::{Access, Caller};
 use super::route::Route;
 use super::{Api, Problem};
-use crate::app::secrets::use_of::proxy_account;
-use crate::id::ServiceAccountId;
+use crate::app::secrets::use_of::{Acting, acting_for};
 use crate::net::guard::{self, Refused, Target};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -80,7 +79,7 @@ fn bad_gateway(text: impl Into<String>) -> Problem {
 }
 
 async fn proxy(State(api): State<Api>, caller: Caller, request: Request) -> Result<Response, Problem> {
-    let account = acting(&api, &caller)?;
+    let acting = acting(&api, &caller)?;
     let asked = Asked::read(request.uri().query().unwrap_or_default());
     let url = asked.url.as_deref().ok_or_else(|| Problem::bad_request("give the target as `url`"))?;
     let turn = std::sync::Arc::clone(&TURNS).try_acquire_owned().map_err(|_| {
@@ -91,7 +90,7 @@ async fn proxy(State(api): State<Api>, caller: Caller, request: Request) -> Resu
         )
     })?;
     // Permission first: who may use no secret learns nothing of addresses.
-    let secrets = asked.headers(&api, account).await?;
+    let secrets = asked.headers(&api, acting).await?;
     let target: Target = guard::check(url, &api.outward.allowed).await?;
     if headers::is_upgrade(request.headers()) {
         return socket::pass(&target, request, secrets, turn).await;
@@ -100,19 +99,19 @@ async fn proxy(State(api): State<Api>, caller: Caller, request: Request) -> Resu
 }
 
 /// The service account that a caller acts as.
-fn acting(api: &Api, caller: &Caller) -> Result<ServiceAccountId, Problem> {
+fn acting(api: &Api, caller: &Caller) -> Result<Acting, Problem> {
     let bearer = match caller {
-        Caller::Account { id, .. } => return Ok(*id),
+        Caller::Account { id, .. } => return Ok(Acting { account: *id, itself: true }),
         Caller::Participant(bearer) => bearer,
     };
     let world = api.app.world();
     if let Some(service) = bearer.service {
-        return Ok(proxy_account(&world, service)?);
+        return Ok(acting_for(&world, service)?);
     }
     // Whoever holds an account's key may hand its secrets on, by saying so in the token.
     let granted = bearer.api.as_ref().is_some_and(|scope| scope.secrets.is_some());
     let account = bearer.key.filter(|_| granted).and_then(|key| world.key(key)).map(|key| key.account);
-    account.ok_or_else(|| {
+    account.map(|account| Acting { account, itself: true }).ok_or_else(|| {
         Problem::forbidden(
             "this participant token may use no secrets; use an API key, a service with `run_as`, or a token with the `secrets` grant",
         )
@@ -136,7 +135,7 @@ impl Asked {
     }
 
     /// The headers that come from secrets.
-    async fn headers(&self, api: &Api, account: ServiceAccountId) -> Result<HeaderMap, Problem> {
+    async fn headers(&self, api: &Api, acting: Acting) -> Result<HeaderMap, Problem> {
         let wanted = self.wanted()?;
         if wanted.is_empty() {
             return Err(Problem::bad_request("say which secret to use: give its id as `secret-id`"));
@@ -144,7 +143,7 @@ impl Asked {
         let mut map = HeaderMap::new();
         for (name, from) in wanted {
             let user = self.user.as_deref();
-            let (value, kind) = api.app.proxied_secret(account, &from.secret_id, user).await?;
+            let (value, kind) = api.app.proxied_secret(acting, &from.secret_id, user).await?;
             let text = match &from.prefix {
                 Some(prefix) => headers::prefixed(prefix, &value),
                 None => headers::authorization(&value, &kind),

@@ -1,6 +1,7 @@
 //! What the REST edge and the controllers need of whoever runs rooms live. The composition root provides it.
 
 use super::Error;
+use super::tools::{Place, ToolServer, ToolServerState};
 use crate::id::{RoomId, SessionId};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -46,6 +47,14 @@ pub trait RoomHost: Send + Sync + 'static {
 
     /// Sends everybody away for good and stops running the room.
     async fn end(&self, room: RoomId, reason: crate::domain::session::Reason);
+
+    /// Says which tool servers a room that runs here is to offer, all of them. Does not block.
+    fn offer_tools(&self, _room: RoomId, _servers: Vec<ToolServer>) {}
+
+    /// How a tool server of a room that runs here is.
+    fn tool_server(&self, _room: RoomId, _place: Place) -> Option<ToolServerState> {
+        None
+    }
 
     /// A file was stored or deleted by somebody outside the room.
     fn file_changed(&self, room: RoomId, path: &str, deleted: bool, by: &str);

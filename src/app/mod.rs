@@ -19,6 +19,7 @@ mod services;
 mod sessions;
 mod tasks;
 pub mod token;
+pub mod tools;
 
 pub use accounts::NewKey;
 pub use apply::{Applied, Outcome};

@@ -55,13 +55,19 @@ impl std::fmt::Debug for ControlParts {
 }
 
 /// The running controllers. Dropped without [`ControlHandle::stop`] they stop too, but processes are not waited for.
-#[derive(Debug)]
 pub struct ControlHandle {
     app: Arc<App>,
+    host: Arc<dyn RoomHost>,
     services: Arc<service::Services>,
     calls: watch::Sender<u64>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for ControlHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ControlHandle").field("services", &self.services).finish_non_exhaustive()
+    }
 }
 
 /// Starts the controllers. Call it when the projection is open and before any edge serves: sessions that the log
@@ -82,7 +88,7 @@ pub fn start(parts: ControlParts) -> ControlHandle {
         tokio::spawn(drive(schedules, Arc::clone(&app), wakes)),
     ];
     tasks.push(tokio::spawn(pass_on(parts.runtime.exited(), calls.clone())));
-    ControlHandle { app, services, calls, stop, tasks: Mutex::new(tasks) }
+    ControlHandle { app, host: Arc::clone(&parts.host), services, calls, stop, tasks: Mutex::new(tasks) }
 }
 
 /// Turns the ends of processes into wake-ups.
@@ -114,7 +120,13 @@ impl ControlHandle {
     /// Whether a service is as its spec wants it, in all rooms that run.
     #[must_use]
     pub fn service_condition(&self, service: ServiceId) -> status::Condition {
-        status::condition(&self.app.world(), service, Some(self.services.probes()))
+        let world = self.app.world();
+        let condition = status::condition(&world, service, Some(self.services.probes()));
+        if condition.status != "True" {
+            return condition;
+        }
+        let lacking = service::elsewhere::condition(&world, service, &*self.host, self.services.called());
+        lacking.unwrap_or(condition)
     }
 
     /// Stops the controllers, then every process they started. Sessions are left to whoever hosts them.

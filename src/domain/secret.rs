@@ -122,13 +122,12 @@ impl Secret {
         !self.about.http_only && !version.sealed
     }
 
-    /// Whether a service account may use it through the proxy.
+    /// Whether it may be used in requests made for a service account. `itself`: by that account, not in its name.
     #[must_use]
-    pub fn usable_by(&self, account: Uuid) -> bool {
+    pub fn usable_by(&self, account: Uuid, itself: bool) -> bool {
         match self.owner {
-            Owner::User(owner) | Owner::ServiceAccount(owner) if owner == account => true,
-            Owner::User(_) => self.proxy.contains(&account),
-            Owner::ServiceAccount(_) => false,
+            Owner::User(owner) => (itself && owner == account) || self.proxy.contains(&account),
+            Owner::ServiceAccount(owner) => owner == account,
         }
     }
 }
@@ -392,12 +391,16 @@ mod tests {
         let mut secret = None;
         let owner = Owner::User(id(1));
         run(&mut secret, Command::Create(Created { owner, by: id(1), about: about(true) })).unwrap();
-        assert!(!secret.as_ref().unwrap().usable_by(id(2)));
+        assert!(!secret.as_ref().unwrap().usable_by(id(2), true));
         assert_eq!(run(&mut secret, Command::GrantProxy(id(2))), Ok(1));
         assert_eq!(run(&mut secret, Command::GrantProxy(id(2))), Ok(0), "granting twice is no news");
-        assert!(secret.as_ref().unwrap().usable_by(id(2)));
+        assert!(secret.as_ref().unwrap().usable_by(id(2), true));
+        assert!(!secret.as_ref().unwrap().usable_by(id(1), false), "not in the name of its owner's account");
         run(&mut secret, Command::RevokeProxy(id(2))).unwrap();
-        assert!(!secret.as_ref().unwrap().usable_by(id(2)) && secret.as_ref().unwrap().usable_by(id(1)));
+        assert!(
+            !secret.as_ref().unwrap().usable_by(id(2), true)
+                && secret.as_ref().unwrap().usable_by(id(1), true)
+        );
         let mut own = None;
         let owner = Owner::ServiceAccount(id(1));
         run(&mut own, Command::Create(Created { owner, by: id(1), about: about(true) })).unwrap();

@@ -23,6 +23,7 @@ pub mod input;
 pub mod invoke;
 pub mod limits;
 pub mod listing;
+pub mod mcp;
 pub mod near;
 pub mod outbox;
 pub mod session;

@@ -2,6 +2,7 @@
 
 use crate::app::links::Links;
 use crate::app::outward::Outward;
+use crate::app::secrets::use_of::connecting_for;
 use crate::app::token::Mint;
 use crate::app::{Actor, App, Error};
 use crate::control::ControlHandle;
@@ -9,8 +10,10 @@ use crate::domain::Refusal;
 use crate::domain::names::Kind;
 use crate::id::{RoomId, ServiceId};
 use crate::net::guard::Allowed;
+use crate::room::mcp::ToolSecrets;
 use crate::room::world::{Callouts, FileLinks, RoomRef, ServiceError, Services};
 use crate::spec;
+use crate::vault::Secret;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, OnceLock};
@@ -102,6 +105,19 @@ impl Callouts for Doors {
     async fn webhook_secret(&self, room: &RoomRef) -> Result<Vec<u8>, String> {
         let secret = self.app.webhook_secret(&self.outward, room.id.project()).await;
         secret.map(|secret| secret.expose().to_vec()).map_err(|error| error.to_string())
+    }
+
+    fn allowed_hosts(&self) -> &Allowed {
+        &self.outward.allowed
+    }
+}
+
+#[async_trait]
+impl ToolSecrets for Doors {
+    async fn credential(&self, service: ServiceId, secret: &str) -> Result<Secret, String> {
+        let acting = connecting_for(&self.app.world(), service).map_err(|error| error.to_string())?;
+        let found = self.app.proxied_secret(acting, secret, None).await;
+        found.map(|(value, _)| value).map_err(|error| error.to_string())
     }
 
     fn allowed_hosts(&self) -> &Allowed {

@@ -1,10 +1,14 @@
 //! The rooms that run here, as the REST edge and the controllers see them.
 
+use super::doors::Doors;
 use super::gate::{self, room_ref};
 use crate::app::host::{Hosted, RoomHost, Usage};
+use crate::app::tools::{Place, ToolServer, ToolServerState};
 use crate::app::{App, Error};
+use crate::clock::IdSource;
 use crate::domain::session::Reason;
 use crate::id::{RoomId, SessionId};
+use crate::room::mcp::{ToolSecrets, ToolServers};
 use crate::room::toolkits::storage::FileEvent;
 use crate::room::world::{EndReason, Refusal};
 use crate::room::{Hub, JoinError, Limits};
@@ -19,7 +23,21 @@ use std::sync::Arc;
 pub(super) struct HubHost {
     pub app: Arc<App>,
     pub hub: Arc<Hub>,
+    pub tools: Arc<ToolServers>,
     pub limits: Limits,
+}
+
+/// The rooms of this server, with the tool servers they offer.
+pub(super) fn host(
+    app: &Arc<App>,
+    hub: &Arc<Hub>,
+    doors: &Arc<Doors>,
+    ids: &Arc<dyn IdSource>,
+    limits: Limits,
+) -> Arc<dyn RoomHost> {
+    let secrets = Arc::clone(doors) as Arc<dyn ToolSecrets>;
+    let tools = Arc::new(ToolServers::new(Arc::clone(hub), secrets, Arc::clone(ids)));
+    Arc::new(HubHost { app: Arc::clone(app), hub: Arc::clone(hub), tools, limits })
 }
 
 #[async_trait]
@@ -64,6 +82,14 @@ impl RoomHost for HubHost {
             Reason::HostGone => EndReason::LeaseLost,
         };
         self.hub.end(room, session.opened.id, why).await;
+    }
+
+    fn offer_tools(&self, room: RoomId, servers: Vec<ToolServer>) {
+        self.tools.offer(room, servers);
+    }
+
+    fn tool_server(&self, room: RoomId, place: Place) -> Option<ToolServerState> {
+        self.tools.state(room, place)
     }
 
     fn file_changed(&self, room: RoomId, path: &str, deleted: bool, by: &str) {

@@ -3,7 +3,6 @@
 use super::cleanup;
 use super::doors::Doors;
 use super::first_start::{Connection, prepare};
-use super::host::HubHost;
 use super::keeper::LeasedSessions;
 use super::options::Options;
 use super::report;
@@ -118,14 +117,13 @@ impl Server {
 
         let (keeper, hub) = sessions(&app, &stores);
         let documents = documents(&options, &files, &keeper, &app);
-        let host: Arc<dyn RoomHost> =
-            Arc::new(HubHost { app: Arc::clone(&app), hub: Arc::clone(&hub), limits: options.room_limits });
         let doors = Arc::new(Doors {
             app: Arc::clone(&app),
             links: Arc::clone(&links),
             outward: Arc::clone(&outward),
             control: std::sync::OnceLock::new(),
         });
+        let host = super::host::host(&app, &hub, &doors, &ids, options.room_limits);
         let control = Arc::new(controllers(&app, &host, &stores, &files, &options)?);
         keeper.wakes(control.waker());
         let _ = doors.control.set(Arc::clone(&control));

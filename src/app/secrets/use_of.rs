@@ -1,7 +1,7 @@
 //! Who may use a secret, and for what: to read it, through the proxy, as a variable of a service, for pulling images.
 
 use super::{find, vault_id};
-use crate::app::{App, Error};
+use crate::app::{App, DEFAULT_ACCOUNT, Error};
 use crate::domain::secret::{Owner, Secret, Version};
 use crate::id::{OwnedSecretId, ProjectId, ServiceAccountId, ServiceId};
 use crate::projection::World;
@@ -11,6 +11,15 @@ use uuid::Uuid;
 
 /// Scope of a service's `run_as` by which it may use secrets through the proxy.
 pub const PROXY_SCOPE: &str = "secrets:proxy";
+
+/// Who uses a secret.
+#[derive(Clone, Copy, Debug)]
+pub struct Acting {
+    pub account: ServiceAccountId,
+    /// It does so itself, by its key. A service that names an account may use the account's secrets and those granted
+    /// to it, not what callers with its key made for themselves.
+    pub itself: bool,
+}
 
 /// Why a secret cannot be used. Says nothing of secrets that the caller may not know.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +54,11 @@ impl App {
         self.value(id, version).await
     }
 
-    /// The current value and the type, for a request that the proxy makes for a service account. `user`: it must be
-    /// that caller's own.
+    /// The current value and the type, for a request that is made for a service account. `user`: it must be that
+    /// caller's own.
     pub async fn proxied_secret(
         &self,
-        account: ServiceAccountId,
+        Acting { account, itself }: Acting,
         id: &str,
         user: Option<&str>,
     ) -> Result<(vault::Secret, String), UseError> {
@@ -63,7 +72,7 @@ impl App {
             (Some(_), Owner::ServiceAccount(_)) => false,
         };
         let (id, secret) = lookup(&world, project, id)
-            .filter(|(_, secret)| secret.usable_by(account.uuid()) && of_user(secret))
+            .filter(|(_, secret)| secret.usable_by(account.uuid(), itself) && of_user(secret))
             .ok_or_else(|| UseError::NotAllowed(id.to_owned(), name))?;
         let version = secret.current_version().ok_or_else(|| UseError::NoVersion(id.to_string()))?;
         Ok((self.value(id, version).await?, secret.about.kind.clone()))
@@ -95,14 +104,26 @@ impl App {
     }
 }
 
-/// The service account as which a service uses the proxy.
-pub fn proxy_account(world: &World, service: ServiceId) -> Result<ServiceAccountId, UseError> {
+/// As whom a service's own process uses secrets: as its `run_as`, which needs the scope.
+pub fn acting_for(world: &World, service: ServiceId) -> Result<Acting, UseError> {
     let run_as = world.service(service).and_then(|s| s.spec.container.as_ref()?.run_as.as_ref());
     let run_as = run_as.ok_or(UseError::NoScope)?;
     if !run_as.scopes.iter().any(|scope| scope == PROXY_SCOPE) {
         return Err(UseError::NoScope);
     }
-    acting_as(world, service.project(), run_as)
+    Ok(Acting { account: acting_as(world, service.project(), run_as)?, itself: false })
+}
+
+/// As whom the room connects to the tool servers of a service: as its `run_as`, else as the project's account of the
+/// name [`DEFAULT_ACCOUNT`].
+pub fn connecting_for(world: &World, service: ServiceId) -> Result<Acting, UseError> {
+    let container = world.service(service).and_then(|s| s.spec.container.as_ref());
+    if container.is_some_and(|container| container.run_as.is_some()) {
+        return acting_for(world, service);
+    }
+    let account = find_account(world, service.project(), DEFAULT_ACCOUNT)
+        .ok_or_else(|| UseError::NoAccount(DEFAULT_ACCOUNT.to_owned()))?;
+    Ok(Acting { account, itself: false })
 }
 
 /// Ids of the secrets that a container pulls its images with: the one its spec names, then its account's.

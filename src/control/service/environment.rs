@@ -5,7 +5,7 @@
 use super::plan::reason;
 use crate::control::settings::{Provider, Settings};
 use crate::id::{ProjectId, SessionId};
-use crate::spec::{ApiScope, Container, EnvironmentTemplate, ParticipantRole, Service, TokenValue};
+use crate::spec::{ApiScope, Container, EnvironmentTemplate, ParticipantRole, RunAs, Service, TokenValue};
 use crate::vault::Secret;
 
 /// Why a service cannot be started as its spec stands.
@@ -41,6 +41,11 @@ pub enum Value {
     /// The service's own participant token: minted once, used wherever it stands.
     OwnToken,
     Key(Secret),
+    /// The current value of a secret of the service account that the container runs as.
+    Stored {
+        id: String,
+        run_as: RunAs,
+    },
 }
 
 /// The variables in order; the spec's first, then those of the template that the spec does not name.
@@ -53,7 +58,10 @@ pub fn variables(
     let mut all: Vec<(String, Value)> = Vec::new();
     for variable in container.environment() {
         let value = match (&variable.secret, &variable.token, &variable.value) {
-            (Some(_), _, _) => return Err(secret_refused(&variable.name)),
+            (Some(secret), _, _) => match &container.run_as {
+                Some(run_as) => Value::Stored { id: secret.id.clone(), run_as: run_as.clone() },
+                None => return Err(secret_refused(&variable.name)),
+            },
             (None, Some(token), _) => token_value(token),
             (None, None, text) => Value::Text(text.clone().unwrap_or_default()),
         };
@@ -129,8 +137,8 @@ fn secret_refused(name: &str) -> Refused {
     Refused {
         reason: reason::SECRET_NOT_SUPPORTED,
         message: format!(
-            "variable `{name}` comes from a secret, which this version cannot read for a service; write `value`, or \
-             remove the variable"
+            "variable `{name}` comes from a secret, but the container has no `run_as`; name the service account whose \
+             secret it is"
         ),
     }
 }
@@ -145,7 +153,9 @@ fn check(name: &str, value: &Value) -> Result<(), Refused> {
     }
     match value {
         Value::Text(text) if text.contains('\0') => Err(bad("its value contains NUL")),
-        Value::Text(_) | Value::Token { .. } | Value::OwnToken | Value::Key(_) => Ok(()),
+        Value::Text(_) | Value::Token { .. } | Value::OwnToken | Value::Key(_) | Value::Stored { .. } => {
+            Ok(())
+        }
     }
 }
 
@@ -176,20 +186,12 @@ pub fn not_honoured(service: &Service, container: &Container) -> Vec<String> {
     if container.pull_secret.is_some() {
         note("`pull_secret` is not used: the process runtime pulls no images");
     }
-    if container.run_as.is_some() {
-        note("`run_as` is not used: this version gives a process no rights of a service account");
-    }
     if container.writable_root_fs.is_some() {
         note("`writable_root_fs` is not used: the sandbox of the process runtime decides what is writable");
     }
     for port in service.ports() {
         if port.host_port.is_some() {
             note("`host_port` is not used: a process listens on its own port of this host");
-        }
-        if port.endpoints.iter().any(|endpoint| endpoint.mcp.is_some()) {
-            note(
-                "`mcp` of an endpoint is not used: this version makes no toolkits of model context protocol servers",
-            );
         }
     }
     notes.dedup();

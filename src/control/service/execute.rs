@@ -14,7 +14,7 @@ use crate::id::{ServiceId, SessionId};
 use crate::runtime::{
     EnvValue, InstanceKey, LogSink, Observed, OutputLine, RuntimeError, StartRequest, Stream,
 };
-use crate::spec::{ApiScope, Container, PortNumber, SeedFile};
+use crate::spec::{ApiScope, Container, PortNumber, RunAs, SeedFile};
 use crate::vault::Secret;
 use bytes::Bytes;
 use serde_json::json;
@@ -274,6 +274,9 @@ async fn mint_all(
         let value = match value {
             Value::Text(text) => EnvValue::Plain(text),
             Value::Key(key) => EnvValue::Secret(key),
+            Value::Stored { id, run_as } => {
+                EnvValue::Secret(stored(app, service, &variable, &id, &run_as).await?)
+            }
             Value::Token { identity, role, api } => EnvValue::Secret(token(&identity, &role, *api).await?),
             Value::OwnToken => {
                 let minted = match &own {
@@ -286,6 +289,26 @@ async fn mint_all(
         env.push((variable, value));
     }
     Ok(env)
+}
+
+/// The value of a variable that comes from a secret. It may be readable later, so the start is tried again.
+async fn stored(
+    app: &App,
+    service: ServiceId,
+    variable: &str,
+    id: &str,
+    run_as: &RunAs,
+) -> Result<Secret, Refused> {
+    let refused = |why: String| Refused {
+        reason: reason::SECRET_NOT_READABLE,
+        message: format!("variable `{variable}` cannot be read from its secret: {why}"),
+    };
+    let found = app.container_secret(service.project(), run_as, id).await;
+    let value = found.map_err(|error| refused(error.to_string()))?;
+    match value.expose_str() {
+        Some(text) if !text.contains('\0') => Ok(value),
+        _ => Err(refused("its value is not text; variables are".to_owned())),
+    }
 }
 
 fn refusal(error: &RuntimeError) -> Refused {

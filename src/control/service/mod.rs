@@ -5,6 +5,7 @@
 //! this run of the server started, and for which session, is remembered beside it. It knows no adapter of a runtime.
 
 mod call;
+pub mod elsewhere;
 mod environment;
 mod execute;
 mod http;
@@ -53,6 +54,7 @@ pub struct Services {
     steps: Workers<InstanceKey>,
     looks: Workers<(InstanceKey, usize)>,
     calls: Workers<(InstanceKey, call::Place)>,
+    called: Arc<elsewhere::Called>,
 }
 
 impl std::fmt::Debug for Services {
@@ -67,13 +69,19 @@ impl Services {
     pub fn new(parts: ControlParts, done: watch::Sender<u64>) -> Self {
         let execute = Execute { parts, state: Arc::default(), probes: Arc::default() };
         let (steps, looks) = (Workers::new(done.clone()), Workers::new(done.clone()));
-        Self { execute, steps, looks, calls: Workers::new(done) }
+        Self { execute, steps, looks, calls: Workers::new(done), called: Arc::default() }
     }
 
     /// What is known of the ports of services.
     #[must_use]
     pub fn probes(&self) -> &Probes {
         &self.execute.probes
+    }
+
+    /// Which agents elsewhere were called.
+    #[must_use]
+    pub fn called(&self) -> &elsewhere::Called {
+        &self.called
     }
 
     /// Sessions hosted here that the log shows running, of rooms that are enabled.
@@ -202,6 +210,31 @@ impl Services {
         self.calls.begin(key, seed, move || clock.now(), work);
     }
 
+    /// Calls the agents that run elsewhere, and says which tool servers the rooms are to offer.
+    fn reach_out(&self, world: &World, outcome: &mut Outcome) {
+        let hosted = self.hosted(world);
+        self.called.keep(&hosted);
+        for (room, session) in &hosted {
+            let servers = elsewhere::tool_servers(world, *room, *session, &self.execute.probes);
+            self.execute.parts.host.offer_tools(*room, servers);
+        }
+        let now = self.execute.parts.app.clock.now();
+        for call in elsewhere::due(world, &hosted, &self.called) {
+            let key = (call.key.clone(), call.place);
+            if let Some(until) = self.calls.held_until(&key, now) {
+                outcome.due(until);
+                continue;
+            }
+            if self.calls.busy().contains(&key) {
+                continue;
+            }
+            let (parts, called) = (self.execute.parts.clone(), Arc::clone(&self.called));
+            let (clock, seed) = (Arc::clone(&parts.app.clock), call.key.service.uuid().as_u128());
+            let work = async move { elsewhere::make(call, &parts, &called).await };
+            self.calls.begin(key, seed, move || clock.now(), work);
+        }
+    }
+
     /// Stops everything that runs, at once, and records it. Nothing may be begun any more.
     pub async fn stop_all(&self) {
         self.steps.finish().await;
@@ -248,6 +281,7 @@ impl Controller for Services {
         facts.retain(|facts| !busy.contains(&facts.key));
         self.begin(&facts, &mut outcome);
         self.look(&world, &facts, &mut outcome);
+        self.reach_out(&world, &mut outcome);
         if self.is_opening(&world) {
             // Its host tells nobody when it is there.
             outcome.due(self.execute.parts.app.clock.now() + OPENING_PAUSE);

@@ -18,6 +18,7 @@ pub mod reason {
     pub const IMAGE_NOT_SUPPORTED: &str = "ImageNotSupported";
     pub const BAD_COMMAND: &str = "BadCommand";
     pub const SECRET_NOT_SUPPORTED: &str = "SecretNotSupported";
+    pub const SECRET_NOT_READABLE: &str = "SecretNotReadable";
     pub const BAD_ENVIRONMENT: &str = "BadEnvironment";
     pub const START_FAILED: &str = "StartFailed";
     pub const FILES_FAILED: &str = "FilesFailed";

@@ -24,7 +24,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    fn ready(status: &'static str, reason: &str, message: impl Into<String>) -> Self {
+    pub(super) fn ready(status: &'static str, reason: &str, message: impl Into<String>) -> Self {
         Self { r#type: "Ready", status, reason: reason.to_owned(), message: message.into() }
     }
 }
@@ -177,12 +177,6 @@ fn without_process(service: &Service) -> Option<Condition> {
     }
     if service.spec.container.is_some() {
         return Some(Condition::ready("True", "OnDemand", "the service runs only when invoked"));
-    }
-    let endpoints = service.spec.ports().iter().flat_map(|port| &port.endpoints);
-    if endpoints.into_iter().any(|endpoint| endpoint.meshagent.is_some() || endpoint.mcp.is_some()) {
-        let text =
-            "this version does not call the endpoints of external services; run the agent in a container";
-        return Some(Condition::ready("False", "NotSupported", text));
     }
     Some(Condition::ready("True", "NothingToRun", "the service has no process"))
 }
