@@ -114,7 +114,15 @@ impl ControlHandle {
     /// `ServiceRuntimeState` of a service in a session (room protocol §3.12).
     #[must_use]
     pub fn service_state(&self, service: ServiceId, session: Option<SessionId>) -> Value {
-        status::runtime_state(&self.app.world(), service, session, Some(self.services.probes()))
+        let world = self.app.world();
+        let mut state = status::runtime_state(&world, service, session, Some(self.services.probes()));
+        let lacking = session.and_then(|_| {
+            service::elsewhere::condition(&world, service, &*self.host, self.services.called())
+        });
+        if let Some(lacking) = lacking {
+            state["last_start_error"] = Value::String(lacking.message);
+        }
+        state
     }
 
     /// Whether a service is as its spec wants it, in all rooms that run.

@@ -69,11 +69,9 @@ impl ToolServers {
         let live = self.hub.live(room);
         let mut running = lock(&self.running);
         running.retain(|(of, place), run| {
-            let stays = *of != room
-                || live.as_ref().is_some_and(|session| {
-                    session.opened.id == run.session
-                        && wanted.iter().any(|server| server.place == *place && *server == run.server)
-                });
+            let wanted = || wanted.iter().any(|server| server.place == *place && *server == run.server);
+            let lives = self.hub.live(*of).is_some_and(|session| session.opened.id == run.session);
+            let stays = lives && (*of != room || wanted());
             if !stays {
                 run.stop.cancel();
             }

@@ -1,7 +1,7 @@
 //! Agents as a person runs them: `meshagent process join` as a process, beside a real server.
 
 mod endpoint;
-mod joined;
+pub mod joined;
 
 use crate::support::server::Server;
 use endpoint::Endpoint;

@@ -26,19 +26,19 @@ queue:
 ";
 
 /// The tool with a home of its own.
-struct Tool<'a> {
+pub(super) struct Tool<'a> {
     program: &'a Path,
     home: TempDir,
     server: &'a Server,
 }
 
 impl<'a> Tool<'a> {
-    fn new(python: &'a PythonClients, server: &'a Server) -> Self {
+    pub(super) fn new(python: &'a PythonClients, server: &'a Server) -> Self {
         Tool { program: &python.meshagent, home: tempfile::tempdir().unwrap(), server }
     }
 
     /// Runs it in its home; whatever happens to it is in the answer.
-    fn try_run(&self, arguments: &[&str]) -> Finished {
+    pub(super) fn try_run(&self, arguments: &[&str]) -> Finished {
         self.run_program(self.program, arguments)
     }
 
@@ -57,14 +57,14 @@ impl<'a> Tool<'a> {
     }
 
     /// Runs it, expects success and this text in what it prints.
-    fn run(&self, arguments: &[&str], expected: &str) -> String {
+    pub(super) fn run(&self, arguments: &[&str], expected: &str) -> String {
         let finished = self.try_run(arguments);
         let done = finished.code == Some(0) && finished.stdout.contains(expected);
         assert!(done, "`{}` should print `{expected}`: {}", arguments.join(" "), finished.said());
         finished.stdout
     }
 
-    fn write(&self, name: &str, content: &str) {
+    pub(super) fn write(&self, name: &str, content: &str) {
         fs::write(self.home.path().join(name), content).unwrap();
     }
 

@@ -227,24 +227,68 @@ async fn a_failed_start_is_told_and_tried_again() {
     rig.until_instance(service, "it runs after all", |i| i.phase == Phase::Running).await;
 }
 
+/// A secret of the project's `default` account with this value; its id.
+async fn secret(rig: &Rig, name: &str, http_only: bool, value: &str) -> String {
+    use meshagent::domain::secret::{About, Created, Owner};
+    let account = rig.app.world().accounts(rig.project).next().unwrap().0.uuid();
+    let about = About {
+        name: name.to_owned(),
+        kind: "opaque".into(),
+        http_only,
+        metadata: serde_json::Map::new(),
+        annotations: serde_json::Map::new(),
+    };
+    let created = Created { owner: Owner::ServiceAccount(account), by: account, about };
+    let id = rig.app.create_secret(&actor(), rig.project, created).await.unwrap();
+    let value = meshagent::vault::Secret::from(value.to_owned());
+    rig.app.add_secret_version(&actor(), id, account, value, true).await.unwrap();
+    id.to_string()
+}
+
+fn container_with(secret: &str, run_as: Option<&str>) -> Value {
+    let mut container = json!({
+        "image": "meshagent/cli:default",
+        "environment": [{"name": "KEY", "secret": {"id": secret}}],
+    });
+    if let Some(email) = run_as {
+        container["run_as"] = json!({"email": email});
+    }
+    json!({"container": container})
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_secret_is_refused_once_with_a_reason() {
+async fn a_variable_takes_the_value_of_a_secret_at_the_start() {
     let rig = Rig::new().await;
     let room = rig.room("support").await;
-    let secret = json!({
-        "image": "meshagent/cli:default", "run_as": {"email": "a@b"},
-        "environment": [{"name": "KEY", "secret": {"id": "s"}}],
-    });
-    let service = rig.service(Some(room), "agent", json!({"container": secret})).await;
-    rig.until_instance(service, "it failed", |i| i.phase == Phase::Failed).await;
-    rig.pass(Duration::from_hours(1)).await;
-    rig.until_instance(service, "it failed once", |i| i.failures == 1).await;
-    let told = rig.control.service_condition(service);
-    assert_eq!(told.reason, "SecretNotSupported");
-    assert!(told.message.contains("`KEY`"), "{told:?}");
+    let id = secret(&rig, "key", false, "needle").await;
+    let service = rig.service(Some(room), "agent", container_with(&id, Some("default@any.host"))).await;
+    rig.until_instance(service, "it runs", |i| i.phase == Phase::Running).await;
+    assert_eq!(environment(&rig)["KEY"], "needle");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_may_not_be_read_keeps_its_service_from_starting_and_says_why() {
+    let rig = Rig::new().await;
+    let room = rig.room("support").await;
+    let readable = secret(&rig, "key", false, "needle").await;
+    let proxy_only = secret(&rig, "proxy", true, "needle").await;
+    let profile = meshagent::domain::account::Profile { name: "other".into(), ..Default::default() };
+    rig.app.create_account(&actor(), rig.project, profile).await.unwrap();
+    for (name, container, reason, said) in [
+        ("a", container_with(&readable, None), "SecretNotSupported", "no `run_as`"),
+        ("b", container_with(&readable, Some("nobody")), "SecretNotReadable", "no service account `nobody`"),
+        ("c", container_with(&readable, Some("other")), "SecretNotReadable", "`other` may use"),
+        ("d", container_with("nonsense", Some("default")), "SecretNotReadable", "`default` may use"),
+        ("e", container_with(&proxy_only, Some("default")), "SecretNotReadable", "for the proxy only"),
+    ] {
+        let service = rig.service(Some(room), name, container).await;
+        rig.until_instance(service, "it failed", |i| i.phase == Phase::Failed).await;
+        let told = rig.control.service_condition(service);
+        assert_eq!(told.reason, reason, "{told:?}");
+        assert!(told.message.contains("`KEY`") && told.message.contains(said), "{told:?}");
+        assert!(!told.message.contains("needle"));
+    }
     assert!(rig.runtime.started().is_empty());
-    let (_, kind, line) = rig.host.lines.lock().unwrap()[0].clone();
-    assert_eq!((kind.as_str(), &line["reason"]), ("service.failed", &json!("SecretNotSupported")));
 }
 
 #[tokio::test(start_paused = true)]

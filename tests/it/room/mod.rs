@@ -10,6 +10,7 @@ mod hosted;
 mod lifetime;
 mod limits;
 mod matrix;
+mod mcp;
 mod messaging;
 mod peer_stream;
 mod queues;

@@ -1,0 +1,120 @@
+//! Services that run elsewhere, on a real server: an agent that is called by its webhook and joins, a tool server
+//! whose tools are in the room, secrets that the room sends along; and what is left of it all after `kill -9`.
+
+use crate::agent::joined;
+use crate::support::mcp::McpServer;
+use crate::support::server::Server;
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use meshagent::client::rest::{Bearer, ProjectRest, Rest, SecretOwner, ServiceBody, ServiceScope};
+use meshagent::client::room::{Options, RoomClient, Token, ToolkitFilter};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+const LIMIT: Duration = Duration::from_mins(1);
+const ROOM: &str = "support";
+
+async fn webhook() -> (SocketAddr, mpsc::Receiver<(HeaderMap, String)>) {
+    let (sender, receiver) = mpsc::channel(8);
+    let handler = move |headers: HeaderMap, body: String| async move {
+        let _ = sender.try_send((headers, body));
+        StatusCode::OK
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = Router::new().route("/agent", post(handler));
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    (address, receiver)
+}
+
+fn project(server: &Server) -> ProjectRest {
+    let rest = Rest::new(&server.url, Some(Bearer::new(server.api_key.clone()))).unwrap();
+    rest.project(&server.project_id)
+}
+
+fn service(name: &str, url: &str, endpoint: Value) -> ServiceBody {
+    ServiceBody::Spec(json!({
+        "version": "v1", "kind": "Service", "metadata": {"name": name}, "external": {"url": url},
+        "ports": [{"num": "*", "endpoints": [endpoint]}],
+    }))
+}
+
+/// Waits until the room shows this toolkit, or no longer does.
+async fn until_toolkit(room: &RoomClient, name: &str, there: bool) {
+    let wait = async {
+        loop {
+            let all = room.list_toolkits(&ToolkitFilter::default()).await.unwrap();
+            if all.iter().any(|toolkit| toolkit.name == name) == there {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("waited in vain for {name} ({there})"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_and_tools_elsewhere_are_in_the_room_and_come_back_after_a_crash() {
+    let mut server = Server::start(&["--allow-host", "127.0.0.1"]);
+    let rest = project(&server);
+    let secrets = rest.secrets(SecretOwner::Me);
+    let secret = secrets.create(json!({"name": "wiki", "type": "opaque", "http_only": true})).await.unwrap();
+    let id = secret["id"].as_str().unwrap().to_owned();
+    secrets.add_version(&id, b"needle", true).await.unwrap();
+    // The room connects as the project's default account, not as whoever made the secret.
+    secrets.grant_proxy(&id, "default", true).await.unwrap();
+
+    let mcp = McpServer::start(&[("echo", true)], Some("Bearer needle")).await;
+    let (address, mut calls) = webhook().await;
+    let wiki = json!({"path": "/mcp", "mcp": {"label": "wiki", "use_proxy_secret": id}});
+    let scope = ServiceScope::Project;
+    rest.create_service(&scope, &service("wiki", &format!("http://{}", mcp.address), wiki)).await.unwrap();
+    let agent = json!({"path": "/agent", "meshagent": {"identity": "helper"}});
+    rest.create_service(&scope, &service("helper", &format!("http://{address}"), agent)).await.unwrap();
+
+    let room = joined::client(&server, "visitor", ROOM).await;
+    until_toolkit(&room, "wiki", true).await;
+    let (headers, body) = tokio::time::timeout(LIMIT, calls.recv()).await.unwrap().unwrap();
+    signed(&rest, &headers, &body).await;
+    let event: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((&event["event"], &event["data"]["room_name"]), (&json!("room.call"), &json!(ROOM)));
+    let token = Token::new(event["data"]["token"].as_str().unwrap().to_owned());
+    let url = event["data"]["room_url"].as_str().unwrap().to_owned();
+    let helper = RoomClient::connect(Options::new(url, token)).await.unwrap();
+    helper.list_toolkits(&ToolkitFilter::default()).await.unwrap();
+    drop(helper);
+
+    server.kill_9();
+    server.restart();
+    until_toolkit(&room, "wiki", true).await;
+    let again = tokio::time::timeout(LIMIT, calls.recv()).await.unwrap().unwrap();
+    signed(&rest, &again.0, &again.1).await;
+    let kept = secrets.get(&id, false).await.unwrap();
+    assert_eq!(kept["name"], "wiki");
+    assert!(secrets.get(&id, true).await.is_err(), "what is for the proxy only is read by nobody");
+
+    // A server that no longer takes the credential is lost with the next call, and its toolkit goes.
+    secrets.grant_proxy(&id, "default", false).await.unwrap();
+    mcp.told.lock().unwrap().wants = Some("Bearer another".to_owned());
+    let input = Content::Json(json!({"text": "x"}));
+    assert!(room.invoke("wiki", "echo", input).await.is_err());
+    until_toolkit(&room, "wiki", false).await;
+}
+
+/// Checks the signature as the clients' webhook server does.
+async fn signed(rest: &ProjectRest, headers: &HeaderMap, body: &str) {
+    let secret = rest.webhook_secret().await.unwrap();
+    let token = headers["meshagent-signature"].to_str().unwrap().strip_prefix("Bearer ").unwrap();
+    let mut rules = Validation::new(Algorithm::HS256);
+    rules.required_spec_claims.clear();
+    rules.validate_exp = false;
+    let key = DecodingKey::from_secret(secret.as_bytes());
+    let claims = jsonwebtoken::decode::<Value>(token, &key, &rules).unwrap().claims;
+    let digest: String = Sha256::digest(body.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(claims["sha256"], json!(digest));
+}
