@@ -101,8 +101,7 @@ async fn an_agent_and_tools_elsewhere_are_in_the_room_and_come_back_after_a_cras
     // A server that no longer takes the credential is lost with the next call, and its toolkit goes.
     secrets.grant_proxy(&id, "default", false).await.unwrap();
     mcp.told.lock().unwrap().wants = Some("Bearer another".to_owned());
-    let input = Content::Json(json!({"text": "x"}));
-    assert!(room.invoke("wiki", "echo", input).await.is_err());
+    assert!(room.invoke_json("wiki", "echo", json!({"text": "x"})).await.is_err());
     until_toolkit(&room, "wiki", false).await;
 }
 

@@ -4,7 +4,7 @@ use super::calls::Calls;
 use super::{Worker, listing};
 use crate::app::tools::ToolServerState;
 use crate::net::guard::{self, Target};
-use crate::room::outbox::Batch;
+use crate::room::outbox::{Batch, Item};
 use crate::room::session::{Peer, Registration};
 use crate::room::world::Admission;
 use crate::spec::grant::ApiScope;
@@ -139,9 +139,12 @@ impl Worker {
             tokio::select! {
                 batch = peer.outbox.next() => match batch {
                     Batch::Messages(messages) => {
-                        for message in messages {
-                            peer.outbox.written(message.payload.len());
-                            calls.take(&message);
+                        for item in messages {
+                            peer.outbox.written(item.bytes());
+                            // Calls are for this participant alone; what is for many is none.
+                            if let Item::Own(message) = &item {
+                                calls.take(message);
+                            }
                         }
                     }
                     Batch::Ping => {}
