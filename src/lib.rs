@@ -29,6 +29,7 @@ pub mod document;
 pub mod lease;
 pub mod queue;
 pub mod runtime;
+pub mod telemetry;
 // application
 pub mod projection;
 

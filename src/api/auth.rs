@@ -129,7 +129,7 @@ fn allow(access: Access, caller: &Caller, project: Option<&str>, path: &str) -> 
 }
 
 /// Reads the bearer: an API key, or a participant token.
-async fn identify(app: &App, bearer: Option<&str>) -> Result<Caller, Problem> {
+pub(super) async fn identify(app: &App, bearer: Option<&str>) -> Result<Caller, Problem> {
     let Some(bearer) = bearer else {
         return Err(Problem::unauthorized(
             "no credential: send `Authorization: Bearer` with an API key (MESHAGENT_API_KEY) or a participant token",

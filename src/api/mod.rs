@@ -12,6 +12,8 @@ mod events;
 mod files;
 mod mailboxes;
 pub mod openapi;
+mod otlp;
+mod otlp_grpc;
 mod paging;
 mod projects;
 mod proxy;
@@ -19,6 +21,7 @@ mod rooms;
 mod route;
 mod secrets;
 mod services;
+mod session_telemetry;
 mod sessions;
 mod system;
 mod tasks;
@@ -27,13 +30,16 @@ mod tokens;
 
 pub use auth::{Access, Caller, OPERATOR_ANNOTATION};
 pub use error::Problem;
+pub use otlp_grpc::router as otlp_grpc_router;
 pub use route::{Route, router, routes};
 
 use crate::app::App;
 use crate::app::host::RoomHost;
+use crate::app::ingest::Ingest;
 use crate::app::links::Links;
 use crate::app::outward::Outward;
 use crate::blob::Blobs;
+use crate::telemetry::{Forward, Telemetry};
 use std::sync::Arc;
 
 /// What handlers work with.
@@ -44,10 +50,23 @@ pub struct Api {
     pub files: Blobs,
     pub links: Arc<Links>,
     pub outward: Arc<Outward>,
+    pub ingest: Arc<Ingest>,
+    pub telemetry: Telemetry,
+    /// To a collector of the operator's, where there is one.
+    pub forward: Option<Forward>,
 }
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Api").finish_non_exhaustive()
+    }
+}
+
+impl Api {
+    /// Passes telemetry on as it came.
+    fn forward(&self, signal: &'static str, session: crate::id::SessionId, body: &[u8], is_json: bool) {
+        if let Some(forward) = &self.forward {
+            forward.send(signal, session, body, is_json);
+        }
     }
 }

@@ -60,6 +60,8 @@ pub fn routes() -> Vec<Route> {
     all.extend(super::mailboxes::routes());
     all.extend(super::tasks::routes());
     all.extend(super::sessions::routes());
+    all.extend(super::session_telemetry::routes());
+    all.extend(super::otlp::routes());
     all.extend(super::events::routes());
     all.extend(super::files::routes());
     all

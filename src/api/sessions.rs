@@ -7,6 +7,7 @@ use super::{Api, Problem};
 use crate::domain::session::{Reason, Session};
 use crate::eventlog::{Filter, PAGE_EVENTS_MAX};
 use crate::id::{Position, ProjectId, RoomId, SessionId};
+use crate::telemetry::Kind;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::Method;
@@ -52,7 +53,7 @@ pub(super) fn routes() -> Vec<Route> {
             Method::GET,
             "/accounts/projects/{project_id}/sessions/{session_id}/events",
             "session_events",
-            "The log's events of one run",
+            "Events of one run: facts of the log, then log lines",
             get(events),
         ),
         route(
@@ -136,7 +137,7 @@ async fn of_room(
     page(&api, project, &paging, |s| s.room == room)
 }
 
-fn find(api: &Api, project: ProjectId, text: &str) -> Result<(SessionId, Session), Problem> {
+pub(super) fn find(api: &Api, project: ProjectId, text: &str) -> Result<(SessionId, Session), Problem> {
     let missing =
         || Problem::not_found(format!("no session `{text}` here; `meshagent session list` shows the newest"));
     let id = SessionId::new(project, Uuid::parse_str(text).map_err(|_| missing())?);
@@ -163,7 +164,9 @@ async fn events(
         Filter { subject: Some(id.stream().as_str().to_owned()), project: Some(project), ..Filter::all() };
     let recorded =
         api.app.log.read(Position(0), &filter, PAGE_EVENTS_MAX).await.map_err(crate::app::Error::Read)?;
-    Ok(Json(json!({"events": recorded.iter().map(super::events::wire).collect::<Vec<_>>()})))
+    let facts = recorded.iter().map(super::events::wire);
+    let lines = api.telemetry.list(id, Kind::Event).await.map_err(super::session_telemetry::unreadable)?;
+    Ok(Json(json!({"events": facts.chain(lines).collect::<Vec<_>>()})))
 }
 
 async fn participants(

@@ -8,6 +8,7 @@ mod apply;
 mod error;
 mod execute;
 pub mod host;
+pub mod ingest;
 pub mod key;
 pub mod links;
 mod mailboxes;

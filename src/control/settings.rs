@@ -24,6 +24,8 @@ pub struct Settings {
     pub outward: Arc<Outward>,
     /// Where agents send mail; `None`: no `SMTP_*` and `MESHAGENT_MAIL_DOMAIN` variables.
     pub mail: Option<Mail>,
+    /// Makes the addresses that services send telemetry to; `None`: they get none.
+    pub telemetry: Option<std::sync::Arc<crate::app::ingest::Ingest>>,
     /// Seconds without anybody in a room before its session ends, where the room does not say.
     pub empty_room_seconds: Option<u64>,
 }

@@ -3,7 +3,10 @@
 use super::lock;
 use super::outbox::{CLOSE_NORMAL, End};
 use super::session::{LiveSession, Peer, Present, SessionError};
-use super::world::{Admission, EndReason, Host, Presence, Refusal, RoomRef, SessionKeeper};
+use super::toolkits::developer::LogBook;
+use super::world::{
+    Admission, EndReason, Host, LineSink, OpenedSession, Presence, Refusal, RoomRef, SessionKeeper,
+};
 use crate::clock::{Clock, IdSource};
 use crate::id::{RoomId, SessionId};
 use chrono::{DateTime, Utc};
@@ -11,7 +14,7 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::OnceCell;
 
 /// How often a join looks for a new session after the one it found has just ended.
@@ -38,6 +41,7 @@ pub struct Hub {
     ids: Arc<dyn IdSource>,
     slots: Mutex<HashMap<RoomId, Slot>>,
     stopping: AtomicBool,
+    lines: OnceLock<Arc<dyn LineSink>>,
 }
 
 impl fmt::Debug for Hub {
@@ -48,7 +52,27 @@ impl fmt::Debug for Hub {
 
 impl Hub {
     pub fn new(keeper: Arc<dyn SessionKeeper>, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
-        Self { keeper, clock, ids, slots: Mutex::default(), stopping: AtomicBool::new(false) }
+        Self {
+            keeper,
+            clock,
+            ids,
+            slots: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            lines: OnceLock::new(),
+        }
+    }
+
+    /// Has the log lines of sessions opened from now on kept. Only the first call counts.
+    pub fn keep_lines(&self, sink: Arc<dyn LineSink>) {
+        let _ = self.lines.set(sink);
+    }
+
+    fn new_session(&self, room: &RoomRef, opened: OpenedSession) -> LiveSession {
+        let mut session = LiveSession::new(room.clone(), opened, Arc::clone(&self.clock));
+        if let Some(sink) = self.lines.get() {
+            session.logs = LogBook::kept_by(opened.id, Arc::clone(sink));
+        }
+        session
     }
 
     /// The room's live session on this server, opened if there is none.
@@ -60,9 +84,7 @@ impl Hub {
         let opened = slot
             .get_or_try_init(|| async {
                 match self.keeper.open(room).await? {
-                    Host::Here(opened) => {
-                        Ok(Arc::new(LiveSession::new(room.clone(), opened, Arc::clone(&self.clock))))
-                    }
+                    Host::Here(opened) => Ok(Arc::new(self.new_session(room, opened))),
                     Host::Elsewhere { url } => Err(JoinError::Elsewhere { url }),
                 }
             })

@@ -116,6 +116,12 @@ pub trait SessionKeeper: Send + Sync + 'static {
     async fn ended(&self, room: RoomId, session: SessionId, reason: EndReason);
 }
 
+/// Keeps the log lines of sessions beyond their end.
+pub trait LineSink: Send + Sync + 'static {
+    /// Takes one line. Must not block.
+    fn line(&self, session: SessionId, kind: &str, data: &Map<String, Value>);
+}
+
 /// What the `services` toolkit and the room's controllers know of services.
 #[async_trait]
 pub trait Services: Send + Sync + 'static {

@@ -7,6 +7,7 @@ mod first_start;
 mod gate;
 mod host;
 mod keeper;
+mod lines;
 mod livekit;
 mod options;
 mod report;

@@ -50,6 +50,10 @@ pub struct Options {
     pub program: Option<PathBuf>,
     /// Where voice and video of rooms are; no calls without it.
     pub livekit: Option<LiveKitServer>,
+    /// A collector that telemetry is passed on to, the base of its OTLP/HTTP endpoints.
+    pub telemetry_collector: Option<url::Url>,
+    /// What is kept of telemetry.
+    pub telemetry_limits: crate::telemetry::Limits,
 }
 
 impl Options {
@@ -75,6 +79,8 @@ impl Options {
             room_limits: crate::room::Limits::default(),
             program: None,
             livekit: None,
+            telemetry_collector: None,
+            telemetry_limits: crate::telemetry::Limits::default(),
         }
     }
 

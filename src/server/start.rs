@@ -4,12 +4,14 @@ use super::cleanup;
 use super::doors::Doors;
 use super::first_start::{Connection, prepare};
 use super::keeper::LeasedSessions;
+use super::lines::KeptLines;
 use super::options::Options;
 use super::report;
 use super::room_edge::{self, RoomParts};
 use super::stores::Stores;
 use crate::api::{self, Api};
 use crate::app::host::RoomHost;
+use crate::app::ingest::Ingest;
 use crate::app::links::Links;
 use crate::app::{App, Settings};
 use crate::blob::{BlobError, Blobs};
@@ -22,6 +24,7 @@ use crate::projection::{OpenError, Projection};
 use crate::room::{self, Hub};
 use crate::runtime::{ProcessRuntime, ProcessSettings, Runtime};
 use crate::store::StoreError;
+use crate::telemetry::{Forward, Telemetry, TelemetryError};
 use crate::vault::VaultError;
 use crate::volume::Volume;
 use axum::serve::ListenerExt;
@@ -60,6 +63,8 @@ pub enum StartError {
     #[error(transparent)]
     Files(#[from] BlobError),
     #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
     App(#[from] crate::app::Error),
 }
 
@@ -92,30 +97,20 @@ impl Server {
 
         let clock: Arc<dyn Clock> = Arc::new(System);
         let ids: Arc<dyn IdSource> = Arc::new(System);
-        let stores = Arc::new(Stores::open(&options, &clock, &ids).await?);
-        let vault = super::secrets::vault(&options, &stores).await?;
-        let projection = Projection::open(Arc::clone(&stores.log)).await?;
+        let (app, stores) = application(&options, &public_url, &clock, &ids).await?;
+        let projection = Arc::clone(&app.projection);
         let seen = projection.world().position;
-        let app = Arc::new(App {
-            log: Arc::clone(&stores.log),
-            projection: Arc::clone(&projection),
-            vault: Arc::new(vault),
-            clock: Arc::clone(&clock),
-            ids: Arc::clone(&ids),
-            settings: Settings {
-                auto_create_rooms: options.auto_create_rooms(),
-                schedule_floor_seconds: options.schedule_floor_seconds,
-                server_name: server_name(&options)?,
-                public_url: public_url.clone(),
-            },
-        });
         let connection = prepare(&app, &mut options).await?;
         let files = blobs(&options, &ids).await?;
-        let links = Arc::new(Links::new(&app.server_secret().await?, public_url));
+        let secret = app.server_secret().await?;
+        let (links, ingest) = (Arc::new(Links::new(&secret, public_url)), Arc::new(Ingest::new(&secret)));
+        options.control.telemetry = Some(Arc::clone(&ingest));
+        let telemetry = Telemetry::open(&options.data_dir, options.telemetry_limits, Arc::clone(&clock))?;
 
         let outward = super::secrets::outward(&mut options);
 
         let (keeper, hub) = sessions(&app, &stores);
+        hub.keep_lines(Arc::new(KeptLines { telemetry: telemetry.clone(), clock: Arc::clone(&clock) }));
         let documents = documents(&options, &files, &keeper, &app);
         let doors = Arc::new(Doors {
             app: Arc::clone(&app),
@@ -136,9 +131,17 @@ impl Server {
             doors: &doors,
             options: &options,
         });
-        let api =
-            Api { app: Arc::clone(&app), host: Arc::clone(&host), files: files.clone(), links, outward };
-        let router = room::router(edge).merge(api::router(api));
+        let api = Api {
+            app: Arc::clone(&app),
+            host: Arc::clone(&host),
+            files: files.clone(),
+            links,
+            outward,
+            ingest,
+            telemetry,
+            forward: options.telemetry_collector.clone().map(Forward::start),
+        };
+        let router = room::router(edge).merge(api::otlp_grpc_router(&api)).merge(api::router(api));
 
         let stop = CancellationToken::new();
         let cleaner = cleanup::follow(Arc::clone(&app), Arc::clone(&stores), files.clone(), documents, seen);
@@ -178,6 +181,31 @@ impl Server {
         self.app.projection.save().await;
         self.stores.close().await;
     }
+}
+
+/// The application on its stores, with the log folded.
+async fn application(
+    options: &Options,
+    public_url: &str,
+    clock: &Arc<dyn Clock>,
+    ids: &Arc<dyn IdSource>,
+) -> Result<(Arc<App>, Arc<Stores>), StartError> {
+    let stores = Arc::new(Stores::open(options, clock, ids).await?);
+    let vault = super::secrets::vault(options, &stores).await?;
+    let app = App {
+        log: Arc::clone(&stores.log),
+        projection: Projection::open(Arc::clone(&stores.log)).await?,
+        vault: Arc::new(vault),
+        clock: Arc::clone(clock),
+        ids: Arc::clone(ids),
+        settings: Settings {
+            auto_create_rooms: options.auto_create_rooms(),
+            schedule_floor_seconds: options.schedule_floor_seconds,
+            server_name: server_name(options)?,
+            public_url: public_url.to_owned(),
+        },
+    };
+    Ok((Arc::new(app), stores))
 }
 
 fn controllers(

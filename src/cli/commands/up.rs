@@ -58,6 +58,12 @@ pub struct Args {
     /// Shortest gap between two firings of a scheduled task, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     schedule_floor: u64,
+    /// Pass the telemetry of sessions on to this OTLP/HTTP collector, such as http://localhost:4318
+    #[arg(long, value_name = "URL", env = "MESHAGENT_OTLP_COLLECTOR")]
+    otlp_collector: Option<url::Url>,
+    /// Most telemetry that is kept, MiB; the oldest goes first
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    telemetry_mib: u64,
     /// LiveKit server for voice and video in rooms, such as wss://calls.example; LIVEKIT_API_KEY and
     /// LIVEKIT_API_SECRET sign for it
     #[arg(long, value_name = "URL", env = "LIVEKIT_URL")]
@@ -129,6 +135,8 @@ fn options(args: Args) -> Result<Options, CliError> {
     }
     options.control.openai = provider("OPENAI_API_KEY", "OPENAI_BASE_URL");
     options.control.anthropic = provider("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL");
+    options.telemetry_collector = args.otlp_collector;
+    options.telemetry_limits.bytes = args.telemetry_mib * 1024 * 1024;
     options.livekit = args.livekit_url.as_ref().map(livekit).transpose()?;
     options.allowed_hosts = args.allow_hosts;
     options.webhook_secret = secret("MESHAGENT_WEBHOOK_SECRET");

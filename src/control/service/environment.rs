@@ -101,6 +101,9 @@ fn credentials(service: &Service, place: &Place, settings: &Settings, add: &mut 
     add("MESHAGENT_TOKEN", Value::OwnToken);
     provider("OPENAI", settings.openai.as_ref(), &format!("{}/openai/v1", place.url), add);
     provider("ANTHROPIC", settings.anthropic.as_ref(), &format!("{}/anthropic", place.url), add);
+    if let Some(telemetry) = &settings.telemetry {
+        add("OTEL_ENDPOINT", Value::Text(telemetry.endpoint(&place.url, place.session)));
+    }
     if let Some(mail) = &settings.mail {
         add("SMTP_USERNAME", Value::Text(service.metadata.name.clone()));
         add("SMTP_PASSWORD", Value::OwnToken);

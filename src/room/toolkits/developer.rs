@@ -1,7 +1,9 @@
 //! `developer`: the room's log lines, from participants and from the processes of its services (room protocol §3.13).
 
+use crate::id::SessionId;
 use crate::room::lock;
 use crate::room::toolkit::{Call, Takes, ToolError, ToolInfo, Toolkit, ToolkitInfo};
+use crate::room::world::LineSink;
 use crate::wire::Content;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use tokio::sync::broadcast;
 
@@ -30,25 +33,41 @@ pub struct LogLine {
 }
 
 /// The log of one session: recent lines, and those who follow.
-#[derive(Debug)]
 pub struct LogBook {
+    /// Keeps lines beyond the session, where somebody does.
+    sink: Option<(SessionId, Arc<dyn LineSink>)>,
     recent: Mutex<(VecDeque<Arc<LogLine>>, usize)>,
     followers: broadcast::Sender<Arc<LogLine>>,
 }
 
 impl Default for LogBook {
     fn default() -> Self {
-        Self { recent: Mutex::default(), followers: broadcast::Sender::new(BEHIND_LINES_MAX) }
+        Self { sink: None, recent: Mutex::default(), followers: broadcast::Sender::new(BEHIND_LINES_MAX) }
+    }
+}
+
+impl fmt::Debug for LogBook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogBook").finish_non_exhaustive()
     }
 }
 
 impl LogBook {
+    /// The log of `session`, whose lines `sink` keeps.
+    #[must_use]
+    pub fn kept_by(session: SessionId, sink: Arc<dyn LineSink>) -> Self {
+        Self { sink: Some((session, sink)), ..Self::default() }
+    }
+
     /// Adds a line. Never waits.
     pub fn add(&self, kind: &str, mut data: Map<String, Value>) {
         let mut bytes = size(&data);
         if bytes > LINE_BYTES_MAX {
             data = cut(&data, bytes);
             bytes = size(&data);
+        }
+        if let Some((session, sink)) = &self.sink {
+            sink.line(*session, kind, &data);
         }
         let line = Arc::new(LogLine { kind: kind.to_owned(), data, bytes });
         let mut recent = lock(&self.recent);

@@ -4,6 +4,7 @@ mod access;
 mod proxy;
 mod rooms;
 mod secrets;
+mod telemetry;
 mod wire;
 
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use axum::http::{Method, Request, StatusCode, header};
 use chrono::{DateTime, Utc};
 use meshagent::api::{self, Api};
 use meshagent::app::host::{Hosted, RoomHost};
+use meshagent::app::ingest::Ingest;
 use meshagent::app::links::Links;
 use meshagent::app::outward::Outward;
 use meshagent::app::{Actor, App, Error, NewKey, NewProject, Settings};
@@ -22,6 +24,7 @@ use meshagent::domain::session::Reason;
 use meshagent::eventlog::memory::MemoryLog;
 use meshagent::id::{ProjectId, RoomId, SessionId};
 use meshagent::projection::Projection;
+use meshagent::telemetry::{Limits, Telemetry};
 use meshagent::vault::{Kek, MemorySecrets, Secret, Vault};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -70,6 +73,7 @@ pub struct Platform {
     pub project: ProjectId,
     pub key: String,
     pub other_key: String,
+    pub ingest: Arc<Ingest>,
     _files: tempfile::TempDir,
 }
 
@@ -101,14 +105,18 @@ impl Platform {
         });
         let (project, key) = project(&app, "one").await;
         let (_, other_key) = project_key(&app, "two").await;
+        let ingest = Arc::new(Ingest::new(&Secret::new(b"0123456789abcdef".to_vec())));
         let api = Api {
             app: Arc::clone(&app),
             host: Arc::new(NoRooms { app: Arc::clone(&app) }),
             files: Blobs::local(files.path(), ids),
             links: Arc::new(Links::new(&Secret::new(b"0123456789abcdef".to_vec()), "http://host".into())),
             outward: Arc::new(outward),
+            ingest: Arc::clone(&ingest),
+            telemetry: Telemetry::open(files.path(), Limits::default(), Arc::new(System)).unwrap(),
+            forward: None,
         };
-        Self { app, router: api::router(api), project, key, other_key, _files: files }
+        Self { app, router: api::router(api), project, key, other_key, ingest, _files: files }
     }
 
     /// Sends a request; answers status and body (null where it is not JSON).
@@ -122,6 +130,9 @@ impl Platform {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(bearer) = bearer {
             request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let body = body.map_or_else(Body::empty, |b| Body::from(b.to_string()));
         let answer = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
