@@ -1,12 +1,16 @@
-//! Room files over HTTP (REST reference §5.18): list, look, get, put, delete; and signed links.
+//! Files over HTTP (REST reference §5.18): list, look, get, put, delete, copy, move; signed URLs and links; those of a
+//! project.
 
+mod actions;
 mod answer;
+mod presign;
+mod project;
 
 use super::auth::{Access, Caller, InProject};
 use super::route::Route;
 use super::{Api, Problem};
 use crate::app::Error;
-use crate::blob::{BlobError, RoomFiles};
+use crate::blob::{BlobError, FileInfo, RoomFiles};
 use crate::domain::access::{self, Need, StoragePath};
 use crate::error_code::RoomCode;
 use crate::id::{ProjectId, RoomId};
@@ -16,7 +20,8 @@ use axum::extract::{FromRequestParts, Query, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, put};
+use axum::routing::MethodRouter;
+use axum::routing::{delete, get, post, put};
 use futures_util::TryStreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -52,6 +57,42 @@ pub(super) fn routes() -> Vec<Route> {
             "Deletes a file, or with `recursive` a folder",
             delete(remove),
         ),
+        route(
+            Method::POST,
+            FILE,
+            "change_files",
+            "Makes a folder, or copies or moves what is elsewhere here (`action`: mkdir, copy, move)",
+            post(actions::act),
+        )
+        .takes::<actions::Asked>(),
+        Route::new(
+            Method::POST,
+            "/files/v1/presign",
+            "presign_file",
+            "Makes a URL by which somebody without a credential may do one thing to one path for a while",
+            Access::SignedIn,
+            post(presign::make),
+        )
+        .takes::<presign::Asked>(),
+        Route::new(
+            Method::POST,
+            "/projects/{project_id}/storage/upload",
+            "upload_project_file",
+            "Stores a file of the project (`path`), whole or not at all",
+            Access::Account,
+            post(project::upload),
+        ),
+        Route::new(
+            Method::GET,
+            "/projects/{project_id}/storage/download",
+            "download_project_file",
+            "A file of the project (`path`)",
+            Access::Account,
+            get(project::download),
+        ),
+        signed(Method::GET, "get_signed", "A file by a signed URL. HEAD works too", get(presign::follow)),
+        signed(Method::PUT, "put_signed", "Stores a file by a signed URL", put(presign::follow)),
+        signed(Method::DELETE, "delete_signed", "Deletes a file by a signed URL", delete(presign::follow)),
         Route::new(
             Method::GET,
             "/links/{project_id}/{room}/{*path}",
@@ -61,6 +102,10 @@ pub(super) fn routes() -> Vec<Route> {
             get(link),
         ),
     ]
+}
+
+fn signed(method: Method, name: &'static str, summary: &'static str, handler: MethodRouter<Api>) -> Route {
+    Route::new(method, "/signed/{project_id}/{room}/{*path}", name, summary, Access::Open, handler)
 }
 
 /// A path in a room that the caller may address.
@@ -123,6 +168,7 @@ struct Wanted {
     continuation_token: Option<String>,
     overwrite: Option<bool>,
     recursive: Option<bool>,
+    action: Option<String>,
 }
 
 impl From<BlobError> for Problem {
@@ -162,6 +208,7 @@ fn permissions(place: &Place) -> Value {
         ("read", FileAction::Read),
         ("write", FileAction::Write),
         ("delete", FileAction::Delete),
+        ("presign", FileAction::Presign),
     ];
     let may = |subtree: bool| -> Vec<&str> {
         all.iter().filter(|(_, a)| place.may(*a, &place.path, subtree).is_ok()).map(|(n, _)| *n).collect()
@@ -179,7 +226,12 @@ async fn list(api: &Api, place: &Place, wanted: &Wanted) -> Result<Json<Value>, 
     let entries = place.files(api).list(&folder).await?;
     let after = wanted.continuation_token.clone().unwrap_or_default();
     let limit = wanted.limit.unwrap_or(super::paging::PAGE_MAX).clamp(1, super::paging::PAGE_MAX);
-    let mut rest = entries.into_iter().filter(|e| after.is_empty() || e.name > after).peekable();
+    let visible = |name: &str| {
+        let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        place.may(FileAction::List, &path, false).is_ok()
+    };
+    let later = entries.into_iter().filter(|e| after.is_empty() || e.name > after);
+    let mut rest = later.filter(|e| visible(&e.name)).peekable();
     let page: Vec<_> = rest.by_ref().take(limit).collect();
     let next = rest.peek().and_then(|_| page.last()).map(|e| e.name.clone());
     let entries: Vec<Value> = page
@@ -199,7 +251,20 @@ async fn store(
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     place.may(FileAction::Write, &place.path, false)?;
-    let mut upload = place.files(&api).open_write(&place.path, wanted.overwrite.unwrap_or(true)).await?;
+    let files = place.files(&api);
+    let info = receive(&files, &place.path, wanted.overwrite.unwrap_or(true), request).await?;
+    api.host.file_changed(place.room, &place.path, false, place.caller.name());
+    Ok(Json(json!({"path": place.path, "size": info.size})))
+}
+
+/// Stores a request's body as a file, whole or not at all.
+async fn receive(
+    files: &RoomFiles,
+    path: &str,
+    overwrite: bool,
+    request: Request,
+) -> Result<FileInfo, Problem> {
+    let mut upload = files.open_write(path, overwrite).await?;
     let mut body = request.into_body().into_data_stream();
     let broken = |error: axum::Error| {
         Problem::bad_request(format!("the upload broke off: {error}; nothing was stored"))
@@ -207,9 +272,7 @@ async fn store(
     while let Some(data) = body.try_next().await.map_err(broken)? {
         upload.write(data).await?;
     }
-    let info = upload.commit().await?;
-    api.host.file_changed(place.room, &place.path, false, place.caller.name());
-    Ok(Json(json!({"path": place.path, "size": info.size})))
+    Ok(upload.commit().await?)
 }
 
 async fn remove(

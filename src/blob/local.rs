@@ -288,6 +288,18 @@ impl Backend for Local {
         .await
     }
 
+    async fn make_folder(&self, room: RoomId, path: &FilePath) -> Result<(), BlobError> {
+        let (place, own) = (self.place(room), path.clone());
+        blocking("make the folder", path, move || {
+            let mark = place.locate(&own)?.join(HIDDEN_DIRECTORY_MARK);
+            place.make_parents(&own, &mark)?;
+            let made = fs::File::create(&mark).and_then(|file| file.sync_all());
+            made.and_then(|()| sync_up(&mark, &place.top))
+                .map_err(|error| failed("make the folder", &own, &error))
+        })
+        .await
+    }
+
     async fn delete_room(&self, room: RoomId) -> Result<(), BlobError> {
         let path = FilePath::parse("")?;
         let place = self.place(room);
@@ -358,7 +370,7 @@ fn delete(place: &Place, path: &FilePath, trash: &Path, recursive: bool) -> Resu
     })?;
     let removed = match (metadata.is_dir(), recursive) {
         (false, _) => fs::remove_file(&on_disk),
-        (true, false) => fs::remove_dir(&on_disk),
+        (true, false) => remove_bare(&on_disk),
         // Out of sight at once, then removed piece by piece.
         (true, true) => fs::create_dir_all(&place.uploads).and_then(|()| fs::rename(&on_disk, trash)),
     };
@@ -372,6 +384,15 @@ fn delete(place: &Place, path: &FilePath, trash: &Path, recursive: bool) -> Resu
         fs::remove_dir_all(trash).map_err(|error| failed("delete", path, &error))?;
     }
     Ok(())
+}
+
+/// Removes a folder that holds nothing, or nothing but its mark.
+fn remove_bare(folder: &Path) -> io::Result<()> {
+    let mark = folder.join(HIDDEN_DIRECTORY_MARK);
+    if mark.exists() && fs::read_dir(folder)?.take(2).count() == 1 {
+        fs::remove_file(&mark)?;
+    }
+    fs::remove_dir(folder)
 }
 
 /// Empties all upload directories. Number of entries removed.

@@ -1,17 +1,20 @@
 //! The files of rooms: the port and its adapters, a local directory (default) and object storage (S3 and alike).
 //!
 //! Each room has a folder of its own, `rooms/<project>/<room>/files/`; a path never leads out of it. A file appears
-//! whole or not at all, and is on disk when [`Upload::commit`] returns. A folder exists as long as it holds a file.
+//! whole or not at all, and is on disk when [`Upload::commit`] returns. A folder exists as long as it holds a file or, where
+//! it was made as such, a hidden mark.
 //! The local adapter is written here and not taken from `object_store`, which follows symbolic links and knows no
 //! folders, no rename of a folder and no file that may not be replaced while it is streamed.
 //!
 //! Knows nothing of grants, sockets or events.
 
+mod copy;
 mod error;
 mod local;
 mod object;
 mod path;
 
+pub use copy::COPY_ENTRIES_MAX;
 pub use error::BlobError;
 pub use path::{FilePath, HIDDEN_DIRECTORY_MARK, UPLOAD_PREFIX};
 
@@ -67,6 +70,8 @@ trait Backend: Send + Sync + fmt::Debug + 'static {
         path: &FilePath,
         range: Option<Range<u64>>,
     ) -> Result<Download, BlobError>;
+    /// Makes an empty folder where nothing is, with those above it.
+    async fn make_folder(&self, room: RoomId, path: &FilePath) -> Result<(), BlobError>;
     async fn delete_room(&self, room: RoomId) -> Result<(), BlobError>;
     async fn sweep(&self) -> Result<u64, BlobError>;
     fn describe(&self) -> String;

@@ -45,6 +45,18 @@ impl Objects {
             .map_err(|_| BlobError::invalid(path.as_str(), "object storage cannot hold this name"))
     }
 
+    /// What keeps a folder that holds nothing else.
+    fn mark(room: RoomId, path: &FilePath) -> Result<Key, BlobError> {
+        Ok(Self::key(room, path)?.join(HIDDEN_DIRECTORY_MARK))
+    }
+
+    /// Whether the folder holds nothing but its mark.
+    async fn is_bare(&self, key: &Key, mark: &Key, path: &FilePath) -> Result<bool, BlobError> {
+        let first: Vec<_> =
+            self.below(key).take(2).try_collect().await.map_err(|e| failed("look at", path, &e))?;
+        Ok(first.iter().all(|meta| meta.location == *mark))
+    }
+
     async fn head(&self, key: &Key, path: &FilePath) -> Result<Option<ObjectMeta>, BlobError> {
         match self.store.head(key).await {
             Ok(meta) => Ok(Some(meta)),
@@ -147,7 +159,7 @@ impl Backend for Objects {
         if !self.is_folder(&key, path).await? {
             return Err(BlobError::NotFound { path: path.to_string() });
         }
-        if !recursive {
+        if !recursive && !self.is_bare(&key, &Self::mark(room, path)?, path).await? {
             return Err(BlobError::RecursiveRequired { path: path.to_string() });
         }
         delete_below(&self.store, self.below(&key)).await.map_err(delete_error)
@@ -222,6 +234,13 @@ impl Backend for Objects {
         };
         let source = Box::new(ObjectDownload { stream, buffer: Bytes::new(), path: path.clone() });
         Ok(Download { info: info(&meta), left, source })
+    }
+
+    async fn make_folder(&self, room: RoomId, path: &FilePath) -> Result<(), BlobError> {
+        self.check_target(room, path, false).await?;
+        let mark = Self::mark(room, path)?;
+        let put = self.store.put(&mark, PutPayload::new()).await;
+        put.map(drop).map_err(|error| failed("make the folder", path, &error))
     }
 
     async fn delete_room(&self, room: RoomId) -> Result<(), BlobError> {

@@ -4,6 +4,7 @@ use crate::api::Problem;
 use crate::blob::{Download, FileInfo, RoomFiles};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use chrono::DateTime;
 use futures_util::stream;
 use std::ops::Range;
 
@@ -41,11 +42,16 @@ pub(super) async fn file(
     let has = |name| asked.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
     let same = has(header::IF_NONE_MATCH).is_some_and(|given| given == "*" || given.contains(&etag));
     let unchanged = has(header::IF_NONE_MATCH).is_none()
-        && has(header::IF_MODIFIED_SINCE).is_some_and(|since| since == modified);
+        && has(header::IF_MODIFIED_SINCE)
+            .and_then(|since| DateTime::parse_from_rfc2822(since).ok())
+            .is_some_and(|since| changed_at.timestamp() <= since.timestamp());
     if same || unchanged {
         return Ok(with(StatusCode::NOT_MODIFIED, headers, Body::empty()));
     }
-    let (status, range) = match has(header::RANGE).map(|text| range(text, size)) {
+    // A part of a file that has changed since would not fit what the client has.
+    let other = has(header::IF_RANGE).is_some_and(|known| known != etag && known != modified);
+    let wanted = has(header::RANGE).filter(|_| !other);
+    let (status, range) = match wanted.map(|text| range(text, size)) {
         None | Some(Part::All) => (StatusCode::OK, 0..size),
         Some(Part::Some(range)) => {
             put(
@@ -117,6 +123,8 @@ mod tests {
             ("bytes=0-9", Part::Some(0..10)),
             ("bytes=90-", Part::Some(90..100)),
             ("bytes=-10", Part::Some(90..100)),
+            ("bytes=-200", Part::Some(0..100)),
+            ("bytes=-0", Part::None),
             ("bytes=95-200", Part::Some(95..100)),
             ("bytes=100-", Part::None),
             ("bytes=5-1", Part::All),
