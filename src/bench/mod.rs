@@ -8,6 +8,7 @@ pub mod invoke;
 pub mod log;
 pub mod measure;
 pub mod queue;
+pub mod storage;
 pub mod timing;
 
 /// Why a measurement stopped.

@@ -23,18 +23,19 @@ const ROOM: &str = "fanout";
 
 /// Whose server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::bench) enum Kind {
     Ours,
     Peer,
 }
 
 /// A running server.
-pub(super) struct Contestant {
+pub(in crate::bench) struct Contestant {
     pub kind: Kind,
     pub name: String,
     pub address: SocketAddr,
     pid: u32,
     api_key: String,
+    project: String,
     child: Child,
     _folder: Option<Folder>,
 }
@@ -51,6 +52,7 @@ impl Drop for Folder {
 #[derive(Deserialize)]
 struct Connection {
     api_url: String,
+    project_id: String,
     api_key: String,
 }
 
@@ -63,7 +65,7 @@ struct Listening {
 
 /// What a process has used.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Used {
+pub(in crate::bench) struct Used {
     pub cpu_seconds: f64,
     pub resident_bytes: u64,
     /// Bytes that it had written to files and devices.
@@ -84,10 +86,15 @@ impl Contestant {
 
     pub async fn ours(program: &Path) -> Result<Self, BenchError> {
         use crate::clock::{IdSource, System};
-        const NAME: &str = "meshagent";
         let path = std::env::temp_dir().join(format!("meshagent-fanout-{}", System.fresh().simple()));
-        std::fs::create_dir(&path).map_err(|error| failed(NAME, error))?;
-        let folder = Folder(path);
+        Self::ours_in(program, &path).await
+    }
+
+    /// On a fresh data directory, which goes with it.
+    pub async fn ours_in(program: &Path, dir: &Path) -> Result<Self, BenchError> {
+        const NAME: &str = "meshagent";
+        std::fs::create_dir(dir).map_err(|error| failed(NAME, error))?;
+        let folder = Folder(dir.to_owned());
         let log = std::fs::File::create(folder.0.join("server.log")).map_err(|error| failed(NAME, error))?;
         let child = Command::new(program)
             .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
@@ -123,6 +130,7 @@ impl Contestant {
             address,
             pid,
             api_key: connection.api_key,
+            project: connection.project_id,
             child,
             _folder: Some(folder),
         })
@@ -148,9 +156,18 @@ impl Contestant {
             address: SocketAddr::from(([127, 0, 0, 1], listening.port)),
             pid: listening.pid,
             api_key: String::new(),
+            project: String::new(),
             child,
             _folder: None,
         })
+    }
+
+    pub fn project(&self) -> &str {
+        &self.project
+    }
+
+    pub fn api_key(&self) -> &str {
+        &self.api_key
     }
 
     /// Path and query that a participant asks for.

@@ -4,7 +4,7 @@
 //! Each contestant is a process of its own on loopback; the crowd of receivers is this process, the same for both. It
 //! reads WebSocket frames and counts them, and no more. Processor time is the contestant's own.
 
-mod contestant;
+pub(in crate::bench) mod contestant;
 mod crowd;
 mod idle;
 mod report;

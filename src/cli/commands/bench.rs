@@ -1,6 +1,6 @@
 //! `meshagent bench`: measurements beside peers, and the crash harness.
 
-use crate::bench::{crash, fanout, invoke, log, queue};
+use crate::bench::{crash, fanout, invoke, log, queue, storage};
 use crate::cli::error::CliError;
 use crate::cli::output;
 use std::path::PathBuf;
@@ -15,6 +15,8 @@ pub enum Command {
     Invoke(InvokeArgs),
     /// Measure durable appends and replay of the event log, beside peers (benches/peers/with-peers starts them)
     Log(LogArgs),
+    /// Measure uploads through the server beside a copy of the file with fsync
+    Storage(StorageArgs),
     /// Measure draining and waking a durable queue, beside graphile-worker (benches/peers/with-peers starts Postgres)
     Queue(QueueArgs),
 }
@@ -38,6 +40,25 @@ pub struct FanoutArgs {
     seconds: u64,
     /// Measurements of each figure, in turns; the median counts
     #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// The binary under test [default: this one]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Print every figure as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct StorageArgs {
+    /// Measure on the disk of this folder; what is made there is removed
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Size of the file, mebibytes
+    #[arg(long, default_value_t = 512)]
+    mebibytes: usize,
+    /// Measurements of each, in turns; the median counts
+    #[arg(long, default_value_t = 5)]
     repeats: usize,
     /// The binary under test [default: this one]
     #[arg(long, value_name = "FILE")]
@@ -130,6 +151,7 @@ pub async fn run(command: Command) -> Result<(), CliError> {
         Command::Invoke(args) => invoke(args).await,
         Command::Log(args) => log(args).await,
         Command::Queue(args) => queue(args).await,
+        Command::Storage(args) => storage(args).await,
     }
 }
 
@@ -199,6 +221,24 @@ async fn fanout(args: FanoutArgs) -> Result<(), CliError> {
         idle: args.idle,
     };
     let report = fanout::run(&options, |line: &str| output::note(line))
+        .await
+        .map_err(|error| CliError::user(error.to_string()))?;
+    if args.json {
+        let json =
+            serde_json::to_string_pretty(&report).map_err(|error| CliError::internal(error.to_string()))?;
+        return output::line(json);
+    }
+    output::line(report.to_string())
+}
+
+async fn storage(args: StorageArgs) -> Result<(), CliError> {
+    let options = storage::Options {
+        program: under_test(args.program)?,
+        dir: args.dir,
+        mebibytes: args.mebibytes,
+        repeats: args.repeats,
+    };
+    let report = storage::run(&options, |line: &str| output::note(line))
         .await
         .map_err(|error| CliError::user(error.to_string()))?;
     if args.json {

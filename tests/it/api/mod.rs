@@ -1,6 +1,7 @@
 //! The REST edge, in process: the real router over in-memory stores.
 
 mod access;
+mod files;
 mod proxy;
 mod rooms;
 mod secrets;
