@@ -31,6 +31,10 @@ const ROOT: &str = "/files/{project_id}/rooms/{room}/";
 const FILE: &str = "/files/{project_id}/rooms/{room}/{*path}";
 
 pub(super) fn routes() -> Vec<Route> {
+    of_rooms().into_iter().chain(beside_rooms()).collect()
+}
+
+fn of_rooms() -> Vec<Route> {
     let route = |method, path, name, summary, handler| {
         Route::new(method, path, name, summary, Access::Member, handler)
     };
@@ -65,6 +69,12 @@ pub(super) fn routes() -> Vec<Route> {
             post(actions::act),
         )
         .takes::<actions::Asked>(),
+    ]
+}
+
+/// Files of projects, and what needs no credential.
+fn beside_rooms() -> Vec<Route> {
+    vec![
         Route::new(
             Method::POST,
             "/files/v1/presign",

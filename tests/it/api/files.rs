@@ -237,7 +237,7 @@ async fn conditions_and_parts_are_honoured() {
         ("if-none-match", etag.as_str(), 304, ""),
         ("if-none-match", "\"other\"", 200, "0123456789"),
         ("if-modified-since", modified.as_str(), 304, ""),
-        ("if-modified-since", "Sat, 01 Jan 2300 00:00:00 GMT", 304, ""),
+        ("if-modified-since", "Mon, 01 Jan 2300 00:00:00 GMT", 304, ""),
         ("if-modified-since", "Sat, 01 Jan 2000 00:00:00 GMT", 200, "0123456789"),
         ("if-modified-since", "yesterday", 200, "0123456789"),
         ("range", "bytes=2-4", 206, "234"),
