@@ -1,5 +1,6 @@
 //! What clients tried, and what they were told.
 
+use crate::client::room::RoomError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,10 @@ pub struct Books {
     pub rooms: Writes,
     pub files: Writes,
     pub items: Writes,
+    /// Through the other Room APIs, by their names.
+    pub apis: BTreeMap<&'static str, Writes>,
+    /// Writes that were refused by a living server. Must stay empty.
+    pub refused: BTreeSet<String>,
     /// Items whose `ack` was answered: their work is done.
     pub done: BTreeSet<String>,
     /// Items whose `ack` was sent: done or not, nobody knows.
@@ -34,6 +39,13 @@ pub struct Books {
 pub struct Ledger(Mutex<Books>);
 
 impl Ledger {
+    /// Books a write that failed; one whose server died is in doubt and no failure.
+    pub fn refused(&self, api: &str, error: &RoomError) {
+        if matches!(error, RoomError::Failed { .. } | RoomError::Unexpected { .. }) {
+            self.books().refused.insert(format!("{api}: {error}"));
+        }
+    }
+
     pub fn books(&self) -> MutexGuard<'_, Books> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -42,9 +54,10 @@ impl Ledger {
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let b = self.books();
+        let apis: usize = b.apis.values().map(|writes| writes.acknowledged.len()).sum();
         write!(
             f,
-            "acknowledged {} rooms, {} files, {} queue items ({} done), {} applies",
+            "acknowledged {apis} writes of other Room APIs, {} rooms, {} files, {} queue items ({} done), {} applies",
             b.rooms.acknowledged.len(),
             b.files.acknowledged.len(),
             b.items.acknowledged.len(),

@@ -1,6 +1,7 @@
 //! The crash harness: `kill -9` the server at random moments while clients work, and hold what it acknowledged
 //! against what is there afterwards. Client-side lists are the witness; the server is asked only at the end.
 
+mod apis;
 mod ledger;
 mod server;
 mod verify;
@@ -56,7 +57,8 @@ pub async fn run(options: &Options, mut report: impl FnMut(String)) -> Result<Ve
         let connection = server.start(round).await?;
         let project = client(&connection)?;
         work::prepare(&project).await;
-        let workers = work::start(&project, &ledger, round);
+        let mut workers = work::start(&project, &ledger, round);
+        workers.extend(apis::start(&project, &ledger, round));
         tokio::time::sleep(Duration::from_millis(dice.between(LIFE_MS))).await;
         server.kill_9()?;
         for worker in workers {

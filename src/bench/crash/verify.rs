@@ -24,6 +24,8 @@ pub struct Verdict {
     pub invented: Vec<String>,
     /// Done, and handed out again.
     pub repeated: Vec<String>,
+    /// Refused by a living server.
+    pub refused: Vec<String>,
     /// What `log verify` said, and whether it was content.
     pub log: (bool, String),
 }
@@ -31,15 +33,23 @@ pub struct Verdict {
 impl Verdict {
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.lost.is_empty() && self.invented.is_empty() && self.repeated.is_empty() && self.log.0
+        self.lost.is_empty()
+            && self.invented.is_empty()
+            && self.repeated.is_empty()
+            && self.refused.is_empty()
+            && self.log.0
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "acknowledged writes: {}", self.acknowledged)?;
-        for (name, list) in [("lost", &self.lost), ("invented", &self.invented), ("repeated", &self.repeated)]
-        {
+        for (name, list) in [
+            ("lost", &self.lost),
+            ("invented", &self.invented),
+            ("repeated", &self.repeated),
+            ("refused", &self.refused),
+        ] {
             writeln!(
                 f,
                 "{name}: {}{}",
@@ -67,6 +77,8 @@ pub(super) async fn check(project: &ProjectRest, ledger: &Ledger) -> Result<Verd
     files(project, ledger, &mut verdict).await?;
     items(project, ledger, &mut verdict).await?;
     applied(project, ledger, &mut verdict).await?;
+    super::apis::check(project, ledger, &mut verdict).await?;
+    verdict.refused.extend(ledger.books().refused.iter().cloned());
     verdict.repeated.extend(ledger.books().repeated.iter().cloned());
     Ok(verdict)
 }

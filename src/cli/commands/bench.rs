@@ -1,6 +1,6 @@
 //! `meshagent bench`: measurements beside peers, and the crash harness.
 
-use crate::bench::{crash, fanout, invoke, log, queue, storage};
+use crate::bench::{crash, dataset, fanout, invoke, log, queue, storage};
 use crate::cli::error::CliError;
 use crate::cli::output;
 use std::path::PathBuf;
@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub enum Command {
     /// Kill the server again and again while clients work, and check that nothing acknowledged was lost
     Crash(CrashArgs),
+    /// Measure single-row appends and full scans of datasets, beside LanceDB
+    Dataset(DatasetArgs),
     /// Measure one sender to many receivers and the cost of idle participants, beside the node package `ws`
     Fanout(FanoutArgs),
     /// Measure the round trip of a tool call beside a bare WebSocket echo
@@ -19,6 +21,28 @@ pub enum Command {
     Storage(StorageArgs),
     /// Measure draining and waking a durable queue, beside graphile-worker (benches/peers/with-peers starts Postgres)
     Queue(QueueArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DatasetArgs {
+    /// The script that measures LanceDB
+    #[arg(long, value_name = "FILE", default_value = "benches/peers/lancedb")]
+    peer_script: PathBuf,
+    /// Measure ours alone
+    #[arg(long)]
+    no_peer: bool,
+    /// Measure on the disk of this folder; what is made there is removed
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Rows appended one by one, per repeat
+    #[arg(long, default_value_t = 500)]
+    appends: usize,
+    /// Rows of the table that is scanned
+    #[arg(long, default_value_t = 1_000_000)]
+    scan_rows: usize,
+    /// Measurements of each figure, in turns; the median counts
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
 }
 
 #[derive(Debug, clap::Args)]
@@ -147,12 +171,27 @@ pub struct CrashArgs {
 pub async fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Crash(args) => crash(args).await,
+        Command::Dataset(args) => dataset(args).await,
         Command::Fanout(args) => fanout(args).await,
         Command::Invoke(args) => invoke(args).await,
         Command::Log(args) => log(args).await,
         Command::Queue(args) => queue(args).await,
         Command::Storage(args) => storage(args).await,
     }
+}
+
+async fn dataset(args: DatasetArgs) -> Result<(), CliError> {
+    let options = dataset::Options {
+        peer_script: (!args.no_peer).then_some(args.peer_script),
+        appends: args.appends,
+        scan_rows: args.scan_rows,
+        repeats: args.repeats,
+        ..dataset::Options::standard(args.dir)
+    };
+    let report = dataset::run(&options, |line: &str| output::note(line))
+        .await
+        .map_err(|error| CliError::user(error.to_string()))?;
+    output::line(report.to_string())
 }
 
 async fn invoke(args: InvokeArgs) -> Result<(), CliError> {
