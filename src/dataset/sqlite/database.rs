@@ -3,7 +3,8 @@
 use super::catalog::TableSchema;
 use super::guard::{self, Cancel};
 use crate::clock::Clock;
-use crate::dataset::DatasetError;
+use crate::dataset::sql::functions;
+use crate::dataset::{DatasetError, TableAt};
 use crate::store::StoreError;
 use crate::store::migrations::Migration;
 use crate::store::sqlite::{Setup, Sqlite};
@@ -17,19 +18,25 @@ use tokio::sync::watch;
 
 /// Most schemas kept decoded per namespace.
 const SCHEMAS_KEPT_MAX: usize = 256;
+/// Most tables whose heads are kept per namespace.
+const HEADS_KEPT_MAX: usize = 1_024;
 /// The folder of rows on their way in, inside the namespace's.
 pub(super) const STAGE_DIR: &str = "staged";
 
 const MIGRATIONS: &[Migration] =
     &[Migration { name: "0001_datasets", sqlite: include_str!("schema.sql"), postgres: "" }];
 
-fn setup() -> Setup {
+fn setup(clock: &Arc<dyn Clock>) -> Setup {
+    let clock = Arc::clone(clock);
     Setup {
         file: "data.db",
         migrations: MIGRATIONS,
         writer_cache_kib: 8 * 1024,
         reader_cache_kib: 2 * 1024,
-        connected: Arc::new(guard::connect),
+        connected: Arc::new(move |connection| {
+            guard::connect(connection)?;
+            functions::register(connection, Arc::clone(&clock))
+        }),
     }
 }
 
@@ -39,6 +46,15 @@ pub(super) struct Database {
     sqlite: Sqlite,
     shared: Arc<Shared>,
     watches: Mutex<HashMap<i64, watch::Sender<u64>>>,
+    heads: Mutex<Heads>,
+}
+
+/// Where writers of rows begin, known from earlier ones: what single appends would otherwise look up each time.
+#[derive(Default)]
+struct Heads {
+    /// Counts the commits that may have made them wrong.
+    generation: u64,
+    known: HashMap<(Option<String>, String), (i64, Arc<TableSchema>)>,
 }
 
 /// What transactions know beside the database.
@@ -73,7 +89,7 @@ impl Tx<'_> {
 impl Database {
     /// Blocking.
     pub fn open(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, DatasetError> {
-        let sqlite = Sqlite::open_as(dir, &setup())?;
+        let sqlite = Sqlite::open_as(dir, &setup(&clock))?;
         // What an earlier run did not finish.
         let staged = dir.join(STAGE_DIR);
         if staged.exists() {
@@ -81,12 +97,35 @@ impl Database {
                 .map_err(|e| DatasetError::failed(format!("cannot clear {}: {e}", staged.display())))?;
         }
         let shared = Shared { clock, schemas: Mutex::default(), pins: Mutex::default() };
-        Ok(Self { dir: dir.to_owned(), sqlite, shared: Arc::new(shared), watches: Mutex::default() })
+        Ok(Self {
+            dir: dir.to_owned(),
+            sqlite,
+            shared: Arc::new(shared),
+            watches: Mutex::default(),
+            heads: Mutex::default(),
+        })
     }
 
     /// Runs a job in the transaction of the next commit; it is on disk when this returns. A line and version that it
     /// gives back goes to those who watch.
     pub async fn write<R, F>(self: &Arc<Self>, job: F) -> Result<R, DatasetError>
+    where
+        F: FnOnce(&Tx<'_>) -> Result<(R, Option<(i64, u64)>), DatasetError> + Send + 'static,
+        R: Send + 'static,
+    {
+        self.run(job, true).await
+    }
+
+    /// As [`Database::write`], for a job that changes neither which tables there are nor their columns.
+    pub async fn write_rows<R, F>(self: &Arc<Self>, job: F) -> Result<R, DatasetError>
+    where
+        F: FnOnce(&Tx<'_>) -> Result<(R, Option<(i64, u64)>), DatasetError> + Send + 'static,
+        R: Send + 'static,
+    {
+        self.run(job, false).await
+    }
+
+    async fn run<R, F>(self: &Arc<Self>, job: F, alters: bool) -> Result<R, DatasetError>
     where
         F: FnOnce(&Tx<'_>) -> Result<(R, Option<(i64, u64)>), DatasetError> + Send + 'static,
         R: Send + 'static,
@@ -97,6 +136,11 @@ impl Database {
         let flag = cancel.flag();
         let run = move |c: &Connection| job(&Tx { c, shared: &shared, cancelled: flag });
         let committed = move |(_, moved): &(R, Option<(i64, u64)>)| {
+            if alters {
+                let mut heads = watched.heads();
+                heads.generation += 1;
+                heads.known.clear();
+            }
             if let Some((line, version)) = moved {
                 watched.saw(*line, *version);
             }
@@ -127,6 +171,33 @@ impl Database {
         let result = done.await;
         drop(cancel);
         result
+    }
+
+    /// The line and columns of a table at its newest version: known, or looked up.
+    pub async fn head(&self, at: &TableAt) -> Result<(i64, Arc<TableSchema>), DatasetError> {
+        let key = (at.place.branch.clone(), at.table.clone());
+        let generation = {
+            let heads = self.heads();
+            if let Some((line, schema)) = heads.known.get(&key) {
+                return Ok((*line, Arc::clone(schema)));
+            }
+            heads.generation
+        };
+        let asked = at.clone();
+        let head = self.read(move |tx| tx.head(&asked)).await?;
+        let mut heads = self.heads();
+        // Unless something was altered since it was looked up.
+        if heads.generation == generation {
+            if heads.known.len() >= HEADS_KEPT_MAX {
+                heads.known.clear();
+            }
+            heads.known.insert(key, (head.line, Arc::clone(&head.schema)));
+        }
+        Ok((head.line, head.schema))
+    }
+
+    fn heads(&self) -> MutexGuard<'_, Heads> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub async fn close(&self) {

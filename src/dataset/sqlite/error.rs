@@ -10,11 +10,14 @@ use rusqlite::ErrorCode;
 
 impl From<StoreError> for DatasetError {
     fn from(error: StoreError) -> Self {
-        let code = match error {
-            StoreError::InUse { .. } => RoomCode::InvalidState,
-            _ => RoomCode::OperationFailed,
-        };
-        Self::new(code, error.to_string())
+        if let StoreError::InUse { .. } = error {
+            tracing::warn!(%error, "datasets cannot be opened");
+            return Self::new(
+                RoomCode::InvalidState,
+                "the room's datasets are in use by another server; retry when its session there has ended",
+            );
+        }
+        Self::new(RoomCode::OperationFailed, error.to_string())
     }
 }
 

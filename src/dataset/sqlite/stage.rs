@@ -21,7 +21,7 @@ const WRITE_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 pub(super) struct Stage {
     memory: Vec<RecordBatch>,
     memory_bytes: usize,
-    total_bytes: u64,
+    pub total_bytes: u64,
     spool: Option<Spool>,
     pub rows: u64,
 }
@@ -77,6 +77,11 @@ impl Stage {
         Ok(())
     }
 
+    /// Gives all batches one by one, as often as is asked.
+    pub fn into_batches(self) -> Staged {
+        Staged { stage: self, file: None, place: 0 }
+    }
+
     /// Opens the file, if there is one.
     fn open(&mut self) -> Result<Option<StreamReader<BufReader<File>>>, DatasetError> {
         let Some(spool) = &mut self.spool else { return Ok(None) };
@@ -99,4 +104,30 @@ impl Stage {
 
 fn unreadable(error: &dyn std::fmt::Display) -> DatasetError {
     DatasetError::failed(format!("cannot read rows kept aside: {error}; send the request again"))
+}
+
+/// What was staged, on its way out again.
+pub(super) struct Staged {
+    stage: Stage,
+    file: Option<StreamReader<BufReader<File>>>,
+    /// 0 before the file, then one more than the batches of memory that were given.
+    place: usize,
+}
+
+impl Staged {
+    /// The next batch. Blocking where there is a file.
+    pub fn batch(&mut self) -> Result<Option<RecordBatch>, DatasetError> {
+        if self.place == 0 {
+            self.file = self.stage.open()?;
+            self.place = 1;
+        }
+        if let Some(file) = &mut self.file {
+            if let Some(batch) = file.next() {
+                return batch.map(Some).map_err(|e| unreadable(&e));
+            }
+            self.file = None;
+        }
+        self.place += 1;
+        Ok(self.stage.memory.get(self.place - 2).cloned())
+    }
 }

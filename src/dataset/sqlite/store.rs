@@ -4,6 +4,7 @@ use super::database::{Database, Tx};
 use super::pool::Pool;
 use super::rank::{self, Ranking, RankingReader};
 use super::scan::{Scan, ScanReader};
+use super::statement::{self, Statement};
 use super::view::View;
 use super::write::Writer;
 use super::{alter, change, diff, history, index, optimize};
@@ -154,8 +155,17 @@ impl DatasetStore for SqliteDatasets {
         self.read(at, move |tx, at| Scan::new(View::resolve(tx, at)?, &search)?.count(tx)).await
     }
 
-    async fn sql(&self, _place: &Place, _request: SqlRequest) -> Result<SqlOutcome, DatasetError> {
-        Err(DatasetError::new(RoomCode::DependencyMissing, "this server cannot run SQL over datasets yet"))
+    async fn sql(&self, place: &Place, request: SqlRequest) -> Result<SqlOutcome, DatasetError> {
+        let place = statement::place_of(place, &request)?;
+        let names = crate::dataset::sql::tables_of(&request.query)?;
+        let makes = !names.alters.is_empty();
+        let database = match self.pool.get(&place, makes).await? {
+            Some(database) => database,
+            // A query without tables needs none, but a database to run in.
+            None => self.of_place(&place).await?,
+        };
+        let (dir, file) = (database.dir.clone(), self.ids.fresh().to_string());
+        statement::run(database, Statement { place, request, names, dir, file }).await
     }
 
     async fn drop_table(&self, at: &TableAt, ignore_missing: bool) -> Result<(), DatasetError> {

@@ -55,37 +55,41 @@ impl Writer {
         ids: Arc<dyn IdSource>,
     ) -> Result<Self, DatasetError> {
         newest_only(&at)?;
-        let asked = at.clone();
-        let (goal, schema) = database.read(move |tx| goal(tx, &asked, kind)).await?;
+        let (goal, schema) = match kind {
+            WriteKind::Insert => {
+                let (line, schema) = database.head(&at).await?;
+                (Goal::Insert { line }, Some(Arc::clone(&schema.arrow)))
+            }
+            WriteKind::Merge { on } => {
+                let (line, schema) = database.head(&at).await?;
+                merge::check_column(&schema, &on)?;
+                (Goal::Merge { line, on }, Some(Arc::clone(&schema.arrow)))
+            }
+            WriteKind::Create { mode, schema, metadata } => {
+                let asked = at.clone();
+                database.read(move |tx| create_goal(tx, &asked, mode, schema, metadata)).await?
+            }
+        };
         Ok(Self { database, at, goal, schema, stage: Stage::default(), ids })
     }
 }
 
-fn goal(tx: &Tx<'_>, at: &TableAt, kind: WriteKind) -> Result<(Goal, Option<SchemaRef>), DatasetError> {
-    match kind {
-        WriteKind::Insert => {
-            let head = tx.head(at)?;
-            Ok((Goal::Insert { line: head.line }, Some(Arc::clone(&head.schema.arrow))))
-        }
-        WriteKind::Merge { on } => {
-            let head = tx.head(at)?;
-            merge::check_column(&head.schema, &on)?;
-            Ok((Goal::Merge { line: head.line, on }, Some(Arc::clone(&head.schema.arrow))))
-        }
-        WriteKind::Create { mode, schema, metadata } => {
-            check_name("table", &at.table)?;
-            let schema = schema.map(|schema| with_metadata(&schema, &metadata));
-            if let Some(schema) = &schema {
-                check_schema(schema)?;
-            }
-            match (tx.find_head(at)?, mode) {
-                (Some(_), CreateMode::Create) => Err(exists(&at.table)),
-                (Some(head), CreateMode::CreateIfNotExists) => {
-                    Ok((Goal::Nothing { version: head.version }, None))
-                }
-                _ => Ok((Goal::Create { mode, metadata }, schema)),
-            }
-        }
+fn create_goal(
+    tx: &Tx<'_>,
+    at: &TableAt,
+    mode: CreateMode,
+    schema: Option<SchemaRef>,
+    metadata: BTreeMap<String, String>,
+) -> Result<(Goal, Option<SchemaRef>), DatasetError> {
+    check_name("table", &at.table)?;
+    let schema = schema.map(|schema| with_metadata(&schema, &metadata));
+    if let Some(schema) = &schema {
+        check_schema(schema)?;
+    }
+    match (tx.find_head(at)?, mode) {
+        (Some(_), CreateMode::Create) => Err(exists(&at.table)),
+        (Some(head), CreateMode::CreateIfNotExists) => Ok((Goal::Nothing { version: head.version }, None)),
+        _ => Ok((Goal::Create { mode, metadata }, schema)),
     }
 }
 
@@ -132,6 +136,7 @@ impl TableWriter for Writer {
 
     async fn commit(self: Box<Self>) -> Result<Written, DatasetError> {
         let Self { database, at, goal, schema, mut stage, .. } = *self;
+        let alters = matches!(goal, Goal::Create { .. });
         let job = move |tx: &Tx<'_>| {
             if let Goal::Nothing { version } = goal {
                 return Ok(((Written { version, rows: 0 }, None), None));
@@ -139,7 +144,8 @@ impl TableWriter for Writer {
             let (line, written, dropped) = run(tx, &at, &goal, schema, &mut stage)?;
             Ok(((written, dropped), Some((line, written.version))))
         };
-        let (written, dropped) = database.write(job).await?;
+        let (written, dropped) =
+            if alters { database.write(job).await? } else { database.write_rows(job).await? };
         if let Some(line) = dropped {
             database.forget(line);
         }

@@ -5,5 +5,6 @@ mod ranked;
 mod rig;
 mod rows;
 mod schemas;
+mod sql;
 mod survival;
 mod versions;
