@@ -24,6 +24,7 @@ pub mod vault;
 
 pub mod blob;
 pub mod columnar;
+pub mod containers;
 pub mod dataset;
 pub mod document;
 pub mod lease;

@@ -41,6 +41,12 @@ pub fn bytes(bytes: &[u8]) -> Result<(), CliError> {
     }
 }
 
+/// Writes bytes to stderr as they are. A closed stderr does not fail a command that did its work.
+pub fn error_bytes(bytes: &[u8]) {
+    let mut err = io::stderr().lock();
+    let _ = err.write_all(bytes).and_then(|()| err.flush());
+}
+
 /// Writes one line to stdout.
 pub fn line(text: impl AsRef<str>) -> Result<(), CliError> {
     data(&format!("{}\n", text.as_ref()))

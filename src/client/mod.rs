@@ -4,3 +4,4 @@
 pub mod rest;
 pub mod room;
 pub mod token;
+pub mod tunnel;

@@ -125,6 +125,12 @@ impl ControlHandle {
         state
     }
 
+    /// The controller of services, for what is asked of it.
+    #[must_use]
+    pub fn services(&self) -> &service::Services {
+        &self.services
+    }
+
     /// Whether a service is as its spec wants it, in all rooms that run.
     #[must_use]
     pub fn service_condition(&self, service: ServiceId) -> status::Condition {

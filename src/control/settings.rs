@@ -28,6 +28,8 @@ pub struct Settings {
     pub telemetry: Option<std::sync::Arc<crate::app::ingest::Ingest>>,
     /// Seconds without anybody in a room before its session ends, where the room does not say.
     pub empty_room_seconds: Option<u64>,
+    /// URL by which containers reach this server; its public URL without it.
+    pub container_api_url: Option<String>,
 }
 
 /// Where agents send mail.

@@ -10,8 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Toolkits of the protocol that this version does not have, and what a caller may do instead.
-const NOT_YET: [(&str, &str); 6] = [
-    ("containers", "services of the room run as processes; see the toolkit `services`"),
+const NOT_YET: [(&str, &str); 5] = [
     ("dataset", "keep tables as files in `storage` until then"),
     ("livekit", "no LiveKit server is connected"),
     ("memory", "keep notes as files in `storage` until then"),

@@ -1,6 +1,7 @@
 //! The one place where grants are checked, before any toolkit runs. The rules are `domain::access`'s; here is which
 //! need belongs to which tool.
 
+pub mod containers;
 pub mod storage;
 pub mod sync;
 
@@ -24,6 +25,7 @@ pub fn check(
         "services" => services(api, tool),
         "sync" => sync::check(api, tool, fields),
         "developer" => developer(api, tool),
+        "containers" => containers::check(api, tool, fields),
         "livekit" => livekit(api, tool, fields),
         "mounts" => mounts(api, tool),
         "secrets" => secrets(api, tool),

@@ -5,6 +5,7 @@
 //! socket   upgrade, read loop, write loop          outbox   bounded line of what is to be written
 //! hub      live sessions by room                   session  participants, registrations, hosted calls
 //! connection → invoke → guard → toolkits/*         hosted   calls relayed to a participant's toolkit (stream: its machine)
+//! tunnel   TCP connections to ports of containers
 //! world    what the edge needs from the outside, as traits
 //! ```
 //!
@@ -31,6 +32,7 @@ pub mod socket;
 pub mod stream;
 pub mod toolkit;
 pub mod toolkits;
+pub mod tunnel;
 pub mod world;
 
 pub use bus::{Bus, BusParts};

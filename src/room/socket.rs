@@ -62,9 +62,9 @@ struct Asked {
 }
 
 /// A token and, where it came as one, the sub-protocol to echo.
-struct Credential {
-    token: String,
-    protocol: Option<HeaderValue>,
+pub(super) struct Credential {
+    pub token: String,
+    pub protocol: Option<HeaderValue>,
 }
 
 async fn enter(
@@ -123,7 +123,7 @@ pub(super) async fn upgrade(
         .write_buffer_size(WRITE_BYTES))
 }
 
-fn credential(headers: &HeaderMap, query: Option<String>) -> Option<Credential> {
+pub(super) fn credential(headers: &HeaderMap, query: Option<String>) -> Option<Credential> {
     let usable = |token: &str| !token.is_empty() && token.len() <= TOKEN_BYTES_MAX;
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
@@ -143,7 +143,7 @@ fn credential(headers: &HeaderMap, query: Option<String>) -> Option<Credential> 
     query.filter(|token| usable(token)).map(|token| Credential { token, protocol: None })
 }
 
-fn refuse(refusal: &Refusal) -> Response {
+pub(super) fn refuse(refusal: &Refusal) -> Response {
     let status = match refusal {
         Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
         Refusal::NoRoom(_) => StatusCode::NOT_FOUND,

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Type of the chunks that a caller gets.
 pub const RESPONSE_CHUNK: &str = "room.tool_call_response_chunk";
@@ -223,15 +224,31 @@ impl Call {
         self.send_raw(&chunk, &data);
     }
 
+    /// Sends one item once fewer than the window's items wait to be written: a slow reader slows the sender.
+    pub async fn send_paced(&self, window: &Arc<Semaphore>, content: Content) {
+        let permit = Arc::clone(window).acquire_owned().await;
+        let (chunk, data) = content.into_parts();
+        let outbox = &self.caller.outbox;
+        outbox.put(Outgoing {
+            id: outbox.reserve_id(),
+            kind: RESPONSE_CHUNK.into(),
+            payload: pack(&self.chunk_header(&chunk), &data),
+            receipt: Some(Receipt(Box::new(move || drop(permit)))),
+        });
+    }
+
     /// Sends a chunk of somebody else's as it came.
     pub fn send_raw(&self, chunk: &Map<String, Value>, data: &Bytes) {
-        let header = json!({
+        self.caller.outbox.push(RESPONSE_CHUNK, pack(&self.chunk_header(chunk), data));
+    }
+
+    fn chunk_header(&self, chunk: &Map<String, Value>) -> Value {
+        json!({
             "tool_call_id": self.tool_call_id,
             "toolkit": self.toolkit,
             "tool": self.tool,
             "chunk": chunk,
-        });
-        self.caller.outbox.push(RESPONSE_CHUNK, pack(&header, data));
+        })
     }
 
     /// The next item of the input stream, `None` when the caller closed it.

@@ -57,6 +57,11 @@ pub trait Gate: Send + Sync + 'static {
     /// Verifies `token` (HS256 by an API key of its project, not expired, room grant equal to `room`) and looks the
     /// room up, creating it where the server is set so.
     async fn admit(&self, room: &str, token: &str) -> Result<Admission, Refusal>;
+
+    /// The same for the room that the token itself names.
+    async fn admit_bearer(&self, _token: &str) -> Result<Admission, Refusal> {
+        Err(Refusal::Forbidden("this server reads no room from a token; name the room".to_owned()))
+    }
 }
 
 /// A session that this server now hosts.
@@ -223,4 +228,30 @@ pub trait Consent: Send + Sync + 'static {
         verifier: Option<&str>,
     ) -> Result<GivenTokens, String>;
     async fn refresh(&self, client: &OAuthClient, refresh_token: &Secret) -> Result<GivenTokens, String>;
+}
+
+/// What a container of a room needs from the rest of the server.
+#[async_trait]
+pub trait ContainerDoors: Send + Sync + 'static {
+    /// The variables of the template `agent`: addresses of the room, and a fresh participant token for `name` in role
+    /// `agent` that may do what `api` says.
+    async fn agent_environment(
+        &self,
+        room: &RoomRef,
+        session: SessionId,
+        name: &str,
+        api: &ApiScope,
+    ) -> Result<Vec<(String, Secret)>, String>;
+    /// Starts the container of a service of the room, with these variables besides its own; its id.
+    async fn run_service(
+        &self,
+        room: &RoomRef,
+        service_id: &str,
+        env: Vec<(String, String)>,
+    ) -> Result<String, ServiceError>;
+    /// The files of a configuration mount: names and texts.
+    fn configuration(&self, room: &RoomRef) -> Vec<(&'static str, String)>;
+    /// Whether a process of a service of the room listens on this port of this host, by the id that `services.list`
+    /// shows as `container_id`.
+    fn is_process_port(&self, room: RoomId, id: &str, port: u16) -> bool;
 }

@@ -92,13 +92,16 @@ impl Runtime for FakeRuntime {
         if let Some(detail) = state.refuse.take() {
             return Err(RuntimeError::Os { action: "start", key, detail });
         }
-        if let Some(Observed::Present { pid, state: RunState::Running, .. }) = state.instances.get(&key) {
-            return Err(RuntimeError::AlreadyRunning { key, pid: *pid });
+        if let Some(Observed::Present { handle, state: RunState::Running, .. }) = state.instances.get(&key) {
+            return Err(RuntimeError::AlreadyRunning { key, handle: handle.clone() });
         }
         let pid = 1000 + u32::try_from(state.started.len()).unwrap_or(u32::MAX - 1000);
         state.started.push(Started { request, pid });
-        let seen =
-            Observed::Present { pid: Some(pid), state: RunState::Running, started_at: self.clock.now() };
+        let seen = Observed::Present {
+            handle: Some(pid.to_string()),
+            state: RunState::Running,
+            started_at: self.clock.now(),
+        };
         state.instances.insert(key, seen.clone());
         Ok(seen)
     }
@@ -106,7 +109,7 @@ impl Runtime for FakeRuntime {
     async fn stop(&self, key: &InstanceKey, _grace: Duration) -> Result<Observed, RuntimeError> {
         let mut state = self.state();
         state.stopped.push(key.clone());
-        let Some(Observed::Present { pid, state: run, started_at }) = state.instances.remove(key) else {
+        let Some(Observed::Present { handle, state: run, started_at }) = state.instances.remove(key) else {
             return Ok(Observed::Absent);
         };
         let run = match run {
@@ -115,7 +118,7 @@ impl Runtime for FakeRuntime {
         };
         drop(state);
         self.exits.send_modify(|count| *count += 1);
-        Ok(Observed::Present { pid, state: run, started_at })
+        Ok(Observed::Present { handle, state: run, started_at })
     }
 
     async fn observe(&self) -> Result<Vec<(InstanceKey, Observed)>, RuntimeError> {

@@ -3,20 +3,29 @@
 //! An adapter reports what it sees and decides nothing: the service controller plans from [`Runtime::observe`]
 //! and from [`Runtime::exited`]. Unknown means look again, never start twice.
 //!
-//! Knows nothing of services, specs or the log.
+//! Knows nothing of services or the log; of specs only what a mount is.
 
+mod chosen;
+mod container;
 mod fake;
+pub mod output;
 mod process;
 pub mod sandbox;
 
+pub use chosen::ChosenRuntime;
+pub use container::ContainerRuntime;
 pub use fake::{FakeRuntime, Started};
+pub use process::command::is_own_image;
 pub use process::{ProcessRuntime, ProcessSettings};
 
-use crate::id::{RoomId, ServiceId};
+use crate::containers::Credential;
+use crate::id::{RoomId, ServiceId, SessionId};
+use crate::spec::Mounts;
 use crate::vault::Secret;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +91,24 @@ pub struct StartRequest {
     /// Directory to start in; `None`: the instance's own temporary directory.
     pub working_dir: Option<PathBuf>,
     pub log_sink: LogSink,
+    pub container: ContainerExtras,
+}
+
+/// What only containers have.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerExtras {
+    pub session: Option<SessionId>,
+    /// Name that people know it by.
+    pub name: String,
+    pub mounts: Mounts,
+    /// Names and texts of the platform's files in a configuration mount.
+    pub configs: Vec<(&'static str, String)>,
+    /// What its image is pulled with, where it is not on the machine.
+    pub credentials: Vec<Credential>,
+    /// Ports of the container and of this host's loopback.
+    pub ports: Vec<(u16, u16)>,
+    pub writable_root: bool,
+    pub private: bool,
 }
 
 impl fmt::Debug for StartRequest {
@@ -114,7 +141,8 @@ pub enum Observed {
     /// The runtime cannot tell now: look again.
     Unknown,
     Present {
-        pid: Option<u32>,
+        /// What the runtime calls it: a process id, a container's id.
+        handle: Option<String>,
         state: RunState,
         started_at: DateTime<Utc>,
     },
@@ -124,17 +152,22 @@ pub enum Observed {
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     #[error(
-        "image `{image}` needs a container runtime, which this version does not have yet; use `meshagent/cli:default`, whose program is this binary"
+        "image `{image}` needs a container runtime; use `meshagent/cli:default`, whose program is this binary"
     )]
     ImageNotSupported { image: String },
+    /// The text says what to install.
+    #[error("image `{image}` needs a container engine: {text}")]
+    NoEngine { image: String, text: String },
+    #[error("{what}")]
+    NotMounted { what: String },
     #[error("the command of `{key}` cannot be split into words: {command:?}; close its quotes")]
     CommandMalformed { key: InstanceKey, command: String },
     #[error("the command of `{key}` is empty; give the container a command")]
     CommandEmpty { key: InstanceKey },
     #[error("the command or environment of `{key}` is too large: {detail}")]
     RequestTooLarge { key: InstanceKey, detail: String },
-    #[error("`{key}` runs already (pid {pid:?}); stop it first")]
-    AlreadyRunning { key: InstanceKey, pid: Option<u32> },
+    #[error("`{key}` runs already ({}); stop it first", handle.as_deref().unwrap_or("unnamed"))]
+    AlreadyRunning { key: InstanceKey, handle: Option<String> },
     #[error("cannot {action} `{key}`: {detail}")]
     Os { action: &'static str, key: InstanceKey, detail: String },
 }
@@ -142,8 +175,18 @@ pub enum RuntimeError {
 /// Starts, stops and observes instances on one kind of compute.
 #[async_trait]
 pub trait Runtime: Send + Sync + fmt::Debug + 'static {
-    /// Short name: `process`, `fake`.
+    /// Short name: `process`, `container`, `fake`.
     fn name(&self) -> &'static str;
+
+    /// Name of the runtime that runs this image, for one that chooses among others.
+    fn name_for(&self, _image: &str) -> &'static str {
+        self.name()
+    }
+
+    /// Where this host reaches a port of an instance; `None`: not at all.
+    async fn reach(&self, _key: &InstanceKey, port: u16) -> Option<SocketAddr> {
+        Some(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
 
     /// One line for people: what it is and which sandbox is in force.
     fn describe(&self) -> String;

@@ -38,7 +38,7 @@ impl std::fmt::Debug for Doors {
 }
 
 impl Doors {
-    fn find(&self, room: RoomId, text: &str) -> Option<ServiceId> {
+    pub(super) fn find(&self, room: RoomId, text: &str) -> Option<ServiceId> {
         let world = self.app.world();
         let project = room.project();
         let named = |scope| world.named(project, Kind::Service, scope, text);

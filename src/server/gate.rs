@@ -22,21 +22,39 @@ pub(super) struct TokenGate {
 #[async_trait]
 impl Gate for TokenGate {
     async fn admit(&self, room: &str, token: &str) -> Result<Admission, Refusal> {
-        let bearer = self.app.verify(token).await.map_err(|error| Refusal::Forbidden(error.to_string()))?;
+        let bearer = self.verify(token).await?;
         if bearer.room.as_deref() != Some(room) {
             let meant = bearer.room.as_deref().unwrap_or("no room");
             return Err(Refusal::Forbidden(format!(
                 "this participant token is for {meant}, not for room `{room}`; mint one with a `room` grant for it"
             )));
         }
+        self.let_in(bearer, room).await
+    }
+
+    async fn admit_bearer(&self, token: &str) -> Result<Admission, Refusal> {
+        let bearer = self.verify(token).await?;
+        let room = bearer.room.clone().ok_or_else(|| {
+            Refusal::Forbidden(
+                "this participant token is for no room; mint one with a `room` grant".to_owned(),
+            )
+        })?;
+        self.let_in(bearer, &room).await
+    }
+}
+
+impl TokenGate {
+    async fn verify(&self, token: &str) -> Result<Bearer, Refusal> {
+        self.app.verify(token).await.map_err(|error| Refusal::Forbidden(error.to_string()))
+    }
+
+    async fn let_in(&self, bearer: Bearer, room: &str) -> Result<Admission, Refusal> {
         let (id, name) = self.find_or_create(&bearer, room).await?;
         let api = Arc::new(bearer.api.unwrap_or_default());
         let room = room_ref(&self.app, self.limits, id, &name);
         Ok(Admission { room, name: bearer.name, role: bearer.role, api, service: bearer.service })
     }
-}
 
-impl TokenGate {
     async fn find_or_create(&self, bearer: &Bearer, room: &str) -> Result<(RoomId, String), Refusal> {
         let found = self.app.world().room_named(bearer.project, room).map(|(id, r)| (id, r.enabled));
         match found {

@@ -2,6 +2,7 @@
 //! controllers. Everything is made here, once, and stopped here, in the opposite order.
 
 mod cleanup;
+mod containers;
 mod doors;
 mod first_start;
 mod gate;

@@ -54,6 +54,8 @@ pub struct Options {
     pub telemetry_collector: Option<url::Url>,
     /// What is kept of telemetry.
     pub telemetry_limits: crate::telemetry::Limits,
+    /// Which container engine, and what containers may; without addresses there are no containers.
+    pub containers: crate::containers::Settings,
 }
 
 impl Options {
@@ -81,6 +83,7 @@ impl Options {
             livekit: None,
             telemetry_collector: None,
             telemetry_limits: crate::telemetry::Limits::default(),
+            containers: crate::containers::Settings::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The room edge with all its toolkits: what a new Room API adds to is [`toolkits`].
 
+use super::containers::volume;
 use super::doors::Doors;
 use super::gate::TokenGate;
 use super::livekit::LiveKitCalls;
@@ -8,13 +9,16 @@ use super::room_secrets::{TokenEndpoints, VaultRecords};
 use super::stores::Stores;
 use crate::app::App;
 use crate::blob::Blobs;
+use crate::containers::Containers as Engines;
 use crate::document::Documents;
 use crate::room::toolkit::Toolkit;
+use crate::room::toolkits::containers::{ContainerParts, Containers};
 use crate::room::toolkits::{
     developer, livekit, messaging, mounts, queues, secrets, services, storage, sync,
 };
+use crate::room::tunnel::{self, TunnelEdge};
 use crate::room::world::{Callouts, Calls, FileLinks, Services};
-use crate::room::{Bus, BusParts, Hub, RoomEdge};
+use crate::room::{Bus, BusParts, Hub, RoomEdge, router};
 use std::sync::Arc;
 
 /// What the edge is made of.
@@ -26,24 +30,33 @@ pub(super) struct RoomParts<'a> {
     pub documents: &'a Arc<Documents>,
     pub doors: &'a Arc<Doors>,
     pub options: &'a Options,
+    pub engines: &'a Arc<Engines>,
 }
 
-pub(super) fn make(parts: RoomParts<'_>) -> RoomEdge {
+/// The endpoints, and the toolkit that cleans up after sessions.
+pub(super) struct Made {
+    pub router: axum::Router,
+    pub containers: Arc<Containers>,
+}
+
+pub(super) fn make(parts: RoomParts<'_>) -> Made {
+    let containers = Arc::new(containers(&parts));
     let bus = Arc::new(Bus::new(BusParts {
         hub: Arc::clone(parts.hub),
-        toolkits: toolkits(&parts),
+        toolkits: toolkits(&parts, &containers),
         callouts: Some(parts.doors.clone() as Arc<dyn Callouts>),
         clock: Arc::clone(&parts.app.clock),
         ids: Arc::clone(&parts.app.ids),
     }));
-    RoomEdge {
-        bus,
-        gate: Arc::new(TokenGate { app: Arc::clone(parts.app), limits: parts.options.room_limits }),
-    }
+    let gate = Arc::new(TokenGate { app: Arc::clone(parts.app), limits: parts.options.room_limits });
+    let tunnels =
+        TunnelEdge { hub: Arc::clone(parts.hub), gate: gate.clone(), containers: Arc::clone(&containers) };
+    let router = router(RoomEdge { bus, gate }).merge(tunnel::router(tunnels));
+    Made { router, containers }
 }
 
 /// All toolkits of the server, one line each.
-fn toolkits(parts: &RoomParts<'_>) -> Vec<Arc<dyn Toolkit>> {
+fn toolkits(parts: &RoomParts<'_>, containers: &Arc<Containers>) -> Vec<Arc<dyn Toolkit>> {
     vec![
         Arc::new(queues::Queues::new(Arc::clone(&parts.stores.queues))),
         Arc::new(messaging::Messaging::default()),
@@ -52,6 +65,7 @@ fn toolkits(parts: &RoomParts<'_>) -> Vec<Arc<dyn Toolkit>> {
         Arc::new(developer::Developer::default()),
         Arc::new(livekit::LiveKit::new(calls(parts))),
         Arc::new(mounts::Mounts::default()),
+        containers.clone(),
         Arc::new(secrets::Secrets::new(
             Arc::new(VaultRecords { app: Arc::clone(parts.app) }),
             Arc::new(TokenEndpoints { allowed_hosts: parts.doors.allowed_hosts().clone() }),
@@ -59,6 +73,16 @@ fn toolkits(parts: &RoomParts<'_>) -> Vec<Arc<dyn Toolkit>> {
         )),
         Arc::new(sync::Sync::new(Arc::clone(parts.documents))),
     ]
+}
+
+fn containers(parts: &RoomParts<'_>) -> Containers {
+    Containers::new(ContainerParts {
+        engines: Arc::clone(parts.engines),
+        files: parts.files.clone(),
+        volume: volume(parts.options),
+        doors: parts.doors.clone(),
+        ids: Arc::clone(&parts.app.ids),
+    })
 }
 
 fn calls(parts: &RoomParts<'_>) -> Option<Arc<dyn Calls>> {

@@ -1,13 +1,14 @@
 //! Starts and stops the whole.
 
 use super::cleanup;
+use super::containers::{engines, follow as follow_ends, volume};
 use super::doors::Doors;
 use super::first_start::{Connection, prepare};
 use super::keeper::LeasedSessions;
 use super::lines::KeptLines;
 use super::options::Options;
 use super::report;
-use super::room_edge::{self, RoomParts};
+use super::room_edge::{self, Made, RoomParts};
 use super::stores::Stores;
 use crate::api::{self, Api};
 use crate::app::host::RoomHost;
@@ -16,13 +17,15 @@ use crate::app::links::Links;
 use crate::app::{App, Settings};
 use crate::blob::{BlobError, Blobs};
 use crate::clock::{Clock, IdSource, System};
+use crate::containers::Containers as Engines;
 use crate::control::{self, ControlHandle, ControlParts};
 use crate::dataset::DatasetStore;
 use crate::document::Documents;
 use crate::eventlog::LogError;
 use crate::projection::{OpenError, Projection};
-use crate::room::{self, Hub};
-use crate::runtime::{ProcessRuntime, ProcessSettings, Runtime};
+use crate::room::Hub;
+use crate::room::toolkits::containers::Containers;
+use crate::runtime::{ChosenRuntime, ContainerRuntime, ProcessRuntime, ProcessSettings, Runtime};
 use crate::store::StoreError;
 use crate::telemetry::{Forward, Telemetry, TelemetryError};
 use crate::vault::VaultError;
@@ -78,6 +81,7 @@ pub struct Server {
     stop: CancellationToken,
     http: JoinHandle<()>,
     workers: Vec<JoinHandle<()>>,
+    containers: Arc<Containers>,
 }
 
 impl std::fmt::Debug for Server {
@@ -94,7 +98,6 @@ impl Server {
         let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
         let bound = listener.local_addr().map_err(|source| StartError::Listen { addr, source })?;
         let public_url = options.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
-
         let clock: Arc<dyn Clock> = Arc::new(System);
         let ids: Arc<dyn IdSource> = Arc::new(System);
         let (app, stores) = application(&options, &public_url, &clock, &ids).await?;
@@ -108,7 +111,6 @@ impl Server {
         let telemetry = Telemetry::open(&options.data_dir, options.telemetry_limits, Arc::clone(&clock))?;
 
         let outward = super::secrets::outward(&mut options);
-
         let (keeper, hub) = sessions(&app, &stores);
         hub.keep_lines(Arc::new(KeptLines { telemetry: telemetry.clone(), clock: Arc::clone(&clock) }));
         let documents = documents(&options, &files, &keeper, &app);
@@ -119,10 +121,11 @@ impl Server {
             control: std::sync::OnceLock::new(),
         });
         let host = super::host::host(&app, &hub, &doors, &ids, options.room_limits);
-        let control = Arc::new(controllers(&app, &host, &stores, &files, &options)?);
+        let engines = engines(&options, &app)?;
+        let control = Arc::new(controllers(&app, &host, &stores, &files, &engines, &options)?);
         keeper.wakes(control.waker());
         let _ = doors.control.set(Arc::clone(&control));
-        let edge = room_edge::make(RoomParts {
+        let Made { router, containers } = room_edge::make(RoomParts {
             app: &app,
             hub: &hub,
             stores: &stores,
@@ -130,6 +133,7 @@ impl Server {
             documents: &documents,
             doors: &doors,
             options: &options,
+            engines: &engines,
         });
         let api = Api {
             app: Arc::clone(&app),
@@ -141,19 +145,21 @@ impl Server {
             telemetry,
             forward: options.telemetry_collector.clone().map(Forward::start),
         };
-        let router = room::router(edge).merge(api::otlp_grpc_router(&api)).merge(api::router(api));
+        let router = router.merge(api::otlp_grpc_router(&api)).merge(api::router(api));
 
         let stop = CancellationToken::new();
         let cleaner = cleanup::follow(Arc::clone(&app), Arc::clone(&stores), files.clone(), documents, seen);
+        let sweeper = follow_ends(Arc::clone(&containers), Arc::clone(&app), Arc::clone(&stores.log), seen);
         let workers = vec![
             tokio::spawn(Arc::clone(&projection).follow()),
             tokio::spawn(report::follow(Arc::clone(&stores.log), projection, seen)),
             tokio::spawn(keeper.renew()),
             tokio::spawn(cleaner),
+            tokio::spawn(sweeper),
         ];
         let http = serve(listener, router, stop.clone());
         connection.write(&options.data_dir).map_err(|source| data_dir_error(&options.data_dir, source))?;
-        Ok(Self { app, hub, stores, control, connection, stop, http, workers })
+        Ok(Self { app, hub, stores, control, connection, stop, http, workers, containers })
     }
 
     /// How clients on this machine connect.
@@ -175,6 +181,9 @@ impl Server {
             tracing::warn!("some requests did not finish in time and were cut off");
         }
         self.control.stop().await;
+        if let Err(error) = self.containers.sweep().await {
+            tracing::warn!(%error, "containers of rooms remain until the next start");
+        }
         for worker in &self.workers {
             worker.abort();
         }
@@ -213,22 +222,26 @@ fn controllers(
     host: &Arc<dyn RoomHost>,
     stores: &Stores,
     files: &Blobs,
+    engines: &Arc<Engines>,
     options: &Options,
 ) -> Result<ControlHandle, StartError> {
     Ok(control::start(ControlParts {
         app: Arc::clone(app),
         host: Arc::clone(host),
-        runtime: runtime(options, app)?,
+        runtime: runtime(options, app, engines)?,
         queues: Arc::clone(&stores.queues),
         leases: Arc::clone(&stores.leases),
         blobs: files.clone(),
         holder: app.settings.server_name.clone(),
-        settings: options.control.clone(),
+        settings: crate::control::Settings {
+            container_api_url: options.containers.api_url.clone(),
+            ..options.control.clone()
+        },
     }))
 }
 
-/// Services run as processes of this program, each in a sandbox as far as the machine has one.
-fn runtime(options: &Options, app: &App) -> Result<Arc<dyn Runtime>, StartError> {
+/// Services run as processes of this program, each in a sandbox as far as the machine has one, or as containers.
+fn runtime(options: &Options, app: &App, engines: &Arc<Engines>) -> Result<Arc<dyn Runtime>, StartError> {
     let program = match &options.program {
         Some(program) => program.clone(),
         None => std::env::current_exe()
@@ -238,7 +251,10 @@ fn runtime(options: &Options, app: &App) -> Result<Arc<dyn Runtime>, StartError>
         ProcessSettings { data_dir: options.data_dir.clone(), program, confine: true, readable: vec![] };
     let runtime = ProcessRuntime::open(settings, Arc::clone(&app.clock), Arc::clone(&app.ids))
         .map_err(|source| data_dir_error(&options.data_dir, source))?;
-    tracing::info!(runtime = runtime.describe(), "services run as processes");
+    let volume = volume(options);
+    let containers = ContainerRuntime::new(Arc::clone(engines), volume, Arc::clone(&app.ids));
+    let runtime = ChosenRuntime::new(Arc::new(runtime), Arc::new(containers));
+    tracing::info!(runtime = runtime.describe(), "services run");
     Ok(Arc::new(runtime))
 }
 
@@ -262,7 +278,7 @@ fn make_data_dir(path: &Path) -> Result<(), StartError> {
         .map_err(|source| data_dir_error(path, source))
 }
 
-fn data_dir_error(path: &Path, source: std::io::Error) -> StartError {
+pub(super) fn data_dir_error(path: &Path, source: std::io::Error) -> StartError {
     StartError::DataDir { path: path.display().to_string(), source }
 }
 

@@ -1,12 +1,15 @@
 //! One conformance suite over the runtimes, and what the process runtime promises beyond it.
 
+use crate::support::podman;
 use meshagent::clock::System;
+use meshagent::containers::{Containers, Engine, Exec, Settings};
 use meshagent::id::{ProjectId, RoomId, ServiceId};
 use meshagent::runtime::{
-    EnvValue, FakeRuntime, InstanceKey, Observed, OutputLine, ProcessRuntime, ProcessSettings, RunState,
-    Runtime, RuntimeError, StartRequest, Stream,
+    ContainerExtras, ContainerRuntime, EnvValue, FakeRuntime, InstanceKey, Observed, OutputLine,
+    ProcessRuntime, ProcessSettings, RunState, Runtime, RuntimeError, StartRequest, Stream,
 };
 use meshagent::vault::Secret;
+use meshagent::volume::Volume;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,6 +35,7 @@ fn request(n: u16, command: &str) -> StartRequest {
         env: Vec::new(),
         working_dir: None,
         log_sink: Arc::new(|_| ()),
+        container: ContainerExtras::default(),
     }
 }
 
@@ -75,7 +79,8 @@ async fn ended(runtime: &dyn Runtime, key: &InstanceKey) -> RunState {
             match runtime.observe_one(key).await.unwrap() {
                 Observed::Present { state: RunState::Running, .. } => exits.changed().await.unwrap(),
                 Observed::Present { state, .. } => return state,
-                other => panic!("{other:?}"),
+                Observed::Unknown => tokio::task::yield_now().await,
+                Observed::Absent => panic!("it is gone"),
             }
         }
     })
@@ -97,16 +102,20 @@ fn exited(code: i32) -> RunState {
     RunState::Exited { code: Some(code), signal: None }
 }
 
-/// `end` makes the instance end with code 3.
-async fn one_instance_at_a_time(runtime: &dyn Runtime, end: impl AsyncFn(&InstanceKey)) {
+/// `request` runs a command in a directory that is writable; `end` makes the instance end with code 3.
+async fn one_instance_at_a_time(
+    runtime: &dyn Runtime,
+    request: impl Fn(u16, &str) -> StartRequest,
+    end: impl AsyncFn(&InstanceKey),
+) {
     assert_eq!(runtime.observe().await.unwrap(), []);
     assert_eq!(runtime.observe_one(&key(1)).await.unwrap(), Observed::Absent);
     assert_eq!(runtime.stop(&key(1), GRACE).await.unwrap(), Observed::Absent);
     let waits = "sh -c 'while [ ! -e end ]; do sleep 0.02; done; exit 3'";
     let seen = runtime.start(request(1, waits)).await.unwrap();
-    assert!(matches!(seen, Observed::Present { pid: Some(_), state: RunState::Running, .. }), "{seen:?}");
+    assert!(matches!(seen, Observed::Present { handle: Some(_), state: RunState::Running, .. }), "{seen:?}");
     let twice = runtime.start(request(1, waits)).await.unwrap_err();
-    assert!(matches!(twice, RuntimeError::AlreadyRunning { pid: Some(_), .. }), "{twice}");
+    assert!(matches!(twice, RuntimeError::AlreadyRunning { handle: Some(_), .. }), "{twice}");
     runtime.start(request(2, waits)).await.unwrap();
     let all: Vec<_> = runtime.observe().await.unwrap().into_iter().map(|(key, _)| key).collect();
     assert_eq!(all, [key(1), key(2)]);
@@ -128,14 +137,15 @@ async fn one_instance_at_a_time(runtime: &dyn Runtime, end: impl AsyncFn(&Instan
 #[tokio::test(flavor = "multi_thread")]
 async fn fake_runs_one_instance_at_a_time() {
     let runtime = FakeRuntime::new(Arc::new(System));
-    one_instance_at_a_time(&runtime, async |key| runtime.exit(key, 3)).await;
+    one_instance_at_a_time(&runtime, request, async |key| runtime.exit(key, 3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn process_runs_one_instance_at_a_time() {
     let process = process();
     let end = async |key: &InstanceKey| {
-        let Observed::Present { pid: Some(pid), .. } = process.runtime.observe_one(key).await.unwrap() else {
+        let Observed::Present { handle: Some(pid), .. } = process.runtime.observe_one(key).await.unwrap()
+        else {
             panic!("it is gone")
         };
         let link = format!("/proc/{pid}/cwd");
@@ -151,9 +161,110 @@ async fn process_runs_one_instance_at_a_time() {
         });
         std::fs::write(home.await.unwrap().join("end"), "").unwrap();
     };
-    one_instance_at_a_time(&process.runtime, end).await;
+    one_instance_at_a_time(&process.runtime, request, end).await;
     let left = std::fs::read_dir(process.directory.path().join("run")).unwrap().count();
     assert_eq!(left, 0, "directories of ended processes were left");
+}
+
+/// A container runtime on the test's engine, with the engine itself.
+async fn containers() -> Option<(ContainerRuntime, Arc<Engine>, tempfile::TempDir)> {
+    let engine = tokio::task::spawn_blocking(podman::engine).await.unwrap()?;
+    let directory = tempfile::tempdir().unwrap();
+    let containers = Arc::new(Containers::new(Settings {
+        addresses: vec![engine.address()],
+        server: format!("test-{}", directory.path().display()),
+        folder: directory.path().join("containers"),
+        ..Settings::default()
+    }));
+    let volume = Volume::new(directory.path());
+    let runtime = ContainerRuntime::new(Arc::clone(&containers), Some(volume), Arc::new(System));
+    Some((runtime, containers.engine().await.unwrap(), directory))
+}
+
+fn in_container(n: u16, command: &str) -> StartRequest {
+    let working_dir = Some("/tmp".into());
+    StartRequest { image: podman::IMAGE.to_owned(), working_dir, ..request(n, command) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_run_one_instance_at_a_time() {
+    let Some((runtime, engine, _directory)) = containers().await else { return };
+    let end = async |key: &InstanceKey| {
+        let Observed::Present { handle: Some(id), .. } = runtime.observe_one(key).await.unwrap() else {
+            panic!("it is gone")
+        };
+        let touch = ["touch", "/tmp/end"].map(str::to_owned).to_vec();
+        let (exec, _output, _input) = Exec::start(&engine, &id, touch, false).await.unwrap();
+        assert_eq!(exec.ended().await.unwrap(), 0);
+    };
+    one_instance_at_a_time(&runtime, in_container, end).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_gives_its_output_and_outlives_its_runtime() {
+    let Some((runtime, _, directory)) = containers().await else { return };
+    let (logged, lines) = logged(1, "sh -c 'echo \"$SECRET\"; echo err >&2; exit 5'");
+    let env = vec![("SECRET".to_owned(), EnvValue::Secret(Secret::from("s3cr3t".to_owned())))];
+    runtime.start(StartRequest { env, image: podman::IMAGE.to_owned(), ..logged }).await.unwrap();
+    assert_eq!(ended(&runtime, &key(1)).await, exited(5));
+    let mut said = texts(&lines);
+    said.sort();
+    assert_eq!(said, ["err", "s3cr3t"]);
+    runtime.stop(&key(1), GRACE).await.unwrap();
+
+    runtime.start(in_container(2, "sleep 1000")).await.unwrap();
+    let before = runtime.observe().await.unwrap();
+    drop(runtime);
+    let (next, _, _directory) = {
+        let engine = podman::engine().unwrap();
+        let containers = Arc::new(Containers::new(Settings {
+            addresses: vec![engine.address()],
+            server: format!("test-{}", directory.path().display()),
+            folder: directory.path().join("containers"),
+            ..Settings::default()
+        }));
+        let engine = containers.engine().await.unwrap();
+        (ContainerRuntime::new(containers, None, Arc::new(System)), engine, directory)
+    };
+    assert_eq!(next.observe().await.unwrap().len(), before.len(), "found by its labels");
+    let twice = next.start(in_container(2, "sleep 1000")).await.unwrap_err();
+    assert!(matches!(twice, RuntimeError::AlreadyRunning { handle: Some(_), .. }), "{twice}");
+    next.stop(&key(2), GRACE).await.unwrap();
+    assert_eq!(next.observe().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_cannot_be_says_why() {
+    let Some((runtime, _, _directory)) = containers().await else { return };
+    let mounts = |mounts: serde_json::Value| ContainerExtras {
+        mounts: serde_json::from_value(mounts).unwrap(),
+        ..ContainerExtras::default()
+    };
+    let volumes = mounts(serde_json::json!({"volumes": [{"name": "v", "path": "/v"}]}));
+    for (request, part) in [
+        (
+            StartRequest { image: "localhost:1/nothing/here:1".to_owned(), ..request(1, "true") },
+            "nothing/here",
+        ),
+        (in_container(1, "sh -c 'open"), "close its quotes"),
+        (StartRequest { container: volumes, ..in_container(1, "true") }, "no volumes"),
+    ] {
+        let error = runtime.start(request).await.unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(runtime.observe().await.unwrap(), []);
+    runtime.start(in_container(1, "/no/such/program")).await.unwrap();
+    assert_eq!(ended(&runtime, &key(1)).await, exited(127));
+    runtime.stop(&key(1), GRACE).await.unwrap();
+    let nowhere = Settings { addresses: vec!["unix:///nowhere.sock".into()], ..Settings::default() };
+    let without = ContainerRuntime::new(Arc::new(Containers::new(nowhere)), None, Arc::new(System));
+    let error = without.start(in_container(1, "true")).await.unwrap_err();
+    assert!(
+        matches!(error, RuntimeError::NoEngine { .. }) && error.to_string().contains("install"),
+        "{error}"
+    );
+    assert_eq!(without.observe().await.unwrap(), []);
+    assert_eq!(without.stop(&key(1), GRACE).await.unwrap(), Observed::Absent);
 }
 
 #[tokio::test(flavor = "multi_thread")]

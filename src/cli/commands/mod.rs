@@ -8,6 +8,7 @@ pub mod env;
 mod events;
 mod log;
 mod mailbox;
+mod port;
 pub mod process;
 mod project;
 mod resource;
@@ -49,6 +50,9 @@ pub enum Command {
     /// Files of a room or an agent (the same as `room storage`)
     #[command(subcommand)]
     Files(room::storage::Command),
+    /// Ports of a room's containers as ports of this machine
+    #[command(subcommand)]
+    Port(port::Command),
     /// Services: what runs in a room, or in every room of a project
     #[command(subcommand)]
     Service(service::Command),
@@ -115,6 +119,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Rooms(command) => rooms::run(&ctx(globals)?, command).await,
         Command::Files(command) => room::storage::run(&ctx(globals)?, command).await,
         Command::Room(command) => room::run(&ctx(globals)?, command).await,
+        Command::Port(command) => port::run(&ctx(globals)?, command).await,
         Command::Service(command) => service::run(&ctx(globals)?, command).await,
         Command::Apply(args) => apply::run(&ctx(globals)?, args).await,
         Command::Get(args) => resource::get(&ctx(globals)?, args).await,

@@ -2,6 +2,8 @@
 
 use crate::app::Actor;
 use crate::app::key::ApiKeyText;
+mod containers;
+
 use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::cli::settings;
@@ -74,6 +76,8 @@ pub struct Args {
     /// Raise or lower a limit of every room, such as open-calls=1000; a room's annotations may lower it (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     room_limit: Vec<String>,
+    #[command(flatten)]
+    containers: containers::ContainerArgs,
     /// Name of the project that the first start makes
     #[arg(long, value_name = "NAME", default_value = "default")]
     project_name: String,
@@ -137,6 +141,7 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.control.anthropic = provider("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL");
     options.telemetry_collector = args.otlp_collector;
     options.telemetry_limits.bytes = args.telemetry_mib * 1024 * 1024;
+    options.containers = args.containers.settings();
     options.livekit = args.livekit_url.as_ref().map(livekit).transpose()?;
     options.allowed_hosts = args.allow_hosts;
     options.webhook_secret = secret("MESHAGENT_WEBHOOK_SECRET");

@@ -7,6 +7,7 @@
 mod backoff;
 mod call;
 mod connection;
+mod containers;
 mod dial;
 mod driver;
 mod error;
@@ -21,6 +22,7 @@ mod toolkits;
 
 pub use backoff::Backoff;
 pub use call::{Answer, Call, Target};
+pub use containers::{Containers, Input, Output, OutputStream};
 pub use dial::{Options, Retry, Token, room_url};
 pub use error::RoomError;
 pub use hosting::{Reply, ToolCall, ToolHost, Toolkit, ToolkitTool};
@@ -105,6 +107,11 @@ impl RoomClient {
     /// The room's files.
     pub fn storage(&self) -> Storage<'_> {
         Storage::new(self)
+    }
+
+    /// The room's containers and images.
+    pub fn containers(&self) -> Containers<'_> {
+        Containers::new(self)
     }
 
     /// The room's queues.

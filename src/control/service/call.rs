@@ -66,11 +66,11 @@ pub async fn make(call: Call, parts: &ControlParts, probes: &Arc<Probes>) -> Res
     let room_url = format!("{}/rooms/{room}", parts.app.settings.public_url.replacen("http", "ws", 1));
     let data = json!({"room_name": room, "room_url": room_url, "token": token});
     let event = json!({"event": "room.call", "data": data}).to_string();
-    http::ask(call.port, &call.path, Some(&event)).await.map_err(|why| Error::Call {
-        identity: call.identity.clone(),
-        path: call.path.clone(),
-        why,
-    })?;
+    let asked = match parts.runtime.reach(&call.key, call.port).await {
+        Some(at) => http::ask(at, &call.path, Some(&event)).await,
+        None => Err(format!("port {} cannot be reached from this host", call.port)),
+    };
+    asked.map_err(|why| Error::Call { identity: call.identity.clone(), path: call.path.clone(), why })?;
     tracing::info!(room, identity = call.identity, path = call.path, "a service was called into its room");
     probes.set_called(&call.key, call.place);
     Ok(())

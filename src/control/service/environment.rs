@@ -3,10 +3,20 @@
 //! [`variables`] is pure and says of each where its value comes from; the tokens are minted by the caller.
 
 use super::plan::reason;
+use crate::control::ControlParts;
 use crate::control::settings::{Provider, Settings};
 use crate::id::{ProjectId, SessionId};
-use crate::spec::{ApiScope, Container, EnvironmentTemplate, ParticipantRole, RunAs, Service, TokenValue};
+use crate::projection::World;
+use crate::runtime::{ContainerExtras, is_own_image};
+use crate::spec::{
+    ApiScope, Container, EnvironmentTemplate, ParticipantRole, PortNumber, RoomMount, RunAs, Service,
+    TokenValue,
+};
 use crate::vault::Secret;
+use serde_json::json;
+
+/// Where the template `agent` mounts the room's files.
+const DATA: &str = "/data";
 
 /// Why a service cannot be started as its spec stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +32,10 @@ pub struct Place {
     pub project: ProjectId,
     pub room: String,
     pub session: SessionId,
-    /// Base URL of this server.
+    /// Base URL of this server, as seen from there.
     pub url: String,
+    /// Where a server in it listens, unless its spec says otherwise.
+    pub host: &'static str,
     /// A free port, where the spec asks for any.
     pub port: Option<u16>,
 }
@@ -78,9 +90,74 @@ pub fn variables(
         addresses(place, &mut add);
     }
     if container.template == Some(EnvironmentTemplate::Agent) {
-        credentials(service, place, settings, &mut add);
+        credentials(&service.metadata.name, place, settings, &mut add);
     }
     Ok(all)
+}
+
+/// What the template `agent` adds, for a container that is no service's.
+#[must_use]
+pub fn agent_variables(name: &str, place: &Place, settings: &Settings) -> Vec<(String, Value)> {
+    let mut all: Vec<(String, Value)> = Vec::new();
+    let mut add = |name: &str, value: Value| all.push((name.to_owned(), value));
+    addresses(place, &mut add);
+    credentials(name, place, settings, &mut add);
+    all
+}
+
+/// The base URL of this server as a service finds it.
+#[must_use]
+pub fn url(parts: &ControlParts, in_container: bool) -> String {
+    let inside = parts.settings.container_api_url.clone().filter(|_| in_container);
+    inside.unwrap_or_else(|| parts.app.settings.public_url.clone())
+}
+
+/// What only containers have of a spec. The template `agent` mounts the room's files.
+#[must_use]
+pub fn extras(
+    service: &Service,
+    container: &Container,
+    session: SessionId,
+    world: &World,
+) -> ContainerExtras {
+    let mut mounts = container.storage.clone().unwrap_or_default();
+    if container.template == Some(EnvironmentTemplate::Agent) {
+        let room = mounts.room.get_or_insert_default();
+        if !room.iter().any(|mount| mount.path.trim_end_matches('/') == DATA) {
+            room.push(RoomMount { path: DATA.to_owned(), subpath: None, read_only: false });
+        }
+    }
+    let ports = service.ports().iter().filter_map(|port| match port.num {
+        PortNumber::Fixed(number) => Some((number, port.host_port?)),
+        PortNumber::Any => None,
+    });
+    ContainerExtras {
+        session: Some(session),
+        name: service.metadata.name.clone(),
+        mounts,
+        configs: configuration(world, session.project(), Some(service)),
+        credentials: Vec::new(),
+        ports: ports.collect(),
+        writable_root: container.writable_root_fs.unwrap_or(false),
+        private: container.private,
+    }
+}
+
+/// The files of a configuration mount: the service's spec, and who is in the project.
+#[must_use]
+pub fn configuration(
+    world: &World,
+    project: ProjectId,
+    service: Option<&Service>,
+) -> Vec<(&'static str, String)> {
+    let spec = service.map_or_else(|| "{}".to_owned(), |service| json!(service).to_string());
+    let accounts = world.accounts(project);
+    let members: Vec<_> = accounts
+        .map(
+            |(id, account)| json!({"id": id.uuid(), "type": "service_account", "name": account.profile.name}),
+        )
+        .collect();
+    vec![("spec.json", spec), ("members.json", json!({"members": members}).to_string())]
 }
 
 /// Where the process finds its room. Not secret, so also added where no template is named.
@@ -90,14 +167,14 @@ fn addresses(place: &Place, add: &mut impl FnMut(&str, Value)) {
     add("MESHAGENT_ROOM", Value::Text(place.room.clone()));
     add("MESHAGENT_PROJECT_ID", Value::Text(place.project.to_string()));
     add("MESHAGENT_SESSION_ID", Value::Text(place.session.to_string()));
-    // A process on this host listens where nobody else reaches it, unless its spec says otherwise.
-    add("MESHAGENT_HOST", Value::Text("127.0.0.1".to_owned()));
+    // A process on this host listens where nobody else reaches it; a container is a host of its own.
+    add("MESHAGENT_HOST", Value::Text(place.host.to_owned()));
     if let Some(port) = place.port {
         add("MESHAGENT_PORT", Value::Text(port.to_string()));
     }
 }
 
-fn credentials(service: &Service, place: &Place, settings: &Settings, add: &mut impl FnMut(&str, Value)) {
+fn credentials(name: &str, place: &Place, settings: &Settings, add: &mut impl FnMut(&str, Value)) {
     add("MESHAGENT_TOKEN", Value::OwnToken);
     provider("OPENAI", settings.openai.as_ref(), &format!("{}/openai/v1", place.url), add);
     provider("ANTHROPIC", settings.anthropic.as_ref(), &format!("{}/anthropic", place.url), add);
@@ -105,7 +182,7 @@ fn credentials(service: &Service, place: &Place, settings: &Settings, add: &mut 
         add("OTEL_ENDPOINT", Value::Text(telemetry.endpoint(&place.url, place.session)));
     }
     if let Some(mail) = &settings.mail {
-        add("SMTP_USERNAME", Value::Text(service.metadata.name.clone()));
+        add("SMTP_USERNAME", Value::Text(name.to_owned()));
         add("SMTP_PASSWORD", Value::OwnToken);
         add("SMTP_HOSTNAME", Value::Text(mail.host.clone()));
         add("SMTP_PORT", Value::Text(mail.port.to_string()));
@@ -162,10 +239,19 @@ fn check(name: &str, value: &Value) -> Result<(), Refused> {
     }
 }
 
-/// What of the spec a process on the host does not do, one line each.
+fn container_notes(container: &Container) -> Vec<String> {
+    let unused = container.pull_secret.is_some() && container.run_as.is_none();
+    let note = "`pull_secret` is not used: say with `run_as` whose secret it is";
+    unused.then(|| note.to_owned()).into_iter().collect()
+}
+
+/// What of the spec the runtime does not do, one line each.
 #[must_use]
 pub fn not_honoured(service: &Service, container: &Container) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
+    if !is_own_image(&container.image) {
+        return container_notes(container);
+    }
     let mut note = |text: &str| notes.push(text.to_owned());
     if let Some(mounts) = &container.storage {
         let some = |count: Option<usize>| count.is_some_and(|count| count > 0);

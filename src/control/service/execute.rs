@@ -1,8 +1,10 @@
 //! Carries the steps of a plan out, and records what was seen. No choices are made here.
 
 use super::environment::{self, Place, Refused, Value};
+use super::invoke::add_env;
 use super::plan::{Act, Mark, Step, reason};
 use super::probe::Probes;
+use super::pull::credentials;
 use super::{NAME, State, locked};
 use crate::app::token::Mint;
 use crate::app::{Actor, App};
@@ -12,12 +14,13 @@ use crate::domain::instance::{self, Command};
 use crate::domain::service::Service;
 use crate::id::{ServiceId, SessionId};
 use crate::runtime::{
-    EnvValue, InstanceKey, LogSink, Observed, OutputLine, RuntimeError, StartRequest, Stream,
+    EnvValue, InstanceKey, LogSink, Observed, OutputLine, RuntimeError, StartRequest, Stream, is_own_image,
 };
 use crate::spec::{ApiScope, Container, PortNumber, RunAs, SeedFile};
 use crate::vault::Secret;
 use bytes::Bytes;
 use serde_json::json;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -44,12 +47,13 @@ impl Execute {
             Act::RecordExit { instance, code, signal } => {
                 tracing::warn!(instance = %key, ?code, ?signal, "a service's process ended");
                 self.probes.forget(&key);
+                locked(&self.state).invoked.remove(&key);
                 let exited = instance::Exited { key: instance, code, signal };
                 self.record(instance, Command::Exited(exited)).await
             }
-            Act::Adopt { instance, generation, pid } => {
+            Act::Adopt { instance, generation, handle } => {
                 let notes = self.notes(key.service);
-                self.record_start(instance, generation, pid, notes).await
+                self.record_start(instance, generation, handle, notes).await
             }
             Act::Wait { .. } => Ok(()),
         }
@@ -74,6 +78,16 @@ impl Execute {
     }
 
     async fn start(&self, key: &InstanceKey, mark: Mark) -> Result<(), Error> {
+        self.start_with(key, mark, Vec::new()).await
+    }
+
+    /// Starts it with variables besides those of its spec.
+    pub(super) async fn start_with(
+        &self,
+        key: &InstanceKey,
+        mark: Mark,
+        env: Vec<(String, String)>,
+    ) -> Result<(), Error> {
         let world = self.parts.app.world();
         let Some(service) = world.service(key.service).filter(|s| s.generation == mark.generation) else {
             return Ok(());
@@ -83,23 +97,26 @@ impl Execute {
         };
         let room = room.name.to_string();
         let request = match self.request(key, mark, service, container, &room).await {
-            Ok(request) => request,
+            Ok(mut request) => {
+                add_env(&mut request.env, env);
+                request
+            }
             Err(refused) => return self.record_failure(key, mark, refused).await,
         };
         match self.parts.runtime.start(request).await {
             Ok(seen) => {
                 locked(&self.state).marks.insert(key.clone(), mark);
                 // Unknown: the next look tells, and the start is recorded then.
-                let Observed::Present { pid, .. } = seen else { return Ok(()) };
+                let Observed::Present { handle, .. } = seen else { return Ok(()) };
                 tracing::info!(
                     room,
                     service = service.spec.metadata.name,
-                    pid,
+                    handle,
                     "a service's process started"
                 );
                 let instance = instance::Key { session: mark.session, service: key.service };
                 let notes = environment::not_honoured(&service.spec, container);
-                self.record_start(instance, mark.generation, pid, notes).await
+                self.record_start(instance, mark.generation, handle, notes).await
             }
             Err(RuntimeError::AlreadyRunning { .. }) => Ok(()),
             Err(error) => self.record_failure(key, mark, refusal(&error)).await,
@@ -115,23 +132,30 @@ impl Execute {
         room: &str,
     ) -> Result<StartRequest, Refused> {
         let port = self.port(key, service).await?;
+        let in_container = !is_own_image(&container.image);
         let place = Place {
             project: key.room.project(),
             room: room.to_owned(),
             session: mark.session,
-            url: self.parts.app.settings.public_url.clone(),
+            url: environment::url(&self.parts, in_container),
+            host: if in_container { "0.0.0.0" } else { "127.0.0.1" },
             port,
         };
         let variables = environment::variables(&service.spec, container, &place, &self.parts.settings)?;
         let name = &service.spec.metadata.name;
         let env = mint_all(&self.parts.app, key.service, name, room, variables).await?;
+        let mut extras = environment::extras(&service.spec, container, mark.session, &self.parts.app.world());
+        if in_container {
+            extras.credentials = credentials(&self.parts.app, key.room.project(), container).await?;
+        }
         Ok(StartRequest {
             key: key.clone(),
             image: container.image.clone(),
             command: container.command.clone().unwrap_or_default(),
             env,
-            working_dir: None,
+            working_dir: container.working_dir.as_ref().filter(|_| in_container).map(PathBuf::from),
             log_sink: self.sink(key, name, room),
+            container: extras,
         })
     }
 
@@ -161,6 +185,7 @@ impl Execute {
             let mut state = locked(&self.state);
             state.marks.remove(key);
             state.seeded.remove(key);
+            state.invoked.remove(key);
         }
         self.probes.forget(key);
         let Some(instance) = record else { return Ok(()) };
@@ -179,13 +204,19 @@ impl Execute {
         &self,
         instance: instance::Key,
         generation: u64,
-        pid: Option<u32>,
+        handle: Option<String>,
         notes: Vec<String>,
     ) -> Result<(), Error> {
-        let handle = pid.map(|pid| pid.to_string()).unwrap_or_default();
-        let runtime = self.parts.runtime.name().to_owned();
+        let handle = handle.unwrap_or_default();
+        let runtime = self.runtime_name(instance.service).to_owned();
         let started = instance::Started { key: instance, generation, handle, runtime, notes };
         self.record(instance, Command::Started(started)).await
+    }
+
+    fn runtime_name(&self, service: ServiceId) -> &'static str {
+        let world = self.parts.app.world();
+        let container = world.service(service).and_then(|service| service.spec.container.as_ref());
+        container.map_or(self.parts.runtime.name(), |container| self.parts.runtime.name_for(&container.image))
     }
 
     async fn record_failure(&self, key: &InstanceKey, mark: Mark, refused: Refused) -> Result<(), Error> {
@@ -317,6 +348,8 @@ fn refusal(error: &RuntimeError) -> Refused {
         RuntimeError::CommandMalformed { .. }
         | RuntimeError::CommandEmpty { .. }
         | RuntimeError::RequestTooLarge { .. } => reason::BAD_COMMAND,
+        RuntimeError::NoEngine { .. } => reason::NO_ENGINE,
+        RuntimeError::NotMounted { .. } => reason::NOT_MOUNTED,
         RuntimeError::AlreadyRunning { .. } | RuntimeError::Os { .. } => reason::START_FAILED,
     };
     Refused { reason, message: error.to_string() }

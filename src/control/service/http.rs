@@ -1,5 +1,6 @@
-//! One bounded HTTP request to a port of this host; only the status of the answer is of interest.
+//! One bounded HTTP request to a port of a service; only the status of the answer is of interest.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -10,26 +11,26 @@ pub const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 pub const ANSWER_BYTES_MAX: usize = 512;
 
 /// Sends `body` as JSON by POST, or nothing by GET. The error says what was wrong, for people.
-pub async fn ask(port: u16, path: &str, body: Option<&str>) -> Result<(), String> {
-    match tokio::time::timeout(ANSWER_LIMIT, exchange(port, path, body)).await {
+pub async fn ask(at: SocketAddr, path: &str, body: Option<&str>) -> Result<(), String> {
+    match tokio::time::timeout(ANSWER_LIMIT, exchange(at, path, body)).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {} s", ANSWER_LIMIT.as_secs())),
     }
 }
 
-async fn exchange(port: u16, path: &str, body: Option<&str>) -> Result<(), String> {
+async fn exchange(at: SocketAddr, path: &str, body: Option<&str>) -> Result<(), String> {
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     if path.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(format!("`{path}` is not a path; write one without spaces, such as `/healthz`"));
     }
-    let failed = |error: std::io::Error| format!("port {port} of this host does not answer: {error}");
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(failed)?;
+    let failed = |error: std::io::Error| format!("{at} does not answer: {error}");
+    let mut stream = TcpStream::connect(at).await.map_err(failed)?;
     let method = if body.is_some() { "POST" } else { "GET" };
     let content = body.map_or_else(String::new, |body| {
         format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())
     });
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nAccept: */*\r\n{content}\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\nAccept: */*\r\n{content}\r\n"
     );
     stream.write_all(head.as_bytes()).await.map_err(failed)?;
     stream.write_all(body.unwrap_or_default().as_bytes()).await.map_err(failed)?;

@@ -6,11 +6,13 @@
 
 mod call;
 pub mod elsewhere;
-mod environment;
+pub mod environment;
 mod execute;
 mod http;
+pub mod invoke;
 pub mod plan;
 pub mod probe;
+mod pull;
 pub mod status;
 mod workers;
 
@@ -42,6 +44,8 @@ const OPENING_PAUSE: TimeDelta = TimeDelta::milliseconds(50);
 struct State {
     marks: HashMap<InstanceKey, Mark>,
     seeded: HashMap<InstanceKey, Mark>,
+    /// Started because somebody asked, by a service that runs only then.
+    invoked: HashSet<InstanceKey>,
 }
 
 fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -115,7 +119,10 @@ impl Services {
         for (room, session) in &hosted {
             for (id, service) in services_of(world, *room) {
                 let key = InstanceKey { room: *room, service: id, container: 0 };
-                let wanted = wanted(service, *session, state.seeded.get(&key).copied());
+                let mut wanted = wanted(service, *session, state.seeded.get(&key).copied());
+                if let Ok(wanted) = &mut wanted {
+                    wanted.invoked = state.invoked.contains(&key);
+                }
                 all.push(Facts {
                     wanted,
                     recorded: world.instance(instance::Key { session: *session, service: id }).cloned(),
@@ -188,9 +195,12 @@ impl Services {
             return;
         }
         let (probes, clock) = (Arc::clone(&self.execute.probes), Arc::clone(&self.execute.parts.app.clock));
-        let later = Arc::clone(&clock);
+        let (later, runtime) = (Arc::clone(&clock), Arc::clone(&self.execute.parts.runtime));
         self.looks.begin(key, 0, move || later.now(), async move {
-            let error = http::ask(target.port, &target.path, None).await.err();
+            let error = match runtime.reach(&target.key, target.port).await {
+                Some(at) => http::ask(at, &target.path, None).await.err(),
+                None => Some(format!("port {} cannot be reached from this host", target.port)),
+            };
             probes.set(&target, Seen { ready: error.is_none(), checked_at: clock.now(), error });
             Ok(())
         });
@@ -298,7 +308,7 @@ fn wanted(service: &Service, session: SessionId, seeded: Option<Mark>) -> Result
     let generation = service.generation;
     let runs = runs(service);
     let seeded = service.spec.files().is_empty() || seeded == Some(Mark { session, generation });
-    Ok(Wanted { session, generation, runs, seeded })
+    Ok(Wanted { session, generation, runs, invoked: false, seeded })
 }
 
 /// Whether a service has a process of its own that is not started only on demand.

@@ -23,6 +23,8 @@ pub mod reason {
     pub const START_FAILED: &str = "StartFailed";
     pub const FILES_FAILED: &str = "FilesFailed";
     pub const TOKEN_FAILED: &str = "TokenFailed";
+    pub const NO_ENGINE: &str = "NoContainerEngine";
+    pub const NOT_MOUNTED: &str = "NotMounted";
 }
 
 /// A service that is wanted in a session.
@@ -32,6 +34,8 @@ pub struct Wanted {
     pub generation: u64,
     /// Whether there is something to start; a service may only bring files.
     pub runs: bool,
+    /// Somebody started it who may: it stays until it ends, and is not started again.
+    pub invoked: bool,
     /// Its files are in the room.
     pub seeded: bool,
 }
@@ -82,7 +86,7 @@ pub enum Act {
     Adopt {
         instance: instance::Key,
         generation: u64,
-        pid: Option<u32>,
+        handle: Option<String>,
     },
     Wait {
         until: DateTime<Utc>,
@@ -105,7 +109,9 @@ fn decide(facts: &Facts, now: DateTime<Utc>) -> Option<Act> {
     match (&facts.wanted, &facts.observed) {
         (_, Observed::Unknown) => Some(Act::Wait { until: now + LOOK_AGAIN }),
         (Err(why), observed) => unwanted(facts, why, observed),
-        (Ok(wanted), Observed::Present { pid, state: RunState::Running, .. }) => running(facts, wanted, *pid),
+        (Ok(wanted), Observed::Present { handle, state: RunState::Running, .. }) => {
+            running(facts, wanted, handle.as_ref())
+        }
         (Ok(wanted), Observed::Present { state: RunState::Exited { code, signal }, .. }) => {
             ended(facts, wanted, (*code, *signal), now)
         }
@@ -124,17 +130,17 @@ fn unwanted(facts: &Facts, reason: &'static str, observed: &Observed) -> Option<
     (there || record.is_some()).then_some(Act::Stop { record, reason })
 }
 
-fn running(facts: &Facts, wanted: &Wanted, pid: Option<u32>) -> Option<Act> {
+fn running(facts: &Facts, wanted: &Wanted, handle: Option<&String>) -> Option<Act> {
     let record = recorded_running(facts).map(|recorded| recorded.key);
     match facts.mark {
         Some(mark) if mark.session == wanted.session => {
-            if mark.generation != wanted.generation || !wanted.runs {
+            if mark.generation != wanted.generation || !(wanted.runs || wanted.invoked) {
                 return Some(Act::Stop { record, reason: "replaced by a newer generation" });
             }
-            let handle = pid.map(|pid| pid.to_string());
-            let known = recorded_running(facts).is_some_and(|recorded| recorded.handle == handle);
+            let known = recorded_running(facts).is_some_and(|recorded| recorded.handle.as_ref() == handle);
             let instance = instance::Key { session: wanted.session, service: facts.key.service };
-            (!known).then_some(Act::Adopt { instance, generation: wanted.generation, pid })
+            let handle = handle.cloned();
+            (!known).then_some(Act::Adopt { instance, generation: wanted.generation, handle })
         }
         Some(_) | None => Some(Act::Stop { record, reason: "left over from an earlier session" }),
     }

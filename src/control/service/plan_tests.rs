@@ -50,14 +50,14 @@ fn recorded(events: &[Event]) -> Option<Instance> {
 }
 
 fn present(state: RunState) -> Observed {
-    Observed::Present { pid: Some(7), state, started_at: at(0) }
+    Observed::Present { handle: Some("7".to_owned()), state, started_at: at(0) }
 }
 
 const RUNNING: RunState = RunState::Running;
 const EXITED: RunState = RunState::Exited { code: Some(1), signal: None };
 
 fn wanted(generation: u64) -> Result<Wanted, &'static str> {
-    Ok(Wanted { session: session(10), generation, runs: true, seeded: true })
+    Ok(Wanted { session: session(10), generation, runs: true, invoked: false, seeded: true })
 }
 
 fn mark(n: u128, generation: u64) -> Option<Mark> {
@@ -106,7 +106,8 @@ fn what_is_wanted_and_absent_starts_once() {
 
 #[test]
 fn files_come_before_the_process() {
-    let bare = |seeded, runs| Ok(Wanted { session: session(10), generation: 1, runs, seeded });
+    let bare =
+        |seeded, runs| Ok(Wanted { session: session(10), generation: 1, runs, invoked: false, seeded });
     assert_eq!(shown(facts(bare(false, true), &[], Observed::Absent, None), 0), "seed");
     assert_eq!(shown(facts(bare(false, false), &[], Observed::Absent, None), 0), "seed");
     assert_eq!(shown(facts(bare(true, false), &[], Observed::Absent, None), 0), "keep");

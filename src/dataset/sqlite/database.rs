@@ -223,6 +223,11 @@ impl Database {
         }
     }
 
+    /// Whether somebody follows one of its tables.
+    pub fn is_watched(&self) -> bool {
+        self.watches().values().any(|sender| !sender.is_closed())
+    }
+
     /// Nobody will hear of this line again.
     pub fn forget(&self, line: i64) {
         self.watches().remove(&line);

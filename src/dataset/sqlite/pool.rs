@@ -120,7 +120,8 @@ impl Pool {
         if open.databases.len() < OPEN_MAX {
             return None;
         }
-        let idle = open.databases.iter().filter(|(_, (database, _))| Arc::strong_count(database) == 1);
+        let is_idle = |database: &Arc<Database>| Arc::strong_count(database) == 1 && !database.is_watched();
+        let idle = open.databases.iter().filter(|(_, (database, _))| is_idle(database));
         let key = idle.min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone())?;
         open.databases.remove(&key).map(|(database, _)| database)
     }

@@ -66,7 +66,7 @@ impl<'t, 'c> Appender<'t, 'c> {
     pub fn finish(mut self) -> Result<i64, DatasetError> {
         self.segments.finish(self.tx)?;
         self.tx.index_rows(self.line, &self.schema, self.before)?;
-        segment::cover(self.tx, self.line, &self.schema, self.last)?;
+        segment::cover(self.tx, self.line, &self.schema, (self.before, self.last))?;
         Ok(self.last)
     }
 }

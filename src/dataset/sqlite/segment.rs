@@ -122,8 +122,13 @@ fn write_column(
 }
 
 /// Makes a segment of single rows when enough of them have come in since the last.
-pub(super) fn cover(tx: &Tx<'_>, line: i64, schema: &TableSchema, last: i64) -> Result<(), DatasetError> {
-    if last % LOOK_EVERY_ROWS != 0 {
+pub(super) fn cover(
+    tx: &Tx<'_>,
+    line: i64,
+    schema: &TableSchema,
+    (before, last): (i64, i64),
+) -> Result<(), DatasetError> {
+    if before / LOOK_EVERY_ROWS == last / LOOK_EVERY_ROWS {
         return Ok(());
     }
     let start = covered(tx, line)?;

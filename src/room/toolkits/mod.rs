@@ -1,6 +1,7 @@
 //! The toolkits that the server itself offers. Each knows its port and the call it was given, nothing of sockets;
 //! grants were checked before it runs.
 
+pub mod containers;
 pub mod developer;
 pub mod livekit;
 pub mod messaging;

@@ -1,7 +1,7 @@
 //! One child process from its start until nothing is left of it.
 
-use super::{output, reaper};
-use crate::runtime::{LogSink, Observed, RunState, Stream};
+use super::reaper;
+use crate::runtime::{LogSink, Observed, RunState, Stream, output};
 use chrono::{DateTime, Utc};
 use rustix::process::Signal;
 use std::fs;
@@ -68,7 +68,11 @@ impl Instance {
     }
 
     pub(super) fn observed(&self) -> Observed {
-        Observed::Present { pid: Some(self.pid), state: self.state(), started_at: self.started_at }
+        Observed::Present {
+            handle: Some(self.pid.to_string()),
+            state: self.state(),
+            started_at: self.started_at,
+        }
     }
 
     pub(super) fn kill(&self) {

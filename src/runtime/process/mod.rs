@@ -1,9 +1,8 @@
 //! Child processes on this host. Each is the leader of a session of its own, in a sandbox where the kernel has one,
 //! with an environment built from nothing, and ends with the server, however the server ends.
 
-mod command;
+pub(super) mod command;
 mod instance;
-mod output;
 mod reaper;
 mod spawner;
 
@@ -106,7 +105,10 @@ impl ProcessRuntime {
         let mut instances = self.instances();
         if let Some(old) = instances.get(key) {
             if old.state() == RunState::Running {
-                return Err(RuntimeError::AlreadyRunning { key: key.clone(), pid: Some(old.pid()) });
+                return Err(RuntimeError::AlreadyRunning {
+                    key: key.clone(),
+                    handle: Some(old.pid().to_string()),
+                });
             }
             instances.remove(key);
         }

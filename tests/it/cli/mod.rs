@@ -1,5 +1,6 @@
 //! The command line as a person uses it: the real binary, its words, its exit codes.
 
+mod containers;
 mod offline;
 mod resources;
 mod room;
@@ -85,20 +86,25 @@ impl Person {
 
     /// Runs the binary with these arguments.
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        let done = Command::new(env!("CARGO_BIN_EXE_meshagent"))
-            .args(arguments)
-            .env_clear()
-            .env("HOME", self.home())
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .current_dir(self.home())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        let done = self.command(arguments).output().unwrap();
         Ran {
             code: done.status.code().unwrap_or(-1),
             stdout: String::from_utf8(done.stdout).unwrap(),
             stderr: String::from_utf8(done.stderr).unwrap(),
         }
+    }
+
+    /// The binary with these arguments, to be started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meshagent"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.home())
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.home())
+            .stdin(Stdio::null());
+        command
     }
 
     /// Runs a line as a shell would read it; the line begins with `meshagent`.

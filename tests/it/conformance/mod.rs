@@ -1,6 +1,7 @@
 //! The public MeshAgent clients, unchanged, against our server. The scripts are in `tests/conformance`.
 
 mod command_line;
+mod containers;
 mod installed;
 mod room_client;
 mod secrets;

@@ -148,6 +148,21 @@ async fn a_large_table_reads_the_same_by_segments_and_by_rows() {
 }
 
 #[tokio::test]
+async fn many_small_writes_become_a_segment() {
+    let rig = rig();
+    let t = table("t");
+    make(&rig.store, &t, []).await;
+    for write in 0..50 {
+        insert(&rig.store, &t, write * 700..(write + 1) * 700).await;
+    }
+    assert_eq!(rig.store.stats(&t).await.unwrap().segments, 1);
+    assert_eq!(
+        ids_of(&search(&rig.store, &t, Search::default()).await.unwrap()),
+        (0..35_000).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
 async fn a_merge_replaces_by_key_and_adds_the_rest() {
     let rig = rig();
     let t = table("t");

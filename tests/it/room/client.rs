@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Error, Message as Ws};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// A test waits this long for what must come.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 

@@ -4,6 +4,7 @@ mod access;
 mod bad_input;
 mod call_out;
 mod client;
+mod containers;
 mod entry;
 mod harness;
 mod hosted;

@@ -2,6 +2,19 @@
 
 pub mod clients;
 pub mod mcp;
+pub mod podman;
 pub mod postgres;
 pub mod script;
 pub mod server;
+
+/// Posts to the server's project, as its operator.
+pub fn post(server: &server::Server, path: &str, body: &serde_json::Value) {
+    let url = format!("{}/accounts/projects/{}{path}", server.url, server.project_id);
+    let sent = async {
+        let request = reqwest::Client::new().post(url).bearer_auth(&server.api_key).json(body);
+        let answer = request.send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status} {text}");
+    };
+    tokio::runtime::Runtime::new().unwrap().block_on(sent);
+}

@@ -2,6 +2,7 @@
 //! service. Each file is one of the room's toolkits as a person uses it.
 
 mod agent;
+mod container;
 mod developer;
 mod messaging;
 mod queue;
@@ -26,6 +27,9 @@ pub enum Command {
     /// Toolkits and tools of the room and of those in it
     #[command(subcommand, alias = "agents")]
     Agent(agent::Command),
+    /// Containers and images of the room
+    #[command(subcommand, alias = "containers")]
+    Container(container::Command),
     /// Messages between participants
     #[command(subcommand)]
     Messaging(messaging::Command),
@@ -41,6 +45,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
         Command::Queue(command) => queue::run(ctx, command).await,
         Command::Storage(command) => storage::run(ctx, command).await,
         Command::Agent(command) => agent::run(ctx, command).await,
+        Command::Container(command) => container::run(ctx, command).await,
         Command::Messaging(command) => messaging::run(ctx, command).await,
         Command::Service(command) => service::run(ctx, command).await,
         Command::Developer(args) => developer::run(ctx, args).await,
@@ -59,6 +64,15 @@ pub async fn connect(ctx: &Ctx, room: &str) -> Result<RoomClient, CliError> {
         (url, Token::new(connection.jwt))
     };
     Ok(RoomClient::connect(Options::new(url, token).retry(Retry::Never)).await?)
+}
+
+/// The address of the server that hosts a room, and a token for the room.
+pub async fn way_in(ctx: &Ctx, room: &str) -> Result<(String, Token), CliError> {
+    let base = settings::env("MESHAGENT_ROOM_URL").map_or_else(|| ctx.api_url(), Ok)?;
+    match ctx.room_token(room) {
+        Some(token) => Ok((base, Token::new(token.expose()))),
+        None => Ok((base, Token::new(ask(ctx, room).await?.jwt))),
+    }
 }
 
 async fn ask(ctx: &Ctx, room: &str) -> Result<crate::client::rest::Connection, CliError> {

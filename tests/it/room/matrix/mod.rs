@@ -22,6 +22,7 @@
 //!
 //! `cargo test --test it access_matrix -- --nocapture` prints the table.
 
+mod containers;
 mod developer;
 mod livekit;
 mod messaging;
@@ -44,6 +45,7 @@ use std::collections::BTreeSet;
 
 fn all() -> Vec<Row> {
     [
+        containers::rows(),
         developer::rows(),
         livekit::rows(),
         messaging::rows(),

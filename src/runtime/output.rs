@@ -1,4 +1,4 @@
-//! Lines of a child's output: bounded in length and in rate, never held back for a slow reader.
+//! Lines of an instance's output: bounded in length and in rate, never held back for a slow reader.
 
 use crate::runtime::{LINE_BYTES_MAX, LogSink, OutputLine, Stream};
 use std::time::Duration;
@@ -6,13 +6,13 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::Instant;
 
 /// Lines that one stream may write per window; what is more is dropped and counted.
-pub(super) const LINES_PER_WINDOW: u64 = 2_000;
+pub const LINES_PER_WINDOW: u64 = 2_000;
 const WINDOW: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 16 * 1024;
 const CUT_MARK: &str = " … (cut)";
 
 /// Reads until the end, calling `sink` for each line.
-pub(super) async fn follow(mut input: impl AsyncRead + Unpin, stream: Stream, sink: LogSink) {
+pub async fn follow(mut input: impl AsyncRead + Unpin, stream: Stream, sink: LogSink) {
     let mut lines = Lines::new(stream, sink);
     let mut buffer = vec![0; READ_BYTES];
     while let Ok(read @ 1..) = input.read(&mut buffer).await {
@@ -21,7 +21,8 @@ pub(super) async fn follow(mut input: impl AsyncRead + Unpin, stream: Stream, si
     lines.end();
 }
 
-struct Lines {
+/// Cuts pieces of output into lines.
+pub struct Lines {
     stream: Stream,
     sink: LogSink,
     line: Vec<u8>,
@@ -32,13 +33,21 @@ struct Lines {
     dropped: u64,
 }
 
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lines").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
 impl Lines {
-    fn new(stream: Stream, sink: LogSink) -> Self {
+    #[must_use]
+    pub fn new(stream: Stream, sink: LogSink) -> Self {
         let window = Instant::now();
         Self { stream, sink, line: Vec::new(), cut: false, window, in_window: 0, dropped: 0 }
     }
 
-    fn take(&mut self, data: &[u8]) {
+    /// Takes the next piece; calls the sink for each line that it ends.
+    pub fn take(&mut self, data: &[u8]) {
         for part in data.split_inclusive(|byte| *byte == b'\n') {
             let (text, complete) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
             let room = LINE_BYTES_MAX - self.line.len();
@@ -50,7 +59,8 @@ impl Lines {
         }
     }
 
-    fn end(&mut self) {
+    /// The output is over.
+    pub fn end(&mut self) {
         if !self.line.is_empty() {
             self.finish();
         }
