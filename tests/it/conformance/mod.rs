@@ -4,3 +4,4 @@ mod command_line;
 mod installed;
 mod room_client;
 mod secrets;
+mod sync;
