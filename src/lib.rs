@@ -30,6 +30,7 @@ pub mod document;
 pub mod lease;
 pub mod queue;
 pub mod runtime;
+pub mod sqlite_db;
 pub mod telemetry;
 // application
 pub mod projection;

@@ -83,6 +83,94 @@ pub fn encode_batch(batch: &RecordBatch) -> Result<Bytes, IpcError> {
     encode(batch.schema_ref(), std::slice::from_ref(batch))
 }
 
+/// Reads a stream that comes in pieces, or the file format, which holds one.
+#[derive(Debug, Default)]
+pub struct Framer {
+    pending: Vec<u8>,
+    /// The schema and the dictionaries, as they came.
+    head: Vec<u8>,
+    begun: bool,
+    ended: bool,
+}
+
+/// The end of a stream.
+const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+/// What the file format begins with.
+const FILE_MAGIC: &[u8; 8] = b"ARROW1\0\0";
+
+impl Framer {
+    /// Takes the next bytes; gives the batches that are whole.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<RecordBatch>, IpcError> {
+        // What follows the end of the stream in a file is a directory of it.
+        if self.ended {
+            return Ok(vec![]);
+        }
+        self.pending.extend_from_slice(bytes);
+        if !self.begun && self.pending.len() >= FILE_MAGIC.len() {
+            self.begun = true;
+            if self.pending.starts_with(FILE_MAGIC) {
+                self.pending.drain(..FILE_MAGIC.len());
+            }
+        }
+        let mut batches = Vec::new();
+        while self.begun {
+            let Some((length, kind)) = message(&self.pending)? else { break };
+            let message: Vec<u8> = self.pending.drain(..length).collect();
+            match kind {
+                None => {
+                    self.ended = true;
+                    self.pending.clear();
+                    break;
+                }
+                Some(MessageHeader::RecordBatch) => {
+                    batches.extend(decode(&[&self.head[..], &message, &END].concat())?.1);
+                }
+                Some(_) => self.head.extend_from_slice(&message),
+            }
+        }
+        if self.pending.len().max(self.head.len()) > STREAM_BYTES_MAX {
+            return Err(IpcError::TooLarge { what: "bytes in one batch", max: STREAM_BYTES_MAX });
+        }
+        Ok(batches)
+    }
+
+    /// The schema, once it came.
+    pub fn schema(&self) -> Result<Option<SchemaRef>, IpcError> {
+        if self.head.is_empty() {
+            return Ok(None);
+        }
+        decode_schema(&[&self.head[..], &END].concat()).map(Some)
+    }
+
+    /// Says that no more bytes come.
+    pub fn finish(&self) -> Result<(), IpcError> {
+        if self.head.is_empty() || !self.pending.is_empty() { Err(cut()) } else { Ok(()) }
+    }
+}
+
+/// Length in bytes and kind of the message at the start, if it is whole; the end of the stream has no kind.
+fn message(data: &[u8]) -> Result<Option<(usize, Option<MessageHeader>)>, IpcError> {
+    let word = |at: usize| data.get(at..at + 4).and_then(|w| w.try_into().ok());
+    let Some(first) = word(0) else { return Ok(None) };
+    let at = if first == CONTINUATION { 4 } else { 0 };
+    let Some(length) = word(at).map(u32::from_le_bytes) else { return Ok(None) };
+    let (start, length) = (at + 4, length as usize);
+    if length == 0 {
+        return Ok(Some((start, None)));
+    }
+    if length > STREAM_BYTES_MAX {
+        return Err(IpcError::TooLarge { what: "bytes in a header", max: STREAM_BYTES_MAX });
+    }
+    let Some(header) = data.get(start..start + length) else { return Ok(None) };
+    let message = root_as_message(header).map_err(|error| IpcError::NotArrow(error.to_string()))?;
+    let body = usize::try_from(message.bodyLength()).map_err(|_| cut())?;
+    if body > STREAM_BYTES_MAX {
+        return Err(IpcError::TooLarge { what: "bytes in one batch", max: STREAM_BYTES_MAX });
+    }
+    let end = start + length + body;
+    Ok((data.len() >= end).then_some((end, Some(message.header_type()))))
+}
+
 fn not_arrow(error: ArrowError) -> IpcError {
     IpcError::NotArrow(error.to_string())
 }

@@ -4,5 +4,6 @@
 //! Knows no stores, sockets or grants.
 
 pub mod cell;
+pub mod files;
 pub mod ipc;
 pub mod typed;

@@ -10,12 +10,10 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Toolkits of the protocol that this version does not have, and what a caller may do instead.
-const NOT_YET: [(&str, &str); 5] = [
-    ("dataset", "keep tables as files in `storage` until then"),
+const NOT_YET: [(&str, &str); 3] = [
     ("livekit", "no LiveKit server is connected"),
     ("memory", "keep notes as files in `storage` until then"),
     ("mounts", "the room's files are in `storage`"),
-    ("sqlite", "keep databases as files in `storage` until then"),
 ];
 
 /// What a bus is made of.

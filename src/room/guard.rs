@@ -2,6 +2,8 @@
 //! need belongs to which tool.
 
 pub mod containers;
+pub mod dataset;
+pub mod sqlite;
 pub mod storage;
 pub mod sync;
 
@@ -22,6 +24,8 @@ pub fn check(
         "queues" => queues(api, tool, text(fields, "name")),
         "messaging" => messaging(api, tool),
         "storage" => storage::check(api, tool, fields),
+        "dataset" => dataset::check(api, tool, fields),
+        "sqlite" => sqlite::check(api, tool, fields),
         "services" => services(api, tool),
         "sync" => sync::check(api, tool, fields),
         "developer" => developer(api, tool),

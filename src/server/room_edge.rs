@@ -10,11 +10,12 @@ use super::stores::Stores;
 use crate::app::App;
 use crate::blob::Blobs;
 use crate::containers::Containers as Engines;
+use crate::dataset::DatasetStore;
 use crate::document::Documents;
 use crate::room::toolkit::Toolkit;
 use crate::room::toolkits::containers::{ContainerParts, Containers};
 use crate::room::toolkits::{
-    developer, livekit, messaging, mounts, queues, secrets, services, storage, sync,
+    dataset, developer, livekit, messaging, mounts, queues, secrets, services, sqlite, storage, sync,
 };
 use crate::room::tunnel::{self, TunnelEdge};
 use crate::room::world::{Callouts, Calls, FileLinks, Services};
@@ -63,6 +64,12 @@ fn toolkits(parts: &RoomParts<'_>, containers: &Arc<Containers>) -> Vec<Arc<dyn 
         Arc::new(storage::Storage::new(parts.files.clone(), Some(parts.doors.clone() as Arc<dyn FileLinks>))),
         Arc::new(services::Services::new(parts.doors.clone() as Arc<dyn Services>)),
         Arc::new(developer::Developer::default()),
+        Arc::new(dataset::Dataset::new(
+            parts.stores.datasets.clone() as Arc<dyn DatasetStore>,
+            parts.files.clone(),
+            Arc::clone(&parts.app.ids),
+        )),
+        Arc::new(sqlite::Sqlite::new(Arc::clone(&parts.stores.databases), Arc::clone(&parts.app.ids))),
         Arc::new(livekit::LiveKit::new(calls(parts))),
         Arc::new(mounts::Mounts::default()),
         containers.clone(),

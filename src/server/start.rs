@@ -304,6 +304,11 @@ fn sessions(app: &Arc<App>, stores: &Stores) -> (Arc<LeasedSessions>, Arc<Hub>) 
         let datasets = Arc::clone(&datasets);
         Box::pin(async move { datasets.close_room(room).await })
     });
+    let databases = Arc::clone(&stores.databases);
+    keeper.closes(move |room| {
+        let databases = Arc::clone(&databases);
+        Box::pin(async move { databases.close_room(room).await })
+    });
     keeper.attach(&hub);
     (keeper, hub)
 }

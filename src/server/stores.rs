@@ -9,6 +9,7 @@ use crate::eventlog::postgres::PostgresLog;
 use crate::eventlog::sqlite::SqliteLog;
 use crate::lease::{LeaseStore, PostgresLeases, SqliteLeases};
 use crate::queue::{Limits, PostgresQueues, QueueStore, SqliteQueues};
+use crate::sqlite_db::SqliteDatabases;
 use crate::store::postgres::Postgres;
 use crate::store::sqlite::Sqlite;
 use crate::vault::{PostgresSecrets, SecretStore, SqliteSecrets};
@@ -28,6 +29,7 @@ pub(super) struct Stores {
     pub leases: Arc<dyn LeaseStore>,
     pub secrets: Arc<dyn SecretStore>,
     pub datasets: Arc<SqliteDatasets>,
+    pub databases: Arc<SqliteDatabases>,
     pub lease_ttl: Duration,
     database: Database,
 }
@@ -65,6 +67,7 @@ impl Stores {
             leases: Arc::new(SqliteLeases::new(Arc::clone(&store), Arc::clone(clock))),
             secrets: Arc::new(SqliteSecrets::new(Arc::clone(&store))),
             datasets: datasets(options, clock, ids),
+            databases: databases(options, clock, ids),
             lease_ttl: ALONE_TTL,
             database: Database::Sqlite(store),
         })
@@ -85,6 +88,7 @@ impl Stores {
             leases: Arc::new(PostgresLeases::new(Arc::clone(&store))),
             secrets: Arc::new(PostgresSecrets::new(Arc::clone(&store))),
             datasets: datasets(options, clock, ids),
+            databases: databases(options, clock, ids),
             lease_ttl: SHARED_TTL,
             database: Database::Postgres(store),
         })
@@ -104,4 +108,10 @@ impl Stores {
 fn datasets(options: &Options, clock: &Arc<dyn Clock>, ids: &Arc<dyn IdSource>) -> Arc<SqliteDatasets> {
     let volume = Volume::new(options.shared_dir());
     Arc::new(SqliteDatasets::new(volume, Arc::clone(clock), Arc::clone(ids)))
+}
+
+/// The SQLite databases of all rooms, on their volume.
+fn databases(options: &Options, clock: &Arc<dyn Clock>, ids: &Arc<dyn IdSource>) -> Arc<SqliteDatabases> {
+    let volume = Volume::new(options.shared_dir());
+    Arc::new(SqliteDatabases::new(volume, Arc::clone(clock), Arc::clone(ids)))
 }

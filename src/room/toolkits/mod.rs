@@ -2,6 +2,7 @@
 //! grants were checked before it runs.
 
 pub mod containers;
+pub mod dataset;
 pub mod developer;
 pub mod livekit;
 pub mod messaging;
@@ -9,5 +10,7 @@ pub mod mounts;
 pub mod queues;
 pub mod secrets;
 pub mod services;
+pub mod sqlite;
 pub mod storage;
 pub mod sync;
+pub mod tables;

@@ -6,3 +6,4 @@ mod installed;
 mod room_client;
 mod secrets;
 mod sync;
+mod tables;

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use axum::serve::ListenerExt;
 use meshagent::blob::Blobs;
 use meshagent::clock::System;
+use meshagent::dataset::SqliteDatasets;
 use meshagent::document::Documents;
 use meshagent::id::{ProjectId, RoomId, ServiceId, SessionId};
 use meshagent::queue::{Limits, MemoryQueues, QueueStore};
@@ -14,6 +15,7 @@ use meshagent::room::world::{
 };
 use meshagent::room::{Bus, BusParts, Hub, Limits as RoomLimits, RoomEdge, router, toolkits};
 use meshagent::spec::grant::ApiScope;
+use meshagent::sqlite_db::SqliteDatabases;
 use meshagent::volume::Volume;
 use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
@@ -30,7 +32,7 @@ pub struct Edge {
     pub keeper: Arc<Keeper>,
     pub services: Arc<FakeServices>,
     pub documents: Arc<Documents>,
-    _files: TempDir,
+    files: TempDir,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -213,11 +215,28 @@ impl Edge {
             hub: Arc::clone(&hub),
             toolkits: vec![
                 Arc::new(toolkits::queues::Queues::new(Arc::clone(&queues))),
-                Arc::new(toolkits::storage::Storage::new(blobs, Some(Arc::new(TestLinks)))),
+                Arc::new(toolkits::storage::Storage::new(blobs.clone(), Some(Arc::new(TestLinks)))),
                 Arc::new(toolkits::messaging::Messaging::default()),
                 Arc::new(toolkits::developer::Developer::default()),
                 Arc::new(toolkits::services::Services::new(Arc::clone(&services) as _)),
                 Arc::new(toolkits::sync::Sync::new(Arc::clone(&documents))),
+                Arc::new(toolkits::dataset::Dataset::new(
+                    Arc::new(SqliteDatasets::new(
+                        Volume::new(files.path()),
+                        Arc::new(System),
+                        Arc::new(System),
+                    )),
+                    blobs.clone(),
+                    Arc::new(System),
+                )),
+                Arc::new(toolkits::sqlite::Sqlite::new(
+                    Arc::new(SqliteDatabases::new(
+                        Volume::new(files.path()),
+                        Arc::new(System),
+                        Arc::new(System),
+                    )),
+                    Arc::new(System),
+                )),
             ],
             callouts: Some(Arc::new(FakeCallouts)),
             clock: Arc::new(System),
@@ -228,7 +247,14 @@ impl Edge {
         let address = listener.local_addr().unwrap();
         let listener = listener.tap_io(|tcp| tcp.set_nodelay(true).unwrap());
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { address, hub, queues, keeper, services, documents, _files: files, server }
+        Self { address, hub, queues, keeper, services, documents, files, server }
+    }
+
+    /// What lies in a folder of the room `room` on the volume.
+    pub fn leftovers(&self, folder: &str) -> Vec<String> {
+        let folder = Volume::new(self.files.path()).room(room_id("room")).join(folder);
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 
     /// Somebody with all grants in the room `room`.

@@ -23,6 +23,7 @@
 //! `cargo test --test it access_matrix -- --nocapture` prints the table.
 
 mod containers;
+mod dataset;
 mod developer;
 mod livekit;
 mod messaging;
@@ -30,6 +31,7 @@ mod mounts;
 mod queues;
 mod secrets;
 mod services;
+mod sqlite;
 mod storage;
 mod sync;
 
@@ -46,6 +48,7 @@ use std::collections::BTreeSet;
 fn all() -> Vec<Row> {
     [
         containers::rows(),
+        dataset::rows(),
         developer::rows(),
         livekit::rows(),
         messaging::rows(),
@@ -53,6 +56,7 @@ fn all() -> Vec<Row> {
         queues::rows(),
         secrets::rows(),
         services::rows(),
+        sqlite::rows(),
         storage::rows(),
         sync::rows(),
     ]

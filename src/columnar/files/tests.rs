@@ -1,0 +1,88 @@
+use super::*;
+use arrow_schema::DataType;
+use serde_json::json;
+
+fn read(format: Format, bytes: &[u8], piece: usize) -> Result<Vec<Value>, FileError> {
+    let mut reader = Reader::new(format, 2);
+    for piece in bytes.chunks(piece) {
+        reader.push(piece)?;
+    }
+    reader.finish()?;
+    let mut objects = vec![];
+    while let Some(batch) = reader.next() {
+        objects.extend(typed::objects(&batch, Form::Plain)?);
+    }
+    Ok(objects)
+}
+
+fn write(format: Format, objects: &[Value]) -> Vec<u8> {
+    let rows = typed::rows(objects, Form::Plain).unwrap();
+    let schema = typed::infer(&rows).unwrap();
+    let batch = typed::batch(&schema, rows).unwrap();
+    let mut writer = Writer::new(format, &schema).unwrap();
+    let mut out = writer.write(&batch).unwrap();
+    out.extend(writer.write(&batch).unwrap());
+    out.extend(writer.finish().unwrap());
+    out
+}
+
+#[test]
+fn every_format_comes_back_as_it_went_in_pieces_of_any_size() {
+    let objects = [
+        json!({"n": 1, "t": "grüße, \"you\"\nthere", "x": 1.5, "b": true}),
+        json!({"n": null, "t": "", "x": -2.0, "b": false}),
+        json!({"n": 3, "t": null, "x": 0.25, "b": null}),
+    ];
+    let twice = [objects.clone(), objects.clone()].concat();
+    for format in [Format::Arrow, Format::Csv, Format::Tsv, Format::Json, Format::JsonLines] {
+        let bytes = write(format, &objects);
+        for piece in [1, 7, bytes.len()] {
+            assert_eq!(read(format, &bytes, piece).unwrap(), twice, "{format:?} in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
+fn types_of_csv_are_inferred_and_kept() {
+    let text = b"\xef\xbb\xbfday,at,id,name,empty\r\n2026-01-02,2026-01-02T03:04:05Z,1,x,\r\n,,2,\"7\",\r\n";
+    let mut reader = Reader::new(Format::Csv, 100);
+    reader.push(text).unwrap();
+    reader.finish().unwrap();
+    let batch = reader.next().unwrap();
+    let types: Vec<String> = batch.schema().fields().iter().map(|f| f.data_type().to_string()).collect();
+    assert_eq!(types[0], DataType::Date32.to_string());
+    assert!(types[1].contains("UTC"), "{types:?}");
+    assert_eq!(types[2..], ["Int64", "Utf8", "Utf8"]);
+    let wrong = read(Format::Csv, b"a\n1\n2\nx\n", 100).unwrap_err().to_string();
+    assert_eq!(wrong, "row 4: `x` in column `a`, which held integers so far");
+}
+
+#[test]
+fn broken_files_are_refused_with_their_row() {
+    let error = |format, text: &str| read(format, text.as_bytes(), 3).unwrap_err().to_string();
+    assert!(
+        error(Format::Csv, "a,b\n1\n").starts_with("row 3: 1 fields"),
+        "{}",
+        error(Format::Csv, "a,b\n1\n")
+    );
+    assert!(error(Format::Csv, "a\n\"x").contains("quote is not closed"));
+    assert!(error(Format::Csv, "a,a\n").contains("twice"));
+    assert!(error(Format::Csv, "").contains("empty"));
+    assert!(error(Format::Json, "[{\"a\":1},{\"a\":").contains("ends in the middle"));
+    assert!(error(Format::Json, "hello").contains("where an object should begin"));
+    assert!(error(Format::JsonLines, "{\"a\":1}\n{\"a\" 2}\n").starts_with("row 2"));
+    assert!(read(Format::Arrow, b"no arrow at all, really", 100).is_err());
+    assert!(Format::of("parquet", "x").unwrap_err().to_string().contains("convert"));
+    assert!(Format::of("auto", "x.bin").unwrap_err().to_string().contains("cannot be told"));
+    assert_eq!(Format::of("auto", "a/B.CSV").unwrap(), Format::Csv);
+}
+
+#[test]
+fn files_without_rows_keep_what_is_known_of_their_columns() {
+    let mut reader = Reader::new(Format::Csv, 10);
+    reader.push(b"a,b\n").unwrap();
+    reader.finish().unwrap();
+    let batch = reader.next().unwrap();
+    assert_eq!((batch.num_rows(), batch.num_columns()), (0, 2));
+    assert_eq!(read(Format::Json, b"[]", 1).unwrap(), Vec::<Value>::new());
+}
