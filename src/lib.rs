@@ -27,6 +27,7 @@ pub mod columnar;
 pub mod dataset;
 pub mod document;
 pub mod lease;
+pub mod memory;
 pub mod queue;
 pub mod runtime;
 pub mod telemetry;

@@ -1,0 +1,3 @@
+//! What agents remember.
+
+pub mod cypher;
