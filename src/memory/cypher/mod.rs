@@ -29,10 +29,10 @@ mod tests;
 mod value;
 
 pub use error::QueryError;
-pub use graph::{Graph, GraphFull};
+pub use graph::{Edge, Graph, GraphFull, Node};
 pub use meter::Cancel;
 pub use run::{Record, run};
-pub use value::Value;
+pub use value::{Map, Value};
 
 /// Longest statement, bytes.
 pub const STATEMENT_BYTES_MAX: usize = 64 * 1024;
