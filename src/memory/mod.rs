@@ -29,7 +29,7 @@ mod tests;
 mod upsert;
 
 pub use error::MemoryError;
-pub use ingest::{Ingested, Origin, Strategy, Text};
+pub use ingest::{Ingested, Origin, Strategy, TEXTS_MAX, Text};
 pub use recall::{Recall, Recalled, RecalledRelationship};
 pub use remove::{Removed, Selector};
 pub use tables::{EntityRecord, RelationshipRecord};

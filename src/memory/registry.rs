@@ -133,7 +133,7 @@ impl Memories {
     }
 
     /// Removes a memory with everything in it.
-    pub async fn drop(&self, at: &MemoryAt, ignore_missing: bool) -> Result<(), MemoryError> {
+    pub async fn remove(&self, at: &MemoryAt, ignore_missing: bool) -> Result<(), MemoryError> {
         let lock = self.room_lock(at.room);
         let _writing = lock.write().await;
         let mut entries = self.entries(at.room).await?;

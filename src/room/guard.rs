@@ -1,6 +1,7 @@
 //! The one place where grants are checked, before any toolkit runs. The rules are `domain::access`'s; here is which
 //! need belongs to which tool.
 
+mod memory;
 pub mod storage;
 pub mod sync;
 
@@ -25,6 +26,7 @@ pub fn check(
         "sync" => sync::check(api, tool, fields),
         "developer" => developer(api, tool),
         "livekit" => livekit(api, tool, fields),
+        "memory" => memory::check(api, tool, fields),
         "mounts" => mounts(api, tool),
         "secrets" => secrets(api, tool),
         _ => Err(unknown(toolkit, tool)),

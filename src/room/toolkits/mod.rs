@@ -3,6 +3,7 @@
 
 pub mod developer;
 pub mod livekit;
+pub mod memory;
 pub mod messaging;
 pub mod mounts;
 pub mod queues;

@@ -3,6 +3,7 @@
 
 mod agent;
 mod developer;
+mod memory;
 mod messaging;
 mod queue;
 pub mod service;
@@ -26,6 +27,9 @@ pub enum Command {
     /// Toolkits and tools of the room and of those in it
     #[command(subcommand, alias = "agents")]
     Agent(agent::Command),
+    /// What the room's agents remember
+    #[command(subcommand)]
+    Memory(memory::Command),
     /// Messages between participants
     #[command(subcommand)]
     Messaging(messaging::Command),
@@ -41,6 +45,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
         Command::Queue(command) => queue::run(ctx, command).await,
         Command::Storage(command) => storage::run(ctx, command).await,
         Command::Agent(command) => agent::run(ctx, command).await,
+        Command::Memory(command) => memory::run(ctx, command).await,
         Command::Messaging(command) => messaging::run(ctx, command).await,
         Command::Service(command) => service::run(ctx, command).await,
         Command::Developer(args) => developer::run(ctx, args).await,
