@@ -48,10 +48,8 @@ pub enum Command {
         print: Print,
     },
     /// Answer a query in a subset of openCypher
-    #[command(
-        after_help = "Example:\n  meshagent room memory query -r my-room -m facts \\\n      \
-                      -s \"MATCH (p:PERSON)-[:WORKS_AT]->(o) RETURN p.name, o.name LIMIT 10\""
-    )]
+    #[command(after_help = "Example:\n  meshagent room memory query -r my-room -m facts \\\n      \
+                      -s \"MATCH (p:PERSON)-[:WORKS_AT]->(o) RETURN p.name, o.name LIMIT 10\"")]
     Query {
         #[command(flatten)]
         which: Which,
