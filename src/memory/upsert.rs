@@ -11,6 +11,10 @@ use std::collections::{BTreeSet, HashMap};
 /// Most records of one call.
 pub const RECORDS_MAX: usize = 50_000;
 
+/// Columns of the two ends of a relationship: id and name.
+const ENDS: [(&str, &str); 2] =
+    [("source_entity_id", "source_entity_name"), ("target_entity_id", "target_entity_name")];
+
 /// What becomes of a value that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Merge {
@@ -133,25 +137,30 @@ impl Memories {
         let ids: Vec<Typed> = ends.iter().cloned().map(Typed::Text).collect();
         let entities = table_at(place, ENTITY);
         let there = rows::by_key(self.store.as_ref(), &entities, "entity_id", &ids, ids.len()).await?;
-        let mut missing: HashMap<String, Row> = HashMap::new();
-        for row in &mut rows {
-            for (id_column, name_column) in
-                [("source_entity_id", "source_entity_name"), ("target_entity_id", "target_entity_name")]
-            {
-                let Some(id) = text(row, id_column).map(str::to_owned) else { continue };
-                match there.get(&id) {
-                    Some(entity) => default(row, name_column, text(entity, "name").unwrap_or(&id)),
-                    None => {
-                        let name = text(row, name_column).unwrap_or(&id).to_owned();
-                        let entity = missing.entry(id.clone()).or_default();
-                        set(entity, "entity_id", Typed::Text(id));
-                        set(entity, "name", Typed::Text(name));
-                    }
+        let mut names: HashMap<String, String> = HashMap::new();
+        for (id, entity) in &there {
+            names.insert(id.clone(), text(entity, "name").unwrap_or(id).to_owned());
+        }
+        for row in &rows {
+            for (id, name) in ENDS {
+                if let (Some(id), Some(name)) = (text(row, id), text(row, name)) {
+                    names.entry(id.to_owned()).or_insert_with(|| name.to_owned());
                 }
             }
         }
+        for row in &mut rows {
+            for (id, name) in ENDS {
+                let end = text(row, id).unwrap_or_default().to_owned();
+                default(row, name, names.get(&end).unwrap_or(&end));
+            }
+        }
+        let missing = ends.iter().filter(|id| !there.contains_key(*id)).map(|id| {
+            let name = names.get(id).unwrap_or(id).clone();
+            vec![("entity_id".to_owned(), Typed::Text(id.clone())), ("name".to_owned(), Typed::Text(name))]
+        });
+        let missing: Vec<Row> = missing.collect();
         if !missing.is_empty() {
-            self.put_entities(place, missing.into_values().collect(), Merge::Fill).await?;
+            self.put_entities(place, missing, Merge::Fill).await?;
         }
         let now = self.now();
         self.merge_rows(place, RELATIONSHIP, "relationship_id", rows, merge, &mut |row, old| {

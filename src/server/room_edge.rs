@@ -8,10 +8,11 @@ use super::room_secrets::{TokenEndpoints, VaultRecords};
 use super::stores::Stores;
 use crate::app::App;
 use crate::blob::Blobs;
+use crate::dataset::DatasetStore;
 use crate::document::Documents;
 use crate::room::toolkit::Toolkit;
 use crate::room::toolkits::{
-    developer, livekit, messaging, mounts, queues, secrets, services, storage, sync,
+    developer, livekit, memory, messaging, mounts, queues, secrets, services, storage, sync,
 };
 use crate::room::world::{Callouts, Calls, FileLinks, Services};
 use crate::room::{Bus, BusParts, Hub, RoomEdge};
@@ -52,6 +53,11 @@ fn toolkits(parts: &RoomParts<'_>) -> Vec<Arc<dyn Toolkit>> {
         Arc::new(developer::Developer::default()),
         Arc::new(livekit::LiveKit::new(calls(parts))),
         Arc::new(mounts::Mounts::default()),
+        Arc::new(memory::Memory::new(
+            Arc::clone(&parts.stores.memories),
+            parts.files.clone(),
+            Arc::clone(&parts.stores.datasets) as Arc<dyn DatasetStore>,
+        )),
         Arc::new(secrets::Secrets::new(
             Arc::new(VaultRecords { app: Arc::clone(parts.app) }),
             Arc::new(TokenEndpoints { allowed_hosts: parts.doors.allowed_hosts().clone() }),

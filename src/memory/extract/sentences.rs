@@ -1,5 +1,7 @@
 //! A text into sentences, a sentence into words.
 
+use super::phrases::{FILLERS, TITLES};
+
 /// A dot behind these ends no sentence.
 const ABBREVIATIONS: [&str; 24] = [
     "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "etc", "e.g", "i.e", "inc", "ltd", "co", "corp",
@@ -14,8 +16,9 @@ pub(super) fn sentences(text: &str) -> Vec<&str> {
     for (n, (at, c)) in characters.iter().enumerate() {
         let next = characters.get(n + 1).map(|(_, c)| *c);
         let ends = match c {
-            '!' | '?' | '。' | '！' | '？' => true,
-            '.' => next.is_none_or(char::is_whitespace) && !is_abbreviated(&text[start..*at]),
+            '。' | '！' | '？' => true,
+            '!' | '?' => next.is_none_or(|c| !c.is_alphanumeric()),
+            '.' => next.is_none_or(char::is_whitespace) && ends_at(&text[start..*at], &text[at + 1..]),
             '\n' => next.is_none_or(|c| matches!(c, '\n' | '-' | '*' | '•' | '#') || c.is_ascii_digit()),
             _ => false,
         };
@@ -31,6 +34,18 @@ pub(super) fn sentences(text: &str) -> Vec<&str> {
 
 fn trimmed(sentence: &str) -> &str {
     sentence.trim().trim_start_matches(['-', '*', '•', '#']).trim()
+}
+
+/// Whether a dot ends a sentence. One behind "Corp" does where a word follows that begins sentences.
+fn ends_at(before: &str, after: &str) -> bool {
+    if !is_abbreviated(before) {
+        return true;
+    }
+    let next = after.split_whitespace().next().map(trim_word).unwrap_or_default();
+    let begins = next.chars().next().is_some_and(char::is_uppercase)
+        && FILLERS.contains(&next.to_lowercase().as_str());
+    let last = before.rsplit(char::is_whitespace).next().unwrap_or_default().to_lowercase();
+    begins && !TITLES.contains(&last.as_str()) && last.chars().count() > 1
 }
 
 fn is_abbreviated(before: &str) -> bool {

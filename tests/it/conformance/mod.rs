@@ -2,5 +2,6 @@
 
 mod command_line;
 mod installed;
+mod memory;
 mod room_client;
 mod secrets;

@@ -3,7 +3,8 @@
 use super::Row;
 use serde_json::{Value, json};
 
-const PERMISSIONS: [&str; 8] = ["create", "drop", "inspect", "query", "upsert", "ingest", "recall", "optimize"];
+const PERMISSIONS: [&str; 8] =
+    ["create", "drop", "inspect", "query", "upsert", "ingest", "recall", "optimize"];
 
 /// Only `allowed` on the memory `mine` of the namespace `n`.
 fn only(allowed: &[&str]) -> Value {
@@ -66,6 +67,10 @@ pub fn rows() -> Vec<Row> {
             .outside(with(only(&["ingest"]), "storage", elsewhere)),
         row("memory.ingest_from_table", "ingest", json!({"table": "notes"}))
             .inside(with(only(&["ingest"]), "dataset", table))
-            .outside(with(only(&["ingest"]), "dataset", json!({"tables": [{"name": "notes", "read": false}]}))),
+            .outside(with(
+                only(&["ingest"]),
+                "dataset",
+                json!({"tables": [{"name": "notes", "read": false}]}),
+            )),
     ]
 }

@@ -24,6 +24,7 @@
 
 mod developer;
 mod livekit;
+mod memory;
 mod messaging;
 mod mounts;
 mod queues;
@@ -46,6 +47,7 @@ fn all() -> Vec<Row> {
     [
         developer::rows(),
         livekit::rows(),
+        memory::rows(),
         messaging::rows(),
         mounts::rows(),
         queues::rows(),
