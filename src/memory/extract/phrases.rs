@@ -82,7 +82,8 @@ pub(super) const PHRASES: &[Phrase] = phrases! {
     "DISLIKES" "" "CONCEPT": "does not like" "doesn't like" "don't like" "do not like" "dislikes" "dislike" "hates" "hate";
     "LIKES" "" "CONCEPT": "really likes" "likes" "like" "loves" "love" "enjoys" "enjoy";
     "PREFERS" "" "CONCEPT": "prefers" "prefer";
-    "WANTS" "" "CONCEPT": "would like" "wants" "want" "needs" "need";
+    "WANTS" "" "CONCEPT": "would like to" "would like" "wants to" "wants" "want to" "want" "needs to" "needs"
+        "need to" "need";
     "SPEAKS" "PERSON" "CONCEPT": "speaks" "speak";
     "PLAYS" "PERSON" "CONCEPT": "plays" "play";
     "USES" "" "CONCEPT": "uses" "use" "used";
@@ -268,7 +269,7 @@ pub(super) const STOPS: &[&str] = &[
 
 /// Before an object, and no part of it.
 pub(super) const DETERMINERS: &[&str] = &[
-    "a", "an", "the", "his", "her", "their", "its", "my", "our", "your", "some", "any", "to", "very", "much",
+    "a", "an", "the", "his", "her", "their", "its", "my", "our", "your", "some", "any", "very", "much",
     "more",
 ];
 
