@@ -4,6 +4,7 @@
 pub mod containers;
 pub mod dataset;
 pub mod sqlite;
+mod memory;
 pub mod storage;
 pub mod sync;
 
@@ -31,6 +32,7 @@ pub fn check(
         "developer" => developer(api, tool),
         "containers" => containers::check(api, tool, fields),
         "livekit" => livekit(api, tool, fields),
+        "memory" => memory::check(api, tool, fields),
         "mounts" => mounts(api, tool),
         "secrets" => secrets(api, tool),
         _ => Err(unknown(toolkit, tool)),

@@ -15,7 +15,7 @@ use crate::document::Documents;
 use crate::room::toolkit::Toolkit;
 use crate::room::toolkits::containers::{ContainerParts, Containers};
 use crate::room::toolkits::{
-    dataset, developer, livekit, messaging, mounts, queues, secrets, services, sqlite, storage, sync,
+    dataset, developer, livekit, memory, messaging, mounts, queues, secrets, services, sqlite, storage, sync,
 };
 use crate::room::tunnel::{self, TunnelEdge};
 use crate::room::world::{Callouts, Calls, FileLinks, Services};
@@ -73,6 +73,11 @@ fn toolkits(parts: &RoomParts<'_>, containers: &Arc<Containers>) -> Vec<Arc<dyn 
         Arc::new(livekit::LiveKit::new(calls(parts))),
         Arc::new(mounts::Mounts::default()),
         containers.clone(),
+        Arc::new(memory::Memory::new(
+            Arc::clone(&parts.stores.memories),
+            parts.files.clone(),
+            Arc::clone(&parts.stores.datasets) as Arc<dyn DatasetStore>,
+        )),
         Arc::new(secrets::Secrets::new(
             Arc::new(VaultRecords { app: Arc::clone(parts.app) }),
             Arc::new(TokenEndpoints { allowed_hosts: parts.doors.allowed_hosts().clone() }),

@@ -1,5 +1,6 @@
 //! The ports on the store that the operator chose.
 
+use super::memory::MemoryStore;
 use super::options::Options;
 use super::start::StartError;
 use crate::clock::{Clock, IdSource};
@@ -30,6 +31,7 @@ pub(super) struct Stores {
     pub secrets: Arc<dyn SecretStore>,
     pub datasets: Arc<SqliteDatasets>,
     pub databases: Arc<SqliteDatabases>,
+    pub memories: MemoryStore,
     pub lease_ttl: Duration,
     database: Database,
 }
@@ -68,6 +70,7 @@ impl Stores {
             secrets: Arc::new(SqliteSecrets::new(Arc::clone(&store))),
             datasets: datasets(options, clock, ids),
             databases: databases(options, clock, ids),
+            memories: MemoryStore::new(options, clock, ids),
             lease_ttl: ALONE_TTL,
             database: Database::Sqlite(store),
         })
@@ -89,6 +92,7 @@ impl Stores {
             secrets: Arc::new(PostgresSecrets::new(Arc::clone(&store))),
             datasets: datasets(options, clock, ids),
             databases: databases(options, clock, ids),
+            memories: MemoryStore::new(options, clock, ids),
             lease_ttl: SHARED_TTL,
             database: Database::Postgres(store),
         })
@@ -97,6 +101,7 @@ impl Stores {
     /// Writes out what is to be written and closes the store.
     pub async fn close(&self) {
         self.datasets.close().await;
+        self.memories.close().await;
         match &self.database {
             Database::Sqlite(store) => store.close().await,
             Database::Postgres(store) => store.close(),

@@ -3,6 +3,7 @@
 mod command_line;
 mod containers;
 mod installed;
+mod memory;
 mod room_client;
 mod secrets;
 mod sync;

@@ -26,6 +26,7 @@ mod containers;
 mod dataset;
 mod developer;
 mod livekit;
+mod memory;
 mod messaging;
 mod mounts;
 mod queues;
@@ -51,6 +52,7 @@ fn all() -> Vec<Row> {
         dataset::rows(),
         developer::rows(),
         livekit::rows(),
+        memory::rows(),
         messaging::rows(),
         mounts::rows(),
         queues::rows(),
