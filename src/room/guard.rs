@@ -3,8 +3,8 @@
 
 pub mod containers;
 pub mod dataset;
-pub mod sqlite;
 mod memory;
+pub mod sqlite;
 pub mod storage;
 pub mod sync;
 
