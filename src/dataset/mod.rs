@@ -5,6 +5,7 @@
 //!
 //! Knows nothing of sockets, streams of the room protocol or grants.
 
+pub mod search;
 pub mod sql;
 pub mod sqlite;
 pub mod types;

@@ -184,7 +184,7 @@ impl Translator<'_> {
             "count" => Ok(simple("count", DataType::Int64)),
             "approx_distinct" => Ok((format!("count(DISTINCT {})", first.sql), DataType::UInt64, none)),
             "min" | "max" if class == Class::Decimal => {
-                let real = self.real(first.clone())?;
+                let real = self.real(first.clone());
                 Ok((format!("{name}({})", real.sql), DataType::Float64, none))
             }
             "min" | "max" => {
@@ -201,7 +201,6 @@ impl Translator<'_> {
                     "bit_or" => "ma_bit_or",
                     _ => "ma_bit_xor",
                 };
-                self.uses(function);
                 Ok(simple(function, first.data_type.clone()))
             }
             "array_agg" | "string_agg" | "first_value" | "last_value" => {
@@ -209,7 +208,7 @@ impl Translator<'_> {
             }
             _ if class.is_number() || class == Class::Null => {
                 let (function, data_type) = self.of_numbers(name, &first.data_type);
-                let first = self.real(first.clone())?;
+                let first = self.real(first.clone());
                 Ok((format!("{function}({distinct}{})", first.sql), data_type, none))
             }
             _ => Err(at(first.at, format!("`{name}` does not take a {}", plain(&first.data_type)))),
@@ -233,7 +232,6 @@ impl Translator<'_> {
             "var_pop" => "ma_var_pop",
             _ => "ma_var",
         };
-        self.uses(function);
         (function, DataType::Float64)
     }
 
@@ -254,7 +252,6 @@ impl Translator<'_> {
         }
         Ok(match name {
             "array_agg" => {
-                self.uses("ma_array_agg");
                 let of = type_argument(plain(&first.data_type));
                 let skip = i32::from(call.ignore_nulls);
                 let sql = format!("ma_array_agg({}, {of}, {skip}{order})", first.sql);
@@ -267,7 +264,6 @@ impl Translator<'_> {
             }
             _ => {
                 let function = if name == "first_value" { "ma_first" } else { "ma_last" };
-                self.uses(function);
                 let sql = format!("{function}({}{order})", first.sql);
                 (sql, first.data_type.clone(), first.metadata.clone())
             }

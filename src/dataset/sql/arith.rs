@@ -95,11 +95,10 @@ impl Translator<'_> {
             return Ok(folded);
         }
         // decimals are kept as text: arithmetic on them is in double precision
-        let (a, b) = (self.real(a)?, self.real(b)?);
+        let (a, b) = (self.real(a), self.real(b));
         let data_type = common_type(&a.data_type, &b.data_type).unwrap_or(DataType::Float64);
         let sql = match op {
             Op::Modulo if Class::of(&data_type) == Class::Float => {
-                self.uses("ma_fmod");
                 format!("ma_fmod({}, {})", a.sql, b.sql)
             }
             Op::Divide if Class::of(&data_type) == Class::Float => {
@@ -111,11 +110,11 @@ impl Translator<'_> {
     }
 
     /// A decimal as a double; other numbers as they are.
-    pub fn real(&mut self, typed: Typed) -> Result<Typed, DatasetError> {
+    pub fn real(&self, typed: Typed) -> Typed {
         if typed.class() == Class::Decimal {
-            return Ok(Typed::new(format!("CAST({} AS REAL)", typed.sql), DataType::Float64, typed.at));
+            return Typed::new(format!("CAST({} AS REAL)", typed.sql), DataType::Float64, typed.at);
         }
-        Ok(typed)
+        typed
     }
 
     pub fn negate(&mut self, typed: Typed, here: Location) -> Result<Typed, DatasetError> {
@@ -133,7 +132,7 @@ impl Translator<'_> {
         if !typed.class().is_number() && !matches!(typed.class(), Class::Null | Class::Duration) {
             return Err(at(here, format!("`-` is not for a {}", plain(&typed.data_type))));
         }
-        let typed = self.real(typed)?;
+        let typed = self.real(typed);
         Ok(Typed::new(format!("(-{})", typed.sql), typed.data_type, here))
     }
 

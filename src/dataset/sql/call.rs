@@ -93,9 +93,7 @@ impl Translator<'_> {
         let sql = if entry.sql.contains(['{', '(', '.']) {
             fill(entry.sql, &printed)
         } else {
-            if entry.sql.starts_with("ma_") {
-                self.uses(entry.sql);
-            }
+            if entry.sql.starts_with("ma_") {}
             format!("{}({})", entry.sql, printed.join(", "))
         };
         Ok(Typed::new(sql, entry.gives.data_type(first.as_ref()), here))
@@ -116,7 +114,7 @@ impl Translator<'_> {
             Kind::Real => self.cast(arg, &DataType::Float64, &none, OnFailure::Error),
             Kind::Whole if numeric => self.cast(arg, &DataType::Int64, &none, OnFailure::Error),
             Kind::Number if numeric => self.cast(arg, &DataType::Float64, &none, OnFailure::Error),
-            Kind::Number => self.real(arg),
+            Kind::Number => Ok(self.real(arg)),
             Kind::Whole => Ok(arg),
         }
     }
@@ -137,7 +135,6 @@ impl Translator<'_> {
                     return self.list_call("length", args, here);
                 }
                 let text = self.argument(name, args.remove(0), Kind::Text)?;
-                self.uses("ma_length");
                 Ok(Typed::new(format!("ma_length({})", text.sql), DataType::Int32, here))
             }
             "concat" | "concat_ws" => {
@@ -193,9 +190,7 @@ impl Translator<'_> {
             "least" => "ma_least",
             _ => "coalesce",
         };
-        if function.starts_with("ma_") {
-            self.uses(function);
-        }
+        if function.starts_with("ma_") {}
         let sql = match printed.as_slice() {
             [one] => (*one).to_owned(),
             many => format!("{function}({})", many.join(", ")),
@@ -238,7 +233,6 @@ impl Translator<'_> {
                 for arg in args {
                     printed.push(self.argument(name, arg, Kind::Text)?.sql);
                 }
-                self.uses("ma_regexp_match");
                 let sql = format!("ma_regexp_match({})", printed.join(", "));
                 Ok(Typed::new(sql, super::typed::list_of(DataType::Utf8), here))
             }
@@ -255,7 +249,6 @@ impl Translator<'_> {
                     "log" => "ma_log",
                     _ => "ma_nanvl",
                 };
-                self.uses(function);
                 Ok(Typed::new(format!("{function}({})", printed.join(", ")), DataType::Float64, here))
             }
         }

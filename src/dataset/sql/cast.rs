@@ -75,7 +75,6 @@ impl Translator<'_> {
             (C::Integer, C::Text) => format!("CAST({sql} AS TEXT)"),
             (C::Boolean, C::Text) => format!("CASE {sql} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END"),
             (C::Text, C::Binary) if is_uuid(to, metadata) => {
-                self.uses("ma_uuid");
                 format!("ma_uuid({sql}, {})", i32::from(failing == OnFailure::Null))
             }
             (C::Text, C::Binary) if !matches!(to, DataType::FixedSizeBinary(_)) => {
@@ -83,14 +82,12 @@ impl Translator<'_> {
             }
             (C::Binary, C::Binary) if !matches!(to, DataType::FixedSizeBinary(_)) => sql.clone(),
             (C::Binary, C::Text) if is_uuid(from, &typed.metadata) => {
-                self.uses("ma_uuid_text");
                 format!("ma_uuid_text({sql})")
             }
             (a, b) => {
                 if matches!((a, b), (C::List | C::Struct, C::Integer | C::Float | C::Boolean)) {
                     return Err(at(typed.at, format!("a {from} cannot be cast to {to}")));
                 }
-                self.uses("ma_cast");
                 let (from, to) = (type_argument(from), type_argument(to));
                 format!("ma_cast({sql}, {from}, {to}, {})", i32::from(failing == OnFailure::Null))
             }

@@ -61,7 +61,6 @@ impl Translator<'_> {
             return Err(at(place, format!("{} has no order", plain(&a.data_type))));
         }
         let sql = if decimals && !matches!(operator, "IS" | "IS NOT") {
-            self.uses("ma_decimal_order");
             format!("(ma_decimal_order({}, {}) {operator} 0)", a.sql, b.sql)
         } else {
             format!("({} {operator} {})", a.sql, b.sql)

@@ -159,7 +159,6 @@ impl Translator<'_> {
         };
         let mut sql = time.sql.clone();
         if months != 0 {
-            self.uses("ma_add_months");
             let months = i64::from(months) * sign;
             sql = format!("ma_add_months({sql}, {}, {months})", type_argument(plain(&time.data_type)));
         }
@@ -183,7 +182,6 @@ impl Translator<'_> {
     pub fn date_part(&mut self, part: &str, value: Typed, here: Location) -> Result<Typed, DatasetError> {
         let part = known(part, PARTS, "a part of a time", here)?;
         let value = self.time(value)?;
-        self.uses("ma_date_part");
         let data_type = if part == "epoch" { DataType::Float64 } else { DataType::Int32 };
         let of = type_argument(plain(&value.data_type));
         Ok(Typed::new(format!("ma_date_part({}, {}, {of})", string(&part), value.sql), data_type, here))
@@ -196,7 +194,6 @@ impl Translator<'_> {
             let to = DataType::Timestamp(TimeUnit::Nanosecond, None);
             value = self.cast(value, &to, &Metadata::new(), OnFailure::Error)?;
         }
-        self.uses("ma_date_trunc");
         let of = type_argument(plain(&value.data_type));
         let sql = format!("ma_date_trunc({}, {}, {of})", string(&unit), value.sql);
         Ok(Typed::new(sql, value.data_type, here))

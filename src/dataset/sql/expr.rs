@@ -22,7 +22,6 @@ pub(super) struct Translator<'p> {
     /// Aggregates and windows are allowed here.
     pub aggregates: bool,
     read: BTreeSet<String>,
-    used: BTreeSet<&'static str>,
     depth: usize,
     /// Printed keys of GROUP BY of the select that is being translated.
     groups: Vec<String>,
@@ -54,7 +53,6 @@ impl<'p> Translator<'p> {
             params: None,
             aggregates: false,
             read: BTreeSet::new(),
-            used: BTreeSet::new(),
             depth: 0,
             groups: Vec::new(),
             loose: Vec::new(),
@@ -68,11 +66,6 @@ impl<'p> Translator<'p> {
 
     pub fn for_query(queries: &'p dyn Subqueries, params: &'p super::params::Params) -> Self {
         Self { queries: Some(queries), params: Some(params), aggregates: true, ..Self::for_row() }
-    }
-
-    /// Notes that the SQL needs one of our functions.
-    pub fn uses(&mut self, function: &'static str) {
-        self.used.insert(function);
     }
 
     pub fn columns_read(&self, schema: &Schema) -> Vec<String> {

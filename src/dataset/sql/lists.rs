@@ -49,7 +49,6 @@ impl Translator<'_> {
                 let none = Metadata::new();
                 let separator = self.cast(args.remove(1), &DataType::Utf8, &none, OnFailure::Error)?;
                 let text = self.cast(args.remove(0), &DataType::Utf8, &none, OnFailure::Error)?;
-                self.uses("ma_split");
                 let sql = format!("ma_split({}, {})", text.sql, separator.sql);
                 Ok(Typed::new(sql, list_of(DataType::Utf8), here))
             }
@@ -106,7 +105,6 @@ impl Translator<'_> {
                 let (list, item) = self.json_list(args.remove(0))?;
                 let wanted = self.cast(wanted, &list_of(item), &Metadata::new(), OnFailure::Error)?;
                 let function = if name == "has_any" { "ma_list_any" } else { "ma_list_all" };
-                self.uses(function);
                 let sql = format!("{function}({}, {})", list.sql, wanted.sql);
                 Ok(Typed::new(sql, DataType::Boolean, here))
             }
@@ -144,7 +142,6 @@ impl Translator<'_> {
             "remove_all" => ("ma_list_remove", list_of(item)),
             _ => ("ma_list_position", DataType::UInt64),
         };
-        self.uses(function);
         Ok(Typed::new(format!("{function}({}, {wanted})", list.sql), data_type, here))
     }
 
@@ -161,7 +158,6 @@ impl Translator<'_> {
         for member in members {
             printed.push(self.cast(member, &data_type, &Metadata::new(), OnFailure::Error)?.sql);
         }
-        self.uses("ma_list_concat");
         Ok(Typed::new(format!("ma_list_concat({})", printed.join(", ")), data_type, here))
     }
 
@@ -177,24 +173,16 @@ impl Translator<'_> {
         let numeric = i32::from(Class::of(&item) != Class::Text);
         let of = |function: &str, more: &str| format!("{function}({}{more})", list.sql);
         Ok(match name {
-            "distinct" => {
-                self.uses("ma_list_distinct");
-                Typed::new(of("ma_list_distinct", ""), data_type, here)
-            }
-            "reverse" => {
-                self.uses("ma_list_reverse");
-                Typed::new(of("ma_list_reverse", ""), data_type, here)
-            }
+            "distinct" => Typed::new(of("ma_list_distinct", ""), data_type, here),
+            "reverse" => Typed::new(of("ma_list_reverse", ""), data_type, here),
             "slice" => {
                 if rest.iter().any(|bound| bound.class() != Class::Integer) {
                     return Err(at(here, "array_slice takes a list and two numbers, from 1"));
                 }
-                self.uses("ma_list_slice");
                 let more = format!(", {}, {}", rest[0].sql, rest[1].sql);
                 Typed::new(of("ma_list_slice", &more), data_type, here)
             }
             "sort" => {
-                self.uses("ma_list_sort");
                 let mut words = rest.iter().map(|w| w.constant_text().unwrap_or_default().to_uppercase());
                 let descending = words.next().is_some_and(|w| w == "DESC");
                 let nulls_last = words.next().is_some_and(|w| w == "NULLS LAST");
@@ -202,25 +190,17 @@ impl Translator<'_> {
                 Typed::new(of("ma_list_sort", &more), data_type, here)
             }
             "max" | "min" => {
-                self.uses("ma_list_sort");
                 let more = format!(", {numeric}, {}, 1", i32::from(name == "max"));
                 let sorted = Typed::new(of("ma_list_sort", &more), data_type, here);
                 self.element_of(sorted, Typed::of_constant(Constant::Integer(1), here))?
             }
             "to_string" | "join" => {
                 let separator = rest[0].constant_text().map(string).unwrap_or_else(|| rest[0].sql.clone());
-                self.uses("ma_list_join");
                 let texts = list_of(DataType::Utf8);
                 let list = self.cast(list, &texts, &Metadata::new(), OnFailure::Error)?;
                 Typed::new(format!("ma_list_join({}, {separator})", list.sql), DataType::Utf8, here)
             }
             _ => return Err(self.unknown_function(&format!("array_{name}"), here)),
         })
-    }
-
-    /// The function that reads an element of any type.
-    pub fn element_sql(&mut self, list: &Typed, index: &str) -> String {
-        self.uses("ma_element");
-        format!("ma_element({}, {}, {index})", list.sql, type_argument(plain(&list.data_type)))
     }
 }

@@ -49,7 +49,6 @@ impl Translator<'_> {
         let sql = if simple && plain_in_json(field.data_type()) {
             format!("json_extract({}, {})", typed.sql, string(&format!("$.\"{}\"", field.name())))
         } else {
-            self.uses("ma_field");
             format!("ma_field({}, {}, {})", typed.sql, type_argument(&data_type), string(field.name()))
         };
         Ok(Typed { nullable: true, ..Typed::of_field(sql, field, here) })
@@ -129,7 +128,6 @@ impl Translator<'_> {
                 format!("json_extract({}, '$[#-{}]')", typed.sql, number.unsigned_abs())
             }
             _ => {
-                self.uses("ma_element");
                 format!("ma_element({}, {}, {})", typed.sql, type_argument(&data_type), index.sql)
             }
         };
@@ -156,7 +154,6 @@ impl Translator<'_> {
     /// `typed` as one element of JSON, for a list of `item`.
     pub fn json_item(&mut self, typed: Typed, item: &DataType) -> Result<String, DatasetError> {
         let typed = self.cast(typed, item, &Metadata::new(), OnFailure::Error)?;
-        self.uses("ma_json");
         Ok(format!("ma_json({}, {})", typed.sql, type_argument(plain(item))))
     }
 
@@ -280,9 +277,5 @@ impl Translator<'_> {
     /// The type of elements of two lists together.
     pub fn common_item(&self, a: &DataType, b: &DataType, here: Location) -> Result<DataType, DatasetError> {
         common_type(a, b).ok_or_else(|| at(here, format!("lists of {a} and of {b} do not go together")))
-    }
-
-    pub fn list_field(item: DataType) -> Field {
-        Field::new("item", item, true)
     }
 }

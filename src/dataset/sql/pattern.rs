@@ -118,7 +118,6 @@ impl Translator<'_> {
                 format!("({} {not}LIKE {pattern} ESCAPE '\\')", value.sql)
             }
             _ => {
-                self.uses("ma_like");
                 let escape = string(&escape.to_string());
                 let flag = i32::from(any_case);
                 format!("({not}ma_like({}, {}, {escape}, {flag}))", value.sql, pattern.sql)
@@ -189,7 +188,6 @@ impl Translator<'_> {
         self.text_only(&pattern, "a regular expression")?;
         let flags = if any_case { "i" } else { "" };
         check_pattern(&pattern, flags)?;
-        self.uses("ma_regexp");
         let not = if negated { "NOT " } else { "" };
         let sql = format!("({not}ma_regexp({}, {}, '{flags}'))", value.sql, pattern.sql);
         Ok(Typed::new(sql, DataType::Boolean, here))

@@ -41,14 +41,10 @@ impl Translator<'_> {
         }
         match name {
             "now" | "current_timestamp" => {
-                self.uses("ma_now");
                 let zoned = DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into()));
                 Ok(Typed::new("ma_now()", zoned, here))
             }
-            "current_date" => {
-                self.uses("ma_now");
-                Ok(Typed::new(format!("(ma_now() / {DAY_NANOS})"), DataType::Date32, here))
-            }
+            "current_date" => Ok(Typed::new(format!("(ma_now() / {DAY_NANOS})"), DataType::Date32, here)),
             "date_trunc" | "datetrunc" | "date_part" | "datepart" => {
                 let value = args.remove(1);
                 let place = args[0].at;
@@ -62,7 +58,6 @@ impl Translator<'_> {
             "to_char" | "date_format" => {
                 let format = self.argument(name, args.remove(1), Kind::Text)?;
                 let value = self.time(args.remove(0))?;
-                self.uses("ma_to_char");
                 let of = type_argument(plain(&value.data_type));
                 Ok(Typed::new(
                     format!("ma_to_char({}, {of}, {})", value.sql, format.sql),
@@ -75,7 +70,6 @@ impl Translator<'_> {
                 for arg in args {
                     printed.push(self.argument(name, arg, Kind::Whole)?.sql);
                 }
-                self.uses("ma_make_date");
                 Ok(Typed::new(format!("ma_make_date({})", printed.join(", ")), DataType::Date32, here))
             }
             _ => self.to_time(name, args.remove(0), here),
@@ -96,7 +90,6 @@ impl Translator<'_> {
         if width <= 0 {
             return Err(at(args[0].at, "date_bin takes an interval longer than the timestamp's unit"));
         }
-        self.uses("ma_bin");
         let data_type = value.data_type.clone();
         Ok(Typed::new(format!("ma_bin({}, {width})", value.sql), data_type, here))
     }
@@ -126,7 +119,7 @@ impl Translator<'_> {
                 if !value.class().is_number() {
                     return self.cast(value, &to, &none, OnFailure::Error);
                 }
-                let value = self.real(value)?;
+                let value = self.real(value);
                 // plain to_timestamp takes numbers as seconds
                 let sql = if name == "to_timestamp" {
                     format!("CAST(({} * 1000000000) AS INTEGER)", value.sql)

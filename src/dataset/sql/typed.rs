@@ -66,10 +66,6 @@ impl Typed {
             _ => None,
         }
     }
-
-    pub fn is_uuid(&self) -> bool {
-        is_uuid(&self.data_type, &self.metadata)
-    }
 }
 
 pub(super) fn is_uuid(data_type: &DataType, metadata: &Metadata) -> bool {

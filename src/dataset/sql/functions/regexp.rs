@@ -59,8 +59,7 @@ fn compiled(c: &Context<'_>, flags: usize) -> rusqlite::Result<Option<(Arc<Regex
         return Ok(None);
     }
     let wanted = flags.clone();
-    type Cached = Result<Regex, String>;
-    let regex = c.get_or_create_aux(1, move |value| -> Result<Cached, rusqlite::Error> {
+    let regex = c.get_or_create_aux(1, move |value| -> Result<Result<Regex, String>, rusqlite::Error> {
         let pattern = value.as_str().map_err(|_| refuse("a pattern is not a text"))?;
         Ok(compile(pattern, &wanted))
     })?;
@@ -102,7 +101,9 @@ fn groups_of(replacement: &str) -> String {
     while let Some(letter) = letters.next() {
         match (letter, letters.peek().copied()) {
             ('\\', Some(digit)) if digit.is_ascii_digit() => {
-                built.push_str(&format!("${{{digit}}}"));
+                built.push_str("${");
+                built.push(digit);
+                built.push('}');
                 letters.next();
             }
             ('\\', Some('\\')) => {
