@@ -5,7 +5,7 @@ use super::cast::OnFailure;
 use super::constant::Constant;
 use super::expr::Translator;
 use super::text::at;
-use super::typed::{Class, Typed, list_of, plain, string, type_argument};
+use super::typed::{Class, Typed, list_of, plain, string};
 use crate::dataset::DatasetError;
 use arrow_schema::DataType;
 use arrow_schema::Metadata;

@@ -8,7 +8,7 @@ use super::text::at;
 use super::typed::{Class, Typed, element, list_of, plain, string, type_argument};
 use crate::dataset::DatasetError;
 use arrow_schema::Metadata;
-use arrow_schema::{DataType, Field, Fields};
+use arrow_schema::{DataType, Fields};
 use sqlparser::ast::{AccessExpr, Expr, Ident, Subscript};
 use sqlparser::tokenizer::Location;
 use std::fmt::Write as _;

@@ -28,7 +28,8 @@ pub(super) fn run(tx: &Tx<'_>, query: &QueryPlan, dir: &Path, file: &str) -> Res
     if select.column_count() != schema.fields().len() {
         return Err(broken("a query yields other columns than it should"));
     }
-    let mut rows = select.query(params_from_iter(&query.params)).map_err(of_query)?;
+    let params = query.bound(&select).to_vec();
+    let mut rows = select.query(params_from_iter(params)).map_err(of_query)?;
     loop {
         let mut block = Block::new(schema)?;
         let mut ended = false;

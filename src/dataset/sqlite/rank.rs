@@ -12,6 +12,7 @@ use super::text;
 use super::translate::{Translated, condition};
 use super::view::{ROW, View, quote};
 use crate::columnar::cell::batch_rows_max;
+use crate::dataset::search::{Metric, RELEVANCE, Target, fuse};
 use crate::dataset::{DatasetError, Search, TableReader};
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt64Array};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -30,14 +31,8 @@ const RANKED_MAX: u64 = 100_000;
 const DISTANCE: &str = "_distance";
 /// Column of the score of a text; best is largest.
 const SCORE: &str = "_score";
-
-/// How far two vectors are from each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Metric {
-    L2,
-    Cosine,
-    Dot,
-}
+/// Rows that each ranking gives where a text and a vector are ranked together, at least.
+const FUSED_MIN: usize = 100;
 
 /// A row and what it is ranked by: smaller is better.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,8 +62,34 @@ pub(super) struct Ranking {
     schema: SchemaRef,
     rows: Vec<Ranked>,
     at: usize,
-    /// The score is the rank turned round.
-    score: bool,
+    by: By,
+}
+
+/// What rows are ranked by, which is the last column of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Distance,
+    Score,
+    /// Of a text and a vector together.
+    Relevance,
+}
+
+impl By {
+    fn of(search: &Search) -> Self {
+        match (&search.vector, &search.text) {
+            (Some(_), Some(_)) => Self::Relevance,
+            (Some(_), None) => Self::Distance,
+            _ => Self::Score,
+        }
+    }
+
+    fn column(self) -> &'static str {
+        match self {
+            Self::Distance => DISTANCE,
+            Self::Score => SCORE,
+            Self::Relevance => RELEVANCE,
+        }
+    }
 }
 
 /// What a ranked search asks for.
@@ -85,17 +106,20 @@ impl Ranking {
         let chosen = match &search.select {
             None => all.clone(),
             Some(names) => {
-                let names: Vec<String> =
-                    names.iter().filter(|name| *name != DISTANCE && *name != SCORE).cloned().collect();
+                let names: Vec<String> = names
+                    .iter()
+                    .filter(|name| ![DISTANCE, SCORE, RELEVANCE].contains(&name.as_str()))
+                    .cloned()
+                    .collect();
                 select(&all, &names)?
             }
         };
         let rows = rows(tx, &view, search)?;
-        let score = search.vector.is_none();
+        let by = By::of(search);
         let mut fields: Vec<FieldRef> = chosen.iter().map(|(field, _)| Arc::clone(field)).collect();
-        fields.push(Arc::new(Field::new(if score { SCORE } else { DISTANCE }, DataType::Float32, true)));
+        fields.push(Arc::new(Field::new(by.column(), DataType::Float32, true)));
         let schema = Arc::new(Schema::new_with_metadata(fields, view.schema.arrow.metadata().clone()));
-        Ok(Self { view, wanted: chosen, schema, rows, at: 0, score })
+        Ok(Self { view, wanted: chosen, schema, rows, at: 0, by })
     }
 
     pub fn schema(&self) -> SchemaRef {
@@ -136,7 +160,8 @@ impl Ranking {
             debug_assert_eq!(whole.data_type(), plain_field(field).data_type());
             columns.push(take(&whole, &places, None).map_err(broken)?);
         }
-        let sign = if self.score { -1.0 } else { 1.0 };
+        // Of scores the largest is best, so their rank is the score turned round.
+        let sign = if self.by == By::Distance { 1.0 } else { -1.0 };
         columns.push(Arc::new(Float32Array::from_iter_values(page.iter().map(|ranked| sign * ranked.rank))));
         batch(&self.schema, columns, count).map(Some)
     }
@@ -154,19 +179,19 @@ pub(super) fn rows(tx: &Tx<'_>, view: &View, search: &Search) -> Result<Vec<Rank
     let filter = search.filter.as_deref().filter(|text| !text.trim().is_empty());
     let condition = filter.map(|text| condition(&view.schema.arrow, text)).transpose()?;
     let keep = usize::try_from(keep).map_err(broken)?;
-    let asked = Asked { all: wanted(&view.schema), condition, search, keep };
+    let mut asked = Asked { all: wanted(&view.schema), condition, search, keep };
     let mut ranked = match (&search.vector, &search.text) {
-        (Some(_), Some(_)) => {
-            return Err(DatasetError::invalid(
-                "search by a text or by a vector; both at once cannot be ranked",
-            ));
+        (Some(vector), Some(words)) => {
+            let keep = asked.keep;
+            asked.keep = keep.max(FUSED_MIN);
+            let near = nearest(tx, view, &asked, vector)?;
+            let found = best(tx, view, &asked, words)?;
+            let numbers = |ranked: Vec<Ranked>| ranked.into_iter().map(|r| r.row).collect::<Vec<i64>>();
+            let fused = fuse(&numbers(near), &numbers(found), keep);
+            fused.into_iter().map(|(row, worth)| Ranked { rank: -worth, row }).collect()
         }
         (Some(vector), None) => nearest(tx, view, &asked, vector)?,
-        (None, Some(words)) => {
-            let columns = search.text_columns.as_deref();
-            let from = matching(view, &asked, &[]);
-            text::best(tx, view, words, columns, &from, asked.keep)?
-        }
+        (None, Some(words)) => best(tx, view, &asked, words)?,
         (None, None) => return Err(broken("a ranking by nothing")),
     };
     let offset = usize::try_from(asked.search.offset).map_err(broken)?.min(ranked.len());
@@ -188,25 +213,22 @@ fn matching(view: &View, asked: &Asked<'_>, columns: &[Wanted]) -> String {
     parts.join(" UNION ALL ")
 }
 
+fn best(tx: &Tx<'_>, view: &View, asked: &Asked<'_>, words: &str) -> Result<Vec<Ranked>, DatasetError> {
+    let from = matching(view, asked, &[]);
+    text::best(tx, view, words, asked.search.text_columns.as_deref(), &from, asked.keep)
+}
+
 fn nearest(tx: &Tx<'_>, view: &View, asked: &Asked<'_>, vector: &[f32]) -> Result<Vec<Ranked>, DatasetError> {
     let column = vector_column(&asked.all, vector.len())?;
-    let metric = metric(tx, view, column.0.name())?;
+    let mut target = Target::new(metric(tx, view, column.0.name())?, vector);
     let sql = matching(view, asked, std::slice::from_ref(column));
     let mut statement = tx.c.prepare(&sql).map_err(of_query)?;
     let mut rows = statement.query(()).map_err(of_query)?;
     let mut best: BinaryHeap<Ranked> = BinaryHeap::with_capacity(asked.keep.min(BATCH_ROWS) + 1);
-    let mut values: Vec<f32> = Vec::with_capacity(vector.len());
     while let Some(row) = rows.next().map_err(of_query)? {
         // A vector with a null in it is near to nothing.
         let Ok(Some(bytes)) = row.get_ref(1)?.as_blob_or_null() else { continue };
-        values.clear();
-        values.extend(
-            bytes
-                .chunks_exact(4)
-                .map(|b| b.iter().rev().fold(0, |v, x| (v << 8) | u32::from(*x)))
-                .map(f32::from_bits),
-        );
-        let rank = distance(metric, vector, &values);
+        let rank = target.distance_of_bytes(bytes);
         if rank.is_nan() {
             continue;
         }
@@ -255,34 +277,7 @@ fn metric(tx: &Tx<'_>, view: &View, column: &str) -> Result<Metric, DatasetError
     let indexes = tx.indexes(view.line)?;
     let index = indexes.iter().find(|index| index.kind.starts_with("IVF_") && index.columns == [column]);
     let name = index.and_then(|index| index.settings.get("metric")).and_then(|metric| metric.as_str());
-    Ok(match name.unwrap_or("l2").to_ascii_lowercase().as_str() {
-        "cosine" => Metric::Cosine,
-        "dot" => Metric::Dot,
-        _ => Metric::L2,
-    })
-}
-
-/// Sums over lanes of their own, so that the compiler makes one instruction of many.
-fn sum(a: &[f32], b: &[f32], of: impl Fn(f32, f32) -> f32) -> f32 {
-    const LANES: usize = 8;
-    let mut lanes = [0.0_f32; LANES];
-    let (chunks_a, chunks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = chunks_a.remainder().iter().zip(chunks_b.remainder()).map(|(x, y)| of(*x, *y)).sum();
-    for (x, y) in chunks_a.zip(chunks_b) {
-        for lane in 0..LANES {
-            lanes[lane] += of(x[lane], y[lane]);
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
-}
-
-fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f32 {
-    let dot = |a, b| sum(a, b, |x, y| x * y);
-    match metric {
-        Metric::L2 => sum(a, b, |x, y| (x - y) * (x - y)),
-        Metric::Dot => 1.0 - dot(a, b),
-        Metric::Cosine => 1.0 - dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt()),
-    }
+    Ok(name.and_then(Metric::named).unwrap_or_default())
 }
 
 /// Counts what a ranked search finds.
@@ -337,19 +332,4 @@ pub(super) fn text_column<'a>(all: &'a [Wanted], name: &str) -> Result<&'a Wante
 /// Keeps to what SQLite counts with.
 pub(super) fn limit(keep: usize) -> i64 {
     signed(keep as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances_are_those_of_the_books() {
-        let a: Vec<f32> = (0..11).map(|n| n as f32).collect();
-        let b: Vec<f32> = a.iter().map(|n| n + 2.0).collect();
-        assert!((distance(Metric::L2, &a, &b) - 44.0).abs() < 1e-4);
-        assert!((distance(Metric::Dot, &a, &b) - (1.0 - 495.0)).abs() < 1e-3);
-        assert!(distance(Metric::Cosine, &a, &a).abs() < 1e-6);
-        assert!(distance(Metric::Cosine, &a, &[0.0; 11]).is_nan());
-    }
 }

@@ -89,7 +89,7 @@ async fn the_nearest_vectors_come_first() {
     assert_eq!(ids_of(&search(&rig.store, &t, by_vector(&[0.0, 3.0])).await.unwrap()), [1, 4, 2, 3]);
     for (request, says) in [
         (by_vector(&[1.0]), "the vector has 1 numbers"),
-        (Search { text: Some("x".into()), ..by_vector(&[0.0, 1.0]) }, "both at once"),
+        (Search { text: Some("x".into()), ..by_vector(&[0.0, 1.0]) }, "the table has no text"),
         (Search { limit: Some(1 << 40), ..by_vector(&[0.0, 1.0]) }, "at most"),
     ] {
         let error = search(&rig.store, &t, request).await.unwrap_err();
