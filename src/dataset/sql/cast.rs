@@ -251,8 +251,8 @@ fn zone_of(zone: TimezoneInfo) -> Option<&'static str> {
 pub(super) fn common(a: &Typed, b: &Typed) -> Option<DataType> {
     // a constant string becomes what stands against it
     match (a.constant_text().is_some(), b.constant_text().is_some()) {
-        (true, false) => return Some(b.data_type.clone()),
-        (false, true) => return Some(a.data_type.clone()),
+        (true, false) if b.class() != Class::Null => return Some(b.data_type.clone()),
+        (false, true) if a.class() != Class::Null => return Some(a.data_type.clone()),
         _ => {}
     }
     common_type(&a.data_type, &b.data_type)

@@ -3,7 +3,7 @@
 use super::rig::{place, rig, table, write};
 use arrow_array::builder::{Int64Builder, ListBuilder};
 use arrow_array::{
-    ArrayRef, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray,
+    Array as _, ArrayRef, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow_cast::display::array_value_to_string;
@@ -27,7 +27,8 @@ fn rows() -> RecordBatch {
     let uuid = [("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())];
     let fields = vec![
         Field::new("n", DataType::Int64, false),
-        Field::new("id", DataType::FixedSizeBinary(16), true).with_metadata(uuid.into_iter().collect()),
+        Field::new("id", DataType::FixedSizeBinary(16), true)
+            .with_metadata(uuid.into_iter().collect::<std::collections::HashMap<String, String>>()),
         Field::new("at", zoned, true),
         Field::new("tags", tags.data_type().clone(), true),
         Field::new("ok", DataType::Boolean, true),

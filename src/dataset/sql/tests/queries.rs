@@ -149,6 +149,11 @@ const QUERIES: &[(&str, &str)] = &[
     ("SELECT id FROM t FETCH FIRST 1 ROWS ONLY", "id Int32 | 1"),
     ("SELECT a.id FROM t a CROSS JOIN t b WHERE a.id = 1", "id Int32 | 1; 1; 1"),
     ("SELECT t.id FROM t RIGHT JOIN Orders o ON t.id = o.t_id WHERE o.id = 13", "id Int32 | -"),
+    (
+        "VALUES (1, 'a', NULL), (2, NULL, 1.5)",
+        "column1 Int64, column2 Utf8, column3 Float64 | 1 a -; 2 - 1.5",
+    ),
+    ("SELECT coalesce(NULL, 'a', s) AS x FROM t LIMIT 1", "x Utf8 | a"),
     ("SELECT 1 + 1 AS two", "two Int64 | 2"),
 ];
 
