@@ -28,6 +28,7 @@ pub mod containers;
 pub mod dataset;
 pub mod document;
 pub mod lease;
+pub mod memory;
 pub mod queue;
 pub mod runtime;
 pub mod telemetry;

@@ -2,6 +2,7 @@
 //! need belongs to which tool.
 
 pub mod containers;
+mod memory;
 pub mod storage;
 pub mod sync;
 
@@ -27,6 +28,7 @@ pub fn check(
         "developer" => developer(api, tool),
         "containers" => containers::check(api, tool, fields),
         "livekit" => livekit(api, tool, fields),
+        "memory" => memory::check(api, tool, fields),
         "mounts" => mounts(api, tool),
         "secrets" => secrets(api, tool),
         _ => Err(unknown(toolkit, tool)),

@@ -1,4 +1,4 @@
-//! What a deleted room leaves behind goes with it: its queues, files, documents, datasets and secrets.
+//! What a deleted room leaves behind goes with it: its queues, files, documents, datasets, memories and secrets.
 
 use super::room_secrets;
 use super::stores::Stores;
@@ -42,6 +42,9 @@ pub(super) async fn follow(
             }
             if let Err(error) = stores.datasets.delete_room(room).await {
                 tracing::warn!(%error, %room, "the datasets of a deleted room remain");
+            }
+            if let Err(error) = stores.memories.delete_room(room).await {
+                tracing::warn!(%error, %room, "the memories of a deleted room remain");
             }
             if let Err(error) = room_secrets::delete_room(&app.vault, room).await {
                 tracing::warn!(%error, %room, "the secrets of a deleted room's participants remain");

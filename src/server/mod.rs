@@ -10,6 +10,7 @@ mod host;
 mod keeper;
 mod lines;
 mod livekit;
+mod memory;
 mod options;
 mod report;
 mod room_edge;
@@ -20,5 +21,5 @@ mod stores;
 
 pub use first_start::Connection;
 pub use livekit::LiveKitServer;
-pub use options::{DEFAULT_LISTEN, Options};
+pub use options::{DEFAULT_LISTEN, DEFAULT_MEMORY_MODEL, Options};
 pub use start::{Server, StartError};

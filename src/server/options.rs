@@ -9,6 +9,9 @@ use std::path::PathBuf;
 /// Where the server listens unless told: loopback, the port the platform reserves for room servers.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8078";
 
+/// Model that reads texts for memories unless told.
+pub const DEFAULT_MEMORY_MODEL: &str = "gpt-6.1-sol";
+
 /// Choices of one server.
 #[derive(Debug)]
 pub struct Options {
@@ -38,6 +41,10 @@ pub struct Options {
     pub allowed_hosts: Vec<String>,
     /// Signs calls and webhooks; made at the first start and kept in the vault without it.
     pub webhook_secret: Option<Secret>,
+    /// Reads texts that agents have remembered with `strategy=llm`, where they name no model.
+    pub memory_model: String,
+    /// Makes vectors of what is remembered; none without it.
+    pub embedding_model: Option<String>,
     /// Project, key id and secret for the first start, instead of fresh ones.
     pub api_key: Option<ApiKeyText>,
     /// Name of the project that the first start makes.
@@ -75,6 +82,8 @@ impl Options {
             kek: None,
             allowed_hosts: vec![],
             webhook_secret: None,
+            memory_model: DEFAULT_MEMORY_MODEL.to_owned(),
+            embedding_model: None,
             api_key: None,
             project_name: "default".to_owned(),
             control: crate::control::Settings::default(),

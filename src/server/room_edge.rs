@@ -10,11 +10,12 @@ use super::stores::Stores;
 use crate::app::App;
 use crate::blob::Blobs;
 use crate::containers::Containers as Engines;
+use crate::dataset::DatasetStore;
 use crate::document::Documents;
 use crate::room::toolkit::Toolkit;
 use crate::room::toolkits::containers::{ContainerParts, Containers};
 use crate::room::toolkits::{
-    developer, livekit, messaging, mounts, queues, secrets, services, storage, sync,
+    developer, livekit, memory, messaging, mounts, queues, secrets, services, storage, sync,
 };
 use crate::room::tunnel::{self, TunnelEdge};
 use crate::room::world::{Callouts, Calls, FileLinks, Services};
@@ -66,6 +67,11 @@ fn toolkits(parts: &RoomParts<'_>, containers: &Arc<Containers>) -> Vec<Arc<dyn 
         Arc::new(livekit::LiveKit::new(calls(parts))),
         Arc::new(mounts::Mounts::default()),
         containers.clone(),
+        Arc::new(memory::Memory::new(
+            Arc::clone(&parts.stores.memories),
+            parts.files.clone(),
+            Arc::clone(&parts.stores.datasets) as Arc<dyn DatasetStore>,
+        )),
         Arc::new(secrets::Secrets::new(
             Arc::new(VaultRecords { app: Arc::clone(parts.app) }),
             Arc::new(TokenEndpoints { allowed_hosts: parts.doors.allowed_hosts().clone() }),

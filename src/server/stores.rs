@@ -1,5 +1,6 @@
 //! The ports on the store that the operator chose.
 
+use super::memory::MemoryStore;
 use super::options::Options;
 use super::start::StartError;
 use crate::clock::{Clock, IdSource};
@@ -28,6 +29,7 @@ pub(super) struct Stores {
     pub leases: Arc<dyn LeaseStore>,
     pub secrets: Arc<dyn SecretStore>,
     pub datasets: Arc<SqliteDatasets>,
+    pub memories: MemoryStore,
     pub lease_ttl: Duration,
     database: Database,
 }
@@ -65,6 +67,7 @@ impl Stores {
             leases: Arc::new(SqliteLeases::new(Arc::clone(&store), Arc::clone(clock))),
             secrets: Arc::new(SqliteSecrets::new(Arc::clone(&store))),
             datasets: datasets(options, clock, ids),
+            memories: MemoryStore::new(options, clock, ids),
             lease_ttl: ALONE_TTL,
             database: Database::Sqlite(store),
         })
@@ -85,6 +88,7 @@ impl Stores {
             leases: Arc::new(PostgresLeases::new(Arc::clone(&store))),
             secrets: Arc::new(PostgresSecrets::new(Arc::clone(&store))),
             datasets: datasets(options, clock, ids),
+            memories: MemoryStore::new(options, clock, ids),
             lease_ttl: SHARED_TTL,
             database: Database::Postgres(store),
         })
@@ -93,6 +97,7 @@ impl Stores {
     /// Writes out what is to be written and closes the store.
     pub async fn close(&self) {
         self.datasets.close().await;
+        self.memories.close().await;
         match &self.database {
             Database::Sqlite(store) => store.close().await,
             Database::Postgres(store) => store.close(),

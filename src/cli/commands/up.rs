@@ -8,7 +8,7 @@ use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::cli::settings;
 use crate::control::Provider;
-use crate::server::{DEFAULT_LISTEN, LiveKitServer, Options, Server};
+use crate::server::{DEFAULT_LISTEN, DEFAULT_MEMORY_MODEL, LiveKitServer, Options, Server};
 use crate::vault::Secret;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -78,6 +78,12 @@ pub struct Args {
     room_limit: Vec<String>,
     #[command(flatten)]
     containers: containers::ContainerArgs,
+    /// Model that reads texts for memories with strategy=llm, at the provider of OPENAI_API_KEY and OPENAI_BASE_URL
+    #[arg(long, value_name = "MODEL", env = "MESHAGENT_MEMORY_MODEL", default_value = DEFAULT_MEMORY_MODEL)]
+    memory_model: String,
+    /// Model of that provider that makes vectors of what is remembered, for recalling by meaning [default: none]
+    #[arg(long, value_name = "MODEL", env = "MESHAGENT_EMBEDDING_MODEL")]
+    embedding_model: Option<String>,
     /// Name of the project that the first start makes
     #[arg(long, value_name = "NAME", default_value = "default")]
     project_name: String,
@@ -137,6 +143,8 @@ fn options(args: Args) -> Result<Options, CliError> {
         let (name, value) = limit.split_once('=').unwrap_or((limit, ""));
         options.room_limits.set(name, value).map_err(|error| CliError::user(error.to_string()))?;
     }
+    options.memory_model = args.memory_model;
+    options.embedding_model = args.embedding_model;
     options.control.openai = provider("OPENAI_API_KEY", "OPENAI_BASE_URL");
     options.control.anthropic = provider("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL");
     options.telemetry_collector = args.otlp_collector;

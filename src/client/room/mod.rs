@@ -15,6 +15,7 @@ mod error;
 pub(crate) mod fake;
 mod hosting;
 mod link;
+mod memory;
 mod messaging;
 mod queues;
 mod storage;
@@ -27,6 +28,7 @@ pub use dial::{Options, Retry, Token, room_url};
 pub use error::RoomError;
 pub use hosting::{Reply, ToolCall, ToolHost, Toolkit, ToolkitTool};
 pub use link::Push;
+pub use memory::{Memory, Reading};
 pub use messaging::RoomMessage;
 pub use queues::{Leased, Queues};
 pub use storage::{Download, FileEntry, Storage};
@@ -112,6 +114,11 @@ impl RoomClient {
     /// The room's containers and images.
     pub fn containers(&self) -> Containers<'_> {
         Containers::new(self)
+    }
+
+    /// A memory of the room.
+    pub fn memory(&self, name: &str, namespace: Option<Vec<String>>) -> Memory<'_> {
+        Memory::new(self, name, namespace)
     }
 
     /// The room's queues.

@@ -4,6 +4,7 @@
 pub mod containers;
 pub mod developer;
 pub mod livekit;
+pub mod memory;
 pub mod messaging;
 pub mod mounts;
 pub mod queues;

@@ -3,5 +3,6 @@
 mod command_line;
 mod containers;
 mod installed;
+mod memory;
 mod room_client;
 mod secrets;

@@ -12,6 +12,7 @@ mod lifetime;
 mod limits;
 mod matrix;
 mod mcp;
+mod memory;
 mod messaging;
 mod peer_stream;
 mod queues;

@@ -4,6 +4,7 @@
 mod agent;
 mod container;
 mod developer;
+mod memory;
 mod messaging;
 mod queue;
 pub mod service;
@@ -30,6 +31,9 @@ pub enum Command {
     /// Containers and images of the room
     #[command(subcommand, alias = "containers")]
     Container(container::Command),
+    /// What the room's agents remember
+    #[command(subcommand)]
+    Memory(memory::Command),
     /// Messages between participants
     #[command(subcommand)]
     Messaging(messaging::Command),
@@ -46,6 +50,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
         Command::Storage(command) => storage::run(ctx, command).await,
         Command::Agent(command) => agent::run(ctx, command).await,
         Command::Container(command) => container::run(ctx, command).await,
+        Command::Memory(command) => memory::run(ctx, command).await,
         Command::Messaging(command) => messaging::run(ctx, command).await,
         Command::Service(command) => service::run(ctx, command).await,
         Command::Developer(args) => developer::run(ctx, args).await,

@@ -25,6 +25,7 @@
 mod containers;
 mod developer;
 mod livekit;
+mod memory;
 mod messaging;
 mod mounts;
 mod queues;
@@ -48,6 +49,7 @@ fn all() -> Vec<Row> {
         containers::rows(),
         developer::rows(),
         livekit::rows(),
+        memory::rows(),
         messaging::rows(),
         mounts::rows(),
         queues::rows(),
