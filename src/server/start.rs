@@ -299,10 +299,13 @@ async fn blobs(options: &Options, ids: &Arc<dyn IdSource>) -> Result<Blobs, Blob
 fn sessions(app: &Arc<App>, stores: &Stores) -> (Arc<LeasedSessions>, Arc<Hub>) {
     let keeper = Arc::new(LeasedSessions::new(Arc::clone(app), Arc::clone(&stores.leases), stores.lease_ttl));
     let hub = Arc::new(Hub::new(keeper.clone(), Arc::clone(&app.clock), Arc::clone(&app.ids)));
-    let datasets = Arc::clone(&stores.datasets);
+    let (datasets, memories) = (Arc::clone(&stores.datasets), Arc::clone(&stores.memories));
     keeper.closes(move |room| {
-        let datasets = Arc::clone(&datasets);
-        Box::pin(async move { datasets.close_room(room).await })
+        let (datasets, memories) = (Arc::clone(&datasets), Arc::clone(&memories));
+        Box::pin(async move {
+            datasets.close_room(room).await;
+            memories.close_room(room).await;
+        })
     });
     let databases = Arc::clone(&stores.databases);
     keeper.closes(move |room| {
