@@ -5,3 +5,4 @@ mod containers;
 mod installed;
 mod room_client;
 mod secrets;
+mod sync;

@@ -48,11 +48,20 @@ impl Script {
 
     /// Waits until the script says exactly this; fails with all it said when it ends or is silent for too long.
     pub fn must_say(&mut self, wanted: &str) {
+        self.wait_for(wanted, |line| line == wanted);
+    }
+
+    /// Waits for a line that begins so; gives the rest of it.
+    pub fn must_tell(&mut self, prefix: &str) -> String {
+        let line = self.wait_for(prefix, |line| line.starts_with(prefix));
+        line.strip_prefix(prefix).unwrap_or_default().to_owned()
+    }
+
+    fn wait_for(&mut self, wanted: &str, found: impl Fn(&str) -> bool) -> String {
         while let Ok(line) = self.lines.recv_timeout(LINE_LIMIT) {
-            let found = line == wanted;
-            self.said.push(line);
-            if found {
-                return;
+            self.said.push(line.clone());
+            if found(&line) {
+                return line;
             }
         }
         let _already_gone = self.child.kill();
