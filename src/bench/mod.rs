@@ -9,6 +9,7 @@ pub mod log;
 pub mod measure;
 pub mod queue;
 pub mod storage;
+pub mod sync;
 pub mod timing;
 
 /// Why a measurement stopped.

@@ -79,7 +79,7 @@ impl Contestant {
     pub async fn start(kind: Kind, options: &Options) -> Result<Option<Self>, BenchError> {
         match (kind, &options.peer_script) {
             (Kind::Ours, _) => Self::ours(&options.program).await.map(Some),
-            (Kind::Peer, Some(script)) => Self::peer(script).await.map(Some),
+            (Kind::Peer, Some(script)) => Self::peer(script, "node ws").await.map(Some),
             (Kind::Peer, None) => Ok(None),
         }
     }
@@ -136,23 +136,23 @@ impl Contestant {
         })
     }
 
-    async fn peer(script: &Path) -> Result<Self, BenchError> {
-        const NAME: &str = "node ws";
+    /// The server that a script starts: it prints its version, port and process id as JSON.
+    pub async fn peer(script: &Path, name: &str) -> Result<Self, BenchError> {
         let child = Command::new(script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| failed(NAME, format!("{}: {error}", script.display())));
+            .map_err(|error| failed(name, format!("{}: {error}", script.display())));
         let mut child = child?;
-        let output = child.stdout.take().ok_or_else(|| failed(NAME, "it has no output"))?;
+        let output = child.stdout.take().ok_or_else(|| failed(name, "it has no output"))?;
         let line = tokio::time::timeout(READY_LIMIT, BufReader::new(output).lines().next_line()).await;
-        let line = line.map_err(|_| failed(NAME, "it did not become ready"))?;
-        let line = line.map_err(|error| failed(NAME, error))?.unwrap_or_default();
-        let listening: Listening = serde_json::from_str(&line).map_err(|error| failed(NAME, error))?;
+        let line = line.map_err(|_| failed(name, "it did not become ready"))?;
+        let line = line.map_err(|error| failed(name, error))?.unwrap_or_default();
+        let listening: Listening = serde_json::from_str(&line).map_err(|error| failed(name, error))?;
         Ok(Self {
             kind: Kind::Peer,
-            name: format!("{NAME} {}", listening.version),
+            name: format!("{name} {}", listening.version),
             address: SocketAddr::from(([127, 0, 0, 1], listening.port)),
             pid: listening.pid,
             api_key: String::new(),
@@ -176,7 +176,14 @@ impl Contestant {
             return Ok("/".to_owned());
         }
         // Receivers that may not list participants are not told of each other: an audience, not a meeting.
-        let api = json!({"messaging": {"list": false}});
+        self.way_in(name, json!({"messaging": {"list": false}}))
+    }
+
+    /// The same for a participant with this api scope.
+    pub fn way_in(&self, name: &str, api: serde_json::Value) -> Result<String, BenchError> {
+        if self.kind == Kind::Peer {
+            return Ok("/".to_owned());
+        }
         let participant =
             Participant { name: name.to_owned(), room: Some(ROOM.to_owned()), role: None, api: Some(api) };
         let token = sign(&self.api_key, &participant).map_err(|error| failed(&self.name, error))?;

@@ -9,7 +9,7 @@ mod crowd;
 mod idle;
 mod report;
 mod rounds;
-mod socket;
+pub(super) mod socket;
 
 pub use report::{Figure, IdleFigure, Report, SlowFigure, SlowShown};
 

@@ -15,7 +15,7 @@ const PONG: u8 = 0x8A;
 const CLOSE: u8 = 0x08;
 
 /// Opens a connection and goes through the handshake; what came behind it is the frames' begin.
-pub(super) async fn open(
+pub(in crate::bench) async fn open(
     address: SocketAddr,
     path: &str,
     receive_buffer: Option<u32>,
@@ -49,7 +49,7 @@ pub(super) async fn open(
 }
 
 /// A frame as a client sends it. The mask is zero: the payload stays as it is.
-pub(super) fn frame(payload: &[u8]) -> Bytes {
+pub(in crate::bench) fn frame(payload: &[u8]) -> Bytes {
     masked(BINARY, payload)
 }
 
@@ -74,7 +74,7 @@ fn masked(kind: u8, payload: &[u8]) -> Bytes {
 
 /// What a server sent.
 #[derive(Debug, PartialEq)]
-pub(super) enum Frame<'a> {
+pub(in crate::bench) enum Frame<'a> {
     /// The payload of a message.
     Data(&'a [u8]),
     Ping(&'a [u8]),
@@ -82,7 +82,7 @@ pub(super) enum Frame<'a> {
 }
 
 /// The first whole frame of the buffer, and how many bytes it takes up.
-pub(super) fn next(buffer: &[u8]) -> Option<(usize, Frame<'_>)> {
+pub(in crate::bench) fn next(buffer: &[u8]) -> Option<(usize, Frame<'_>)> {
     let (kind, length) = (*buffer.first()?, *buffer.get(1)?);
     let (header, length) = match length & 0x7F {
         126 => (4, usize::from(u16::from_be_bytes(buffer.get(2..4)?.try_into().ok()?))),
@@ -99,7 +99,7 @@ pub(super) fn next(buffer: &[u8]) -> Option<(usize, Frame<'_>)> {
 }
 
 /// The answer to a ping.
-pub(super) fn pong(payload: &[u8]) -> Bytes {
+pub(in crate::bench) fn pong(payload: &[u8]) -> Bytes {
     masked(PONG, payload)
 }
 

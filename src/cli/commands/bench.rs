@@ -1,6 +1,6 @@
 //! `meshagent bench`: measurements beside peers, and the crash harness.
 
-use crate::bench::{crash, fanout, invoke, log, queue, storage};
+use crate::bench::{crash, fanout, invoke, log, queue, storage, sync};
 use crate::cli::error::CliError;
 use crate::cli::output;
 use std::path::PathBuf;
@@ -19,6 +19,39 @@ pub enum Command {
     Storage(StorageArgs),
     /// Measure draining and waking a durable queue, beside graphile-worker (benches/peers/with-peers starts Postgres)
     Queue(QueueArgs),
+    /// Measure documents that several edit at once, beside Hocuspocus
+    Sync(SyncArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SyncArgs {
+    /// Documents of each figure
+    #[arg(long, value_delimiter = ',', default_value = "1,100")]
+    documents: Vec<usize>,
+    /// Clients that edit each document
+    #[arg(long, default_value_t = 3)]
+    clients: usize,
+    /// Updates that each client keeps unacknowledged
+    #[arg(long, default_value_t = 16)]
+    window: usize,
+    /// The script that starts the peer
+    #[arg(long, value_name = "FILE", default_value = "benches/peers/hocuspocus")]
+    peer_script: PathBuf,
+    /// Measure without the peer
+    #[arg(long)]
+    alone: bool,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Measurements of each figure, in turns; the median counts
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// The binary under test [default: this one]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Print every figure as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -152,6 +185,7 @@ pub async fn run(command: Command) -> Result<(), CliError> {
         Command::Log(args) => log(args).await,
         Command::Queue(args) => queue(args).await,
         Command::Storage(args) => storage(args).await,
+        Command::Sync(args) => sync(args).await,
     }
 }
 
@@ -239,6 +273,27 @@ async fn storage(args: StorageArgs) -> Result<(), CliError> {
         repeats: args.repeats,
     };
     let report = storage::run(&options, |line: &str| output::note(line))
+        .await
+        .map_err(|error| CliError::user(error.to_string()))?;
+    if args.json {
+        let json =
+            serde_json::to_string_pretty(&report).map_err(|error| CliError::internal(error.to_string()))?;
+        return output::line(json);
+    }
+    output::line(report.to_string())
+}
+
+async fn sync(args: SyncArgs) -> Result<(), CliError> {
+    let options = sync::Options {
+        program: under_test(args.program)?,
+        peer_script: (!args.alone).then_some(args.peer_script),
+        documents: args.documents,
+        clients: args.clients,
+        window: args.window,
+        seconds: args.seconds,
+        repeats: args.repeats,
+    };
+    let report = sync::run(&options, |line: &str| output::note(line))
         .await
         .map_err(|error| CliError::user(error.to_string()))?;
     if args.json {
