@@ -18,6 +18,7 @@ mod link;
 mod messaging;
 mod queues;
 mod storage;
+mod sync;
 mod toolkits;
 
 pub use backoff::Backoff;
@@ -30,6 +31,7 @@ pub use link::Push;
 pub use messaging::RoomMessage;
 pub use queues::{Leased, Queues};
 pub use storage::{Download, FileEntry, Storage};
+pub use sync::{Documents, NewDocument, OpenDocument};
 pub use toolkits::{ToolkitFilter, ToolkitInfo};
 
 use driver::{Shared, State};
@@ -112,6 +114,11 @@ impl RoomClient {
     /// The room's containers and images.
     pub fn containers(&self) -> Containers<'_> {
         Containers::new(self)
+    }
+
+    /// The room's documents.
+    pub fn documents(&self) -> Documents<'_> {
+        Documents::new(self)
     }
 
     /// The room's queues.
