@@ -5,6 +5,7 @@ use super::error::DocumentError;
 use crate::blob::{BlobError, RoomFiles};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Largest file that may be a card, bytes.
@@ -17,6 +18,38 @@ const KIND: &str = "meshagent.document";
 struct Card {
     kind: String,
     id: Uuid,
+}
+
+/// The folders looked into when all cards are looked for.
+const FOLDERS_MAX: usize = 10_000;
+
+/// All cards in room storage, by document; nothing when there are too many folders to look into.
+pub(super) async fn all(files: &RoomFiles) -> Result<Option<HashMap<Uuid, String>>, BlobError> {
+    let size = written(Uuid::nil()).len() as u64;
+    let mut cards = HashMap::new();
+    let mut folders = vec![String::new()];
+    let mut looked = 0;
+    while let Some(folder) = folders.pop() {
+        looked += 1;
+        if looked > FOLDERS_MAX {
+            return Ok(None);
+        }
+        for entry in files.list(&folder).await? {
+            let path = if folder.is_empty() { entry.name } else { format!("{folder}/{}", entry.name) };
+            if entry.is_folder {
+                folders.push(path);
+            } else if entry.size == Some(size) {
+                if let At::Document(id) = look(files, &path).await? {
+                    cards.insert(id, path);
+                }
+            }
+        }
+    }
+    Ok(Some(cards))
+}
+
+fn written(id: Uuid) -> Vec<u8> {
+    serde_json::to_vec(&Card { kind: KIND.to_owned(), id }).unwrap_or_default()
 }
 
 /// What is at a path.
@@ -51,8 +84,7 @@ pub(super) async fn put(
     id: Uuid,
     overwrite: bool,
 ) -> Result<bool, DocumentError> {
-    let card = serde_json::to_vec(&Card { kind: KIND.to_owned(), id }).unwrap_or_default();
-    match files.write(path, Bytes::from(card), overwrite).await {
+    match files.write(path, Bytes::from(written(id)), overwrite).await {
         Ok(_) => Ok(true),
         Err(BlobError::AlreadyExists { .. }) => Ok(false),
         Err(error) => Err(error.into()),

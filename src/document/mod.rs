@@ -5,7 +5,7 @@
 //! update   looks a stranger's update over        journal  the room's log of updates and snapshots, one sync for many
 //! schema   MeshSchema, pure                      card     the file in room storage that stands for a document
 //! tree     JSON form ⇄ XML tree                  live     a document that somebody has open
-//! replica  the state, on `yrs`                   store    finds, makes, opens and deletes documents
+//! replica  the state, on `yrs`                   store    finds, makes, opens and deletes documents (tidy: the deleted)
 //! ```
 //!
 //! A change is seen by others, and acknowledged to who made it, only once it is on disk. A document is in memory
@@ -20,6 +20,7 @@ mod live;
 mod replica;
 mod schema;
 mod store;
+mod tidy;
 mod tree;
 mod update;
 

@@ -188,11 +188,31 @@ impl Replica {
         self.doc.transact().has_missing_updates()
     }
 
+    /// Makes the document what `json` says; gives the update that did it, nothing where it is so already. After an
+    /// error the document in memory is to be thrown away.
+    pub fn rewrite(
+        &mut self,
+        schema: &MeshSchema,
+        json: &Value,
+        ids: &dyn Fn() -> String,
+    ) -> Result<Option<Bytes>, TreeError> {
+        let fragment = self.doc.get_or_insert_xml_fragment(ROOT);
+        let mut txn = self.doc.transact_mut();
+        tree::rewrite(&mut txn, &fragment, schema, json, ids)?;
+        txn.commit();
+        Ok(txn.has_changes().then(|| txn.encode_update_v1().into()))
+    }
+
     /// The document as JSON (room protocol §5), without the elements' identifiers.
     pub fn render(&self, schema: &MeshSchema) -> Result<Value, UpdateError> {
+        self.render_with(schema, false)
+    }
+
+    /// The same, with `$id` of each element where `ids` says so.
+    pub fn render_with(&self, schema: &MeshSchema, ids: bool) -> Result<Value, UpdateError> {
         guarded(|| {
             let txn = self.doc.transact();
-            tree::render(&txn, txn.get_xml_fragment(ROOT).as_ref(), schema)
+            tree::render(&txn, txn.get_xml_fragment(ROOT).as_ref(), schema, ids)
         })
     }
 }
@@ -297,6 +317,38 @@ mod tests {
             let said = create(json).unwrap_err().to_string();
             assert!(said.contains(place), "{said} has no {place}");
         }
+    }
+
+    #[test]
+    fn a_rewrite_leaves_alone_what_stays_the_same() {
+        let count = std::cell::Cell::new(0);
+        let ids = || {
+            count.set(count.get() + 1);
+            format!("id{}", count.get())
+        };
+        let content = |values: &[&str]| {
+            let items: Vec<Value> = values.iter().map(|v| json!({"item": {"v": v, "items": []}})).collect();
+            json!({"root": {"children": items}})
+        };
+        let mut replica = Replica::create(1, &schema(), &content(&["a", "b", "c"]), &ids).unwrap();
+        let mut follower = Replica::empty(2);
+        follower.apply(&replica.state(None).unwrap()).unwrap();
+        assert_eq!(replica.rewrite(&schema(), &content(&["a", "b", "c"]), &ids).unwrap(), None);
+        let steps: [&[&str]; 5] = [&["a", "x", "c"], &["a", "c"], &["a", "a", "c"], &[], &["z"]];
+        for step in steps {
+            let update = replica.rewrite(&schema(), &content(step), &ids).unwrap().unwrap();
+            follower.apply(&update).unwrap();
+            assert_eq!(follower.render(&schema()).unwrap(), content(step));
+            if step.len() == 3 {
+                let with_ids = follower.render_with(&schema(), true).unwrap();
+                let kept = &with_ids["root"]["children"];
+                assert_eq!(
+                    (&kept[0]["item"]["$id"], &kept[2]["item"]["$id"]),
+                    (&json!("id1"), &json!("id3"))
+                );
+            }
+        }
+        assert!(replica.rewrite(&schema(), &json!({"root": {"children": [{"no": {}}]}}), &ids).is_err());
     }
 
     /// Updates of one client, one per appended element.

@@ -7,6 +7,7 @@ use super::journal::{Journal, JournalError, Row};
 use super::live::{Acknowledge, Document, Listener};
 use super::replica::Replica;
 use super::schema::MeshSchema;
+use super::tidy;
 use crate::blob::{Blobs, FilePath, RoomFiles};
 use crate::clock::{Clock, IdSource};
 use crate::id::RoomId;
@@ -163,6 +164,9 @@ impl Documents {
             lock(&open.open).values().filter_map(|(slot, _)| slot.get().map(Arc::clone)).collect();
         for document in documents {
             document.end(&DocumentError::Closed { path: document.path() });
+        }
+        if let Err(error) = tidy::up(&open.files, &open.journal).await {
+            tracing::warn!(%error, %room, "documents that were deleted still take space");
         }
         open.journal.close().await;
         lock(&self.rooms).remove(&room);

@@ -50,6 +50,17 @@ pub fn write(
     json: &Value,
     ids: &dyn Fn() -> String,
 ) -> Result<(), TreeError> {
+    insert(txn, fragment, schema, json, ids, Inserted { skip: 0, count: usize::MAX, index: 0 })
+}
+
+fn insert(
+    txn: &mut TransactionMut<'_>,
+    fragment: &XmlFragmentRef,
+    schema: &MeshSchema,
+    json: &Value,
+    ids: &dyn Fn() -> String,
+    which: Inserted,
+) -> Result<(), TreeError> {
     let (tag, fields) = single("", json)?;
     let root = schema.root().filter(|root| root.tag == *tag).ok_or_else(|| {
         error("", format!("the root element is `{tag}`, the schema's is `{}`", schema.root_tag()))
@@ -57,14 +68,52 @@ pub fn write(
     let place = format!("/{tag}");
     check_values(&place, root, fields)?;
     let mut writer = Writer { schema, ids, elements: 0 };
-    for (place, child) in children(&place, root, fields)? {
-        writer.element(txn, &Parent::Root(fragment), root, &place, child, 1)?;
+    let chosen = children(&place, root, fields)?.into_iter().skip(which.skip).take(which.count);
+    for (index, (place, child)) in (which.index..).zip(chosen) {
+        writer.element(txn, &Parent::Root(fragment, index), root, &place, child, 1)?;
     }
     Ok(())
 }
 
+/// Makes the document what `json` says. Elements at the begin and at the end that stay the same are left alone.
+/// After an error the document may be half way.
+pub fn rewrite(
+    txn: &mut TransactionMut<'_>,
+    fragment: &XmlFragmentRef,
+    schema: &MeshSchema,
+    json: &Value,
+    ids: &dyn Fn() -> String,
+) -> Result<(), TreeError> {
+    let (_, fields) = single("", json)?;
+    let root = schema.root();
+    let wanted = match root {
+        Some(root) => children("", root, fields)?,
+        None => Vec::new(),
+    };
+    let there: Vec<Value> =
+        fragment.children(txn).filter_map(|node| render_node(txn, &node, schema, false, 1)).collect();
+    let before = there.iter().zip(&wanted).take_while(|(old, (_, new))| *old == *new).count();
+    let rest = there.len().min(wanted.len()) - before;
+    let after = there.iter().rev().zip(wanted.iter().rev()).take(rest);
+    let after = after.take_while(|(old, (_, new))| *old == *new).count();
+    let length = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let kept = before + after;
+    let index = length(before);
+    insert(txn, fragment, schema, json, ids, Inserted { skip: before, count: wanted.len() - kept, index })?;
+    fragment.remove_range(txn, index + length(wanted.len() - kept), length(there.len() - kept));
+    Ok(())
+}
+
+/// Which of the children to insert, and where.
+struct Inserted {
+    skip: usize,
+    count: usize,
+    index: u32,
+}
+
 enum Parent<'a> {
-    Root(&'a XmlFragmentRef),
+    /// At this index of the root.
+    Root(&'a XmlFragmentRef, u32),
     Element(&'a XmlElementRef),
 }
 
@@ -91,7 +140,7 @@ impl Writer<'_> {
         check_values(&place, element_type, fields)?;
         let prelim = XmlElementPrelim::empty(tag.as_str());
         let element = match parent {
-            Parent::Root(fragment) => fragment.push_back(txn, prelim),
+            Parent::Root(fragment, index) => fragment.insert(txn, *index, prelim),
             Parent::Element(element) => element.push_back(txn, prelim),
         };
         element.insert_attribute(txn, ID_ATTRIBUTE, (self.ids)());
@@ -180,18 +229,30 @@ fn children<'a>(
     Ok(listed.iter().enumerate().map(|(index, json)| (place_of(index), json)).collect())
 }
 
-/// The document's JSON.
-pub fn render<T: ReadTxn>(txn: &T, fragment: Option<&XmlFragmentRef>, schema: &MeshSchema) -> Value {
+/// The document's JSON, with the elements' identifiers where `ids` says so.
+pub fn render<T: ReadTxn>(
+    txn: &T,
+    fragment: Option<&XmlFragmentRef>,
+    schema: &MeshSchema,
+    ids: bool,
+) -> Value {
     let mut fields = Map::new();
     if let Some(child) = schema.root().and_then(|root| root.child.as_ref()) {
         let children = fragment.into_iter().flat_map(|fragment| fragment.children(txn));
-        let children: Vec<Value> = children.filter_map(|node| render_node(txn, &node, schema, 1)).collect();
+        let children: Vec<Value> =
+            children.filter_map(|node| render_node(txn, &node, schema, ids, 1)).collect();
         fields.insert(child.name.clone(), children.into());
     }
     json!({schema.root_tag(): fields})
 }
 
-fn render_node<T: ReadTxn>(txn: &T, node: &XmlOut, schema: &MeshSchema, depth: usize) -> Option<Value> {
+fn render_node<T: ReadTxn>(
+    txn: &T,
+    node: &XmlOut,
+    schema: &MeshSchema,
+    ids: bool,
+    depth: usize,
+) -> Option<Value> {
     let element = match node {
         XmlOut::Element(element) => element,
         XmlOut::Text(text) => return Some(json!({TEXT_TAG: {"delta": delta(txn, text)}})),
@@ -200,7 +261,7 @@ fn render_node<T: ReadTxn>(txn: &T, node: &XmlOut, schema: &MeshSchema, depth: u
     let tag = element.try_tag()?.to_string();
     let mut fields = Map::new();
     for (name, value) in element.attributes(txn) {
-        if name != ID_ATTRIBUTE {
+        if ids || name != ID_ATTRIBUTE {
             fields.insert(name.to_owned(), out(value));
         }
     }
@@ -209,7 +270,7 @@ fn render_node<T: ReadTxn>(txn: &T, node: &XmlOut, schema: &MeshSchema, depth: u
     if let Some(child) = child.filter(|_| depth <= 4 * DEPTH_MAX) {
         let nodes = element.children(txn);
         let children: Vec<Value> =
-            nodes.filter_map(|node| render_node(txn, &node, schema, depth + 1)).collect();
+            nodes.filter_map(|node| render_node(txn, &node, schema, ids, depth + 1)).collect();
         fields.insert(child.name.clone(), children.into());
     }
     Some(json!({tag: fields}))

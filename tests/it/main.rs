@@ -12,6 +12,7 @@ mod control;
 mod crash;
 mod dataset;
 mod deleted_room;
+mod document;
 mod elsewhere;
 mod eventlog;
 mod lease;

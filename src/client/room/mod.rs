@@ -19,6 +19,7 @@ mod memory;
 mod messaging;
 mod queues;
 mod storage;
+mod sync;
 mod toolkits;
 
 pub use backoff::Backoff;
@@ -32,6 +33,7 @@ pub use memory::{Memory, Reading};
 pub use messaging::RoomMessage;
 pub use queues::{Leased, Queues};
 pub use storage::{Download, FileEntry, Storage};
+pub use sync::{Documents, NewDocument, OpenDocument};
 pub use toolkits::{ToolkitFilter, ToolkitInfo};
 
 use driver::{Shared, State};
@@ -119,6 +121,11 @@ impl RoomClient {
     /// A memory of the room.
     pub fn memory(&self, name: &str, namespace: Option<Vec<String>>) -> Memory<'_> {
         Memory::new(self, name, namespace)
+    }
+
+    /// The room's documents.
+    pub fn documents(&self) -> Documents<'_> {
+        Documents::new(self)
     }
 
     /// The room's queues.

@@ -139,6 +139,11 @@ impl Journal {
         self.run(move |connection| rows::delete(connection, document)).await
     }
 
+    /// Says that nothing in room storage stands for a document any more; the second time it is removed.
+    pub async fn gone(&self, document: Uuid) -> Result<(), JournalError> {
+        self.run(move |connection| rows::gone(connection, document)).await
+    }
+
     /// Identifiers and paths of up to `max` documents after `after`, in order.
     pub async fn list(&self, after: Uuid, max: u32) -> Result<Vec<(Uuid, String)>, JournalError> {
         self.run(move |connection| rows::list(connection, after, max)).await

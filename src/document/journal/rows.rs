@@ -11,6 +11,8 @@ CREATE TABLE IF NOT EXISTS documents (
     path TEXT NOT NULL,
     schema TEXT NOT NULL,
     created_at TEXT NOT NULL,
+    -- Its card was not found when the room was last tidied up.
+    gone INTEGER NOT NULL DEFAULT 0,
     folded INTEGER NOT NULL,
     crc INTEGER NOT NULL,
     snapshot BLOB NOT NULL
@@ -83,7 +85,7 @@ pub(super) fn fold(
 }
 
 pub(super) fn rename(connection: &Connection, document: Uuid, path: &str) -> rusqlite::Result<()> {
-    let sql = "UPDATE documents SET path = ?2 WHERE id = ?1";
+    let sql = "UPDATE documents SET path = ?2, gone = 0 WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![document.as_bytes(), path]).map(drop)
 }
 
@@ -92,6 +94,18 @@ pub(super) fn delete(connection: &Connection, document: Uuid) -> rusqlite::Resul
         connection.prepare_cached(sql)?.execute(params![document.as_bytes()])?;
     }
     Ok(())
+}
+
+/// Removes the document where it was found gone before, else remembers that it is.
+pub(super) fn gone(connection: &Connection, document: Uuid) -> rusqlite::Result<()> {
+    let sql = "SELECT gone FROM documents WHERE id = ?1";
+    let mut known = connection.prepare_cached(sql)?;
+    let before: Option<bool> = known.query_row(params![document.as_bytes()], |row| row.get(0)).optional()?;
+    if before == Some(true) {
+        return delete(connection, document);
+    }
+    let sql = "UPDATE documents SET gone = 1 WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(params![document.as_bytes()]).map(drop)
 }
 
 pub(super) fn list(connection: &Connection, after: Uuid, max: u32) -> rusqlite::Result<Vec<(Uuid, String)>> {

@@ -9,6 +9,7 @@ mod messaging;
 mod queue;
 pub mod service;
 pub mod storage;
+mod sync;
 
 use crate::cli::args;
 use crate::cli::error::CliError;
@@ -25,6 +26,9 @@ pub enum Command {
     /// Files of the room or of an agent
     #[command(subcommand)]
     Storage(storage::Command),
+    /// Documents that several edit at once
+    #[command(subcommand)]
+    Sync(sync::Command),
     /// Toolkits and tools of the room and of those in it
     #[command(subcommand, alias = "agents")]
     Agent(agent::Command),
@@ -48,6 +52,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
     match command {
         Command::Queue(command) => queue::run(ctx, command).await,
         Command::Storage(command) => storage::run(ctx, command).await,
+        Command::Sync(command) => sync::run(ctx, command).await,
         Command::Agent(command) => agent::run(ctx, command).await,
         Command::Container(command) => container::run(ctx, command).await,
         Command::Memory(command) => memory::run(ctx, command).await,
