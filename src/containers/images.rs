@@ -112,12 +112,20 @@ impl Engine {
     /// Takes an image, or one of its references, away.
     pub async fn delete_image(&self, name: &str) -> Result<(), EngineError> {
         check_reference(name)?;
-        let options = RemoveImageOptionsBuilder::new().build();
-        match self.docker.remove_image(name, Some(options), None).await {
-            Ok(_) => Ok(()),
-            Err(error) if EngineError::is_absent(&error) => Err(EngineError::NoImage(name.to_owned())),
-            Err(error) => Err(EngineError::of("delete image", name, error)),
+        let mut failed = None;
+        // What it was built on goes with it, unless another build stands on that too.
+        for alone in [false, true] {
+            let options = RemoveImageOptionsBuilder::new().noprune(alone).build();
+            match self.docker.remove_image(name, Some(options), None).await {
+                Ok(_) => return Ok(()),
+                Err(error) if EngineError::is_absent(&error) && failed.is_some() => return Ok(()),
+                Err(error) if EngineError::is_absent(&error) => {
+                    return Err(EngineError::NoImage(name.to_owned()));
+                }
+                Err(error) => failed = Some(error),
+            }
         }
+        failed.map_or(Ok(()), |error| Err(EngineError::of("delete image", name, error)))
     }
 
     /// Fetches an image from its registry.
