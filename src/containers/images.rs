@@ -5,6 +5,7 @@ use super::error::EngineError;
 use super::labels;
 use crate::vault::Secret;
 use bollard::auth::DockerCredentials;
+use bollard::errors::Error;
 use bollard::models::{ErrorDetail, ImageSummary};
 use bollard::query_parameters::{
     BuildImageOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListImagesOptionsBuilder,
@@ -20,6 +21,8 @@ use std::io;
 
 /// The registry of references that name none.
 const DEFAULT_REGISTRY: &str = "docker.io";
+/// How often a list is asked for that fails.
+const LIST_TRIES_MAX: u32 = 5;
 
 /// An image as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,10 +77,16 @@ pub struct Progress {
 impl Engine {
     /// All images of the engine.
     pub async fn images(&self) -> Result<Vec<Image>, EngineError> {
-        let options = ListImagesOptionsBuilder::new().all(false).build();
-        let listed = self.docker.list_images(Some(options)).await;
-        let listed = listed.map_err(|error| EngineError::of("list", "images", error))?;
-        Ok(listed.into_iter().map(summary).collect())
+        let mut tries = 1;
+        loop {
+            let options = ListImagesOptionsBuilder::new().all(false).build();
+            match self.docker.list_images(Some(options)).await {
+                Ok(listed) => return Ok(listed.into_iter().map(summary).collect()),
+                // An image that somebody deletes meanwhile fails the whole list of some engines.
+                Err(Error::DockerResponseServerError { .. }) if tries < LIST_TRIES_MAX => tries += 1,
+                Err(error) => return Err(EngineError::of("list", "images", error)),
+            }
+        }
     }
 
     /// An image by id or reference; `None` where there is none.
