@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 /// Longest wait for an engine to say who it is.
-const HELLO_LIMIT: Duration = Duration::from_secs(5);
+const HELLO_LIMIT: Duration = Duration::from_secs(20);
 /// Longest wait for the begin of an answer to a plain request, seconds.
 const REQUEST_SECONDS: u64 = 120;
 /// The same for requests that wait for something to happen: a container's end, a build's next step.

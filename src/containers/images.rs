@@ -5,6 +5,7 @@ use super::error::EngineError;
 use super::labels;
 use crate::vault::Secret;
 use bollard::auth::DockerCredentials;
+use bollard::errors::Error;
 use bollard::models::{ErrorDetail, ImageSummary};
 use bollard::query_parameters::{
     BuildImageOptionsBuilder, CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListImagesOptionsBuilder,
@@ -20,6 +21,8 @@ use std::io;
 
 /// The registry of references that name none.
 const DEFAULT_REGISTRY: &str = "docker.io";
+/// How often a list is asked for that fails.
+const LIST_TRIES_MAX: u32 = 5;
 
 /// An image as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,10 +77,16 @@ pub struct Progress {
 impl Engine {
     /// All images of the engine.
     pub async fn images(&self) -> Result<Vec<Image>, EngineError> {
-        let options = ListImagesOptionsBuilder::new().all(false).build();
-        let listed = self.docker.list_images(Some(options)).await;
-        let listed = listed.map_err(|error| EngineError::of("list", "images", error))?;
-        Ok(listed.into_iter().map(summary).collect())
+        let mut tries = 1;
+        loop {
+            let options = ListImagesOptionsBuilder::new().all(false).build();
+            match self.docker.list_images(Some(options)).await {
+                Ok(listed) => return Ok(listed.into_iter().map(summary).collect()),
+                // An image that somebody deletes meanwhile fails the whole list of some engines.
+                Err(Error::DockerResponseServerError { .. }) if tries < LIST_TRIES_MAX => tries += 1,
+                Err(error) => return Err(EngineError::of("list", "images", error)),
+            }
+        }
     }
 
     /// An image by id or reference; `None` where there is none.
@@ -112,12 +121,20 @@ impl Engine {
     /// Takes an image, or one of its references, away.
     pub async fn delete_image(&self, name: &str) -> Result<(), EngineError> {
         check_reference(name)?;
-        let options = RemoveImageOptionsBuilder::new().build();
-        match self.docker.remove_image(name, Some(options), None).await {
-            Ok(_) => Ok(()),
-            Err(error) if EngineError::is_absent(&error) => Err(EngineError::NoImage(name.to_owned())),
-            Err(error) => Err(EngineError::of("delete image", name, error)),
+        let mut failed = None;
+        // What it was built on goes with it, unless another build stands on that too.
+        for alone in [false, true] {
+            let options = RemoveImageOptionsBuilder::new().noprune(alone).build();
+            match self.docker.remove_image(name, Some(options), None).await {
+                Ok(_) => return Ok(()),
+                Err(error) if EngineError::is_absent(&error) && failed.is_some() => return Ok(()),
+                Err(error) if EngineError::is_absent(&error) => {
+                    return Err(EngineError::NoImage(name.to_owned()));
+                }
+                Err(error) => failed = Some(error),
+            }
         }
+        failed.map_or(Ok(()), |error| Err(EngineError::of("delete image", name, error)))
     }
 
     /// Fetches an image from its registry.

@@ -45,7 +45,7 @@ fn a_container_runs_with_terminal_logs_tunnel_and_the_room_s_files() {
     assert_eq!(done.stdout, "terminal\r\n");
     exec(&["--command", "sh -c 'exit 9'"]).fails(9, &[]);
     assert_eq!(exec(&["--command", "cat /data/made.txt"]).ok().stdout, "inside\n");
-    let read = person.run(&["room", "storage", "cat", "made.txt"]);
+    let read = person.run(&["room", "storage", "get", "made.txt"]);
     assert_eq!(read.ok().stdout, "inside\n");
 
     let forward = ["port", "forward", "--name", "worker", "--port", "0:7000"];

@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 fn service(name: &str, command: &str) -> Value {
     json!({
         "version": "v1", "kind": "Service", "metadata": {"name": name},
-        "ports": [{"num": 8000, "liveness": "/"}],
+        "ports": [{"num": 8000, "liveness": "/seen"}],
         "container": {"image": IMAGE, "command": command, "template": "agent", "private": false},
     })
 }
