@@ -1,5 +1,6 @@
 //! Files in a local directory: `<data>/rooms/<project>/<room>/files/`, unfinished uploads beside it in `uploads/`.
 
+use super::beneath::{self, Held};
 use super::{
     Backend, BlobError, Download, DownloadSource, FileInfo, FilePath, HIDDEN_DIRECTORY_MARK, LIST_MAX,
     UPLOAD_PREFIX, UploadSink, cut,
@@ -8,6 +9,7 @@ use crate::clock::IdSource;
 use crate::id::RoomId;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use rustix::fs::OFlags;
 use std::fs;
 use std::io::{self, ErrorKind, Seek as _};
 use std::ops::Range;
@@ -56,21 +58,40 @@ impl Local {
 }
 
 impl Place {
-    /// The path on disk. No component may be a symbolic link: it could lead out of the room.
-    fn locate(&self, path: &FilePath) -> Result<PathBuf, BlobError> {
-        let mut on_disk = self.files.clone();
-        for segment in path.segments() {
-            on_disk.push(segment);
-            match fs::symlink_metadata(&on_disk) {
-                Ok(metadata) if metadata.is_symlink() => {
-                    return Err(BlobError::invalid(path.as_str(), "a symbolic link is in it"));
-                }
-                Ok(_) => {}
-                Err(error) if gone(&error) => {}
-                Err(error) => return Err(failed("look at", path, &error)),
-            }
+    /// The path on disk, for what is done to names only; [`Place::hold`] gives the way to it.
+    fn on_disk(&self, path: &FilePath) -> PathBuf {
+        self.files.join(path.as_str())
+    }
+
+    /// The folder a path lies in, held open, and the way to the path through it. `None` when that folder is not there.
+    fn hold(&self, path: &FilePath) -> Result<Option<(Held, PathBuf)>, BlobError> {
+        if path.is_root() {
+            return self.held(path, "").map(|held| held.map(|held| (held, self.files.clone())));
         }
-        Ok(on_disk)
+        let held = self.held(path, parent(path))?;
+        Ok(held.map(|held| {
+            let way = held.join(path.name());
+            (held, way)
+        }))
+    }
+
+    fn held(&self, path: &FilePath, folder: &str) -> Result<Option<Held>, BlobError> {
+        match beneath::hold(&self.files, folder) {
+            Ok(held) => Ok(Some(held)),
+            Err(error) if gone(&error) => Ok(None),
+            Err(error) => Err(refused("look at", path, &error)),
+        }
+    }
+
+    /// What is at the path. A symbolic link is not looked through.
+    fn look(&self, path: &FilePath) -> Result<Option<fs::Metadata>, BlobError> {
+        let Some((_held, way)) = self.hold(path)? else { return Ok(None) };
+        match fs::symlink_metadata(way) {
+            Ok(there) if there.is_symlink() => Err(linked(path)),
+            Ok(there) => Ok(Some(there)),
+            Err(error) if gone(&error) => Ok(None),
+            Err(error) => Err(failed("look at", path, &error)),
+        }
     }
 
     /// Removes the folders above `path` that became empty, up to the room's root.
@@ -84,33 +105,49 @@ impl Place {
         }
     }
 
-    /// Makes the folders above a target. A file among them is an invalid path.
-    fn make_parents(&self, path: &FilePath, on_disk: &Path) -> Result<(), BlobError> {
-        let parent = on_disk.parent().unwrap_or(&self.files);
-        fs::create_dir_all(parent).map_err(|error| match error.kind() {
+    /// Makes the folders above a target and holds the last. A file among them is an invalid path.
+    fn make_parents(&self, path: &FilePath, folder: &str) -> Result<Held, BlobError> {
+        beneath::make(&self.files, folder).map_err(|error| match error.kind() {
             ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
                 BlobError::invalid(path.as_str(), "a part of it is a file, not a folder")
             }
-            _ => failed("make the folders of", path, &error),
+            _ => refused("make the folders of", path, &error),
         })
     }
 
     /// Puts a finished file or folder at its place, durably.
     fn put(&self, from: &Path, path: &FilePath, overwrite: bool) -> Result<(), BlobError> {
-        let on_disk = self.locate(path)?;
         let mut tries = 0;
         loop {
-            self.make_parents(path, &on_disk)?;
+            let held = self.make_parents(path, parent(path))?;
+            let way = held.join(path.name());
+            if fs::symlink_metadata(&way).is_ok_and(|there| there.is_symlink()) {
+                return Err(linked(path));
+            }
             tries += 1;
-            match put_once(from, &on_disk, overwrite) {
+            match put_once(from, &way, overwrite) {
                 Ok(()) => break,
                 Err(error) if error.kind() == ErrorKind::NotFound && from.exists() && tries < PLACE_TRIES => {
                 }
                 Err(error) => return Err(put_failed(path, &error)),
             }
         }
-        sync_up(&on_disk, &self.top).map_err(|error| failed("store", path, &error))
+        sync_up(&self.on_disk(path), &self.top).map_err(|error| failed("store", path, &error))
     }
+}
+
+/// The folder a path lies in.
+fn parent(path: &FilePath) -> &str {
+    path.as_str().rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+fn linked(path: &FilePath) -> BlobError {
+    BlobError::invalid(path.as_str(), "a symbolic link is in it")
+}
+
+/// As [`failed`], for what the resolution of a path refused.
+fn refused(action: &'static str, path: &FilePath, error: &io::Error) -> BlobError {
+    if beneath::is_link(error) { linked(path) } else { failed(action, path, error) }
 }
 
 fn put_failed(path: &FilePath, error: &io::Error) -> BlobError {
@@ -190,11 +227,10 @@ async fn blocking<T: Send + 'static>(
 impl Backend for Local {
     async fn stat(&self, room: RoomId, path: &FilePath) -> Result<Option<FileInfo>, BlobError> {
         let (place, own) = (self.place(room), path.clone());
-        blocking("look at", path, move || match fs::symlink_metadata(place.locate(&own)?) {
-            Ok(metadata) => Ok(Some(info(own.name(), &metadata))),
-            Err(error) if gone(&error) && own.is_root() => Ok(Some(empty_root())),
-            Err(error) if gone(&error) => Ok(None),
-            Err(error) => Err(failed("look at", &own, &error)),
+        blocking("look at", path, move || match place.look(&own)? {
+            Some(there) => Ok(Some(info(own.name(), &there))),
+            None if own.is_root() => Ok(Some(empty_root())),
+            None => Ok(None),
         })
         .await
     }
@@ -219,17 +255,13 @@ impl Backend for Local {
     ) -> Result<(), BlobError> {
         let (place, own_from, own_to) = (self.place(room), from.clone(), to.clone());
         blocking("move", from, move || {
-            let source = place.locate(&own_from)?;
-            if let Err(error) = fs::symlink_metadata(&source) {
-                return Err(if gone(&error) {
-                    BlobError::NotFound { path: own_from.to_string() }
-                } else {
-                    failed("move", &own_from, &error)
-                });
-            }
+            let missing = || BlobError::NotFound { path: own_from.to_string() };
+            place.look(&own_from)?.ok_or_else(missing)?;
+            let (_held, source) = place.hold(&own_from)?.ok_or_else(missing)?;
             place.put(&source, &own_to, overwrite)?;
-            place.prune(&source);
-            sync_up(&source, &place.files).map_err(|error| failed("move", &own_from, &error))
+            let on_disk = place.on_disk(&own_from);
+            place.prune(&on_disk);
+            sync_up(&on_disk, &place.files).map_err(|error| failed("move", &own_from, &error))
         })
         .await
     }
@@ -243,8 +275,8 @@ impl Backend for Local {
         let (place, own) = (self.place(room), path.clone());
         let temporary = self.fresh(&place);
         blocking("write", path, move || {
-            match fs::symlink_metadata(place.locate(&own)?) {
-                Ok(there) if !overwrite || there.is_dir() => {
+            match place.look(&own)? {
+                Some(there) if !overwrite || there.is_dir() => {
                     return Err(BlobError::AlreadyExists { path: own.to_string() });
                 }
                 _ => {}
@@ -267,14 +299,16 @@ impl Backend for Local {
     ) -> Result<Download, BlobError> {
         let (place, own) = (self.place(room), path.clone());
         blocking("read", path, move || {
-            let on_disk = place.locate(&own)?;
-            let mut file = fs::File::open(&on_disk).map_err(|error| {
+            // Without waiting for whoever writes to a named pipe.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+            let opened = beneath::open(&place.files, own.as_str(), flags).map_err(|error| {
                 if gone(&error) {
                     BlobError::NotFound { path: own.to_string() }
                 } else {
-                    failed("read", &own, &error)
+                    refused("read", &own, &error)
                 }
             })?;
+            let mut file = fs::File::from(opened);
             let metadata = file.metadata().map_err(|error| failed("read", &own, &error))?;
             if !metadata.is_file() {
                 return Err(BlobError::invalid(own.as_str(), "it is a folder, not a file"));
@@ -291,10 +325,10 @@ impl Backend for Local {
     async fn make_folder(&self, room: RoomId, path: &FilePath) -> Result<(), BlobError> {
         let (place, own) = (self.place(room), path.clone());
         blocking("make the folder", path, move || {
-            let mark = place.locate(&own)?.join(HIDDEN_DIRECTORY_MARK);
-            place.make_parents(&own, &mark)?;
-            let made = fs::File::create(&mark).and_then(|file| file.sync_all());
-            made.and_then(|()| sync_up(&mark, &place.top))
+            let held = place.make_parents(&own, own.as_str())?;
+            let made =
+                fs::File::create_new(held.join(HIDDEN_DIRECTORY_MARK)).and_then(|file| file.sync_all());
+            made.and_then(|()| sync_up(&place.on_disk(&own).join(HIDDEN_DIRECTORY_MARK), &place.top))
                 .map_err(|error| failed("make the folder", &own, &error))
         })
         .await
@@ -330,16 +364,17 @@ fn empty_root() -> FileInfo {
 }
 
 fn list(place: &Place, path: &FilePath) -> Result<Vec<FileInfo>, BlobError> {
-    let on_disk = place.locate(path)?;
-    let entries = match fs::read_dir(&on_disk) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound && path.is_root() => return Ok(Vec::new()),
-        Err(error) if error.kind() == ErrorKind::NotADirectory && on_disk.is_file() => {
-            return Err(BlobError::invalid(path.as_str(), "it is a file, not a folder"));
-        }
-        Err(error) if gone(&error) => return Err(BlobError::NotFound { path: path.to_string() }),
-        Err(error) => return Err(failed("list", path, &error)),
+    // A file is no folder, and so no folder is there.
+    let Some(held) = place.held(path, path.as_str())? else {
+        return match place.look(path)? {
+            Some(there) if there.is_file() => {
+                Err(BlobError::invalid(path.as_str(), "it is a file, not a folder"))
+            }
+            _ if path.is_root() => Ok(Vec::new()),
+            _ => Err(BlobError::NotFound { path: path.to_string() }),
+        };
     };
+    let entries = fs::read_dir(held.path()).map_err(|error| failed("list", path, &error))?;
     let mut files = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|error| failed("list", path, &error))?;
@@ -360,19 +395,15 @@ fn list(place: &Place, path: &FilePath) -> Result<Vec<FileInfo>, BlobError> {
 }
 
 fn delete(place: &Place, path: &FilePath, trash: &Path, recursive: bool) -> Result<(), BlobError> {
-    let on_disk = place.locate(path)?;
-    let metadata = fs::symlink_metadata(&on_disk).map_err(|error| {
-        if gone(&error) {
-            BlobError::NotFound { path: path.to_string() }
-        } else {
-            failed("delete", path, &error)
-        }
-    })?;
+    let missing = || BlobError::NotFound { path: path.to_string() };
+    let metadata = place.look(path)?.ok_or_else(missing)?;
+    let (_held, way) = place.hold(path)?.ok_or_else(missing)?;
+    let on_disk = place.on_disk(path);
     let removed = match (metadata.is_dir(), recursive) {
-        (false, _) => fs::remove_file(&on_disk),
-        (true, false) => remove_bare(&on_disk),
+        (false, _) => fs::remove_file(&way),
+        (true, false) => remove_bare(&way),
         // Out of sight at once, then removed piece by piece.
-        (true, true) => fs::create_dir_all(&place.uploads).and_then(|()| fs::rename(&on_disk, trash)),
+        (true, true) => fs::create_dir_all(&place.uploads).and_then(|()| fs::rename(&way, trash)),
     };
     removed.map_err(|error| match error.kind() {
         ErrorKind::DirectoryNotEmpty => BlobError::RecursiveRequired { path: path.to_string() },
@@ -438,10 +469,9 @@ impl UploadSink for LocalUpload {
         let path = self.path.clone();
         blocking("write", &path, move || {
             self.place.put(&self.temporary.0, &self.path, self.overwrite)?;
-            let metadata = fs::symlink_metadata(self.place.locate(&self.path)?);
-            metadata
-                .map(|there| info(self.path.name(), &there))
-                .map_err(|error| failed("write", &self.path, &error))
+            let there = self.place.look(&self.path)?;
+            let there = there.ok_or_else(|| BlobError::NotFound { path: self.path.to_string() })?;
+            Ok(info(self.path.name(), &there))
         })
         .await
     }

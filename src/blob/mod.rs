@@ -8,6 +8,7 @@
 //!
 //! Knows nothing of grants, sockets or events.
 
+mod beneath;
 mod copy;
 mod error;
 mod local;

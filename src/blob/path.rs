@@ -50,10 +50,6 @@ impl FilePath {
         self.0.file_name()
     }
 
-    pub(super) fn segments(&self) -> impl Iterator<Item = &str> {
-        self.as_str().split('/').filter(|segment| !segment.is_empty())
-    }
-
     /// Paths of the folders that it lies in, outermost first, without the root.
     pub(super) fn ancestors(&self) -> impl Iterator<Item = &str> {
         self.as_str().match_indices('/').map(|(at, _)| &self.as_str()[..at])

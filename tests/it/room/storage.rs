@@ -190,7 +190,7 @@ async fn a_reader_hears_only_of_files_it_may_read() {
         ("list", json!({"path": "secret"})),
         ("delete", json!({"path": "pub/p"})),
         ("move", json!({"source_path": "pub/p", "destination_path": "pub/q"})),
-        ("download_url", json!({"path": "pub/p"})),
+        ("download_url", json!({"path": "secret/p"})),
     ] {
         assert_eq!(b.fails("storage", tool, input).await.0, 1001, "{tool}");
     }
