@@ -1,6 +1,6 @@
 //! Bad input: each is answered with what is wrong, and the connection serves on.
 
-use super::client::{Client, Ended, content, error};
+use super::client::{Client, Ended, content, error, json_of};
 use super::harness::Edge;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
