@@ -312,6 +312,11 @@ fn sessions(app: &Arc<App>, stores: &Stores) -> (Arc<LeasedSessions>, Arc<Hub>) 
         let databases = Arc::clone(&databases);
         Box::pin(async move { databases.close_room(room).await })
     });
+    let memories = Arc::clone(&stores.memories);
+    keeper.closes(move |room| {
+        let memories = Arc::clone(&memories);
+        Box::pin(async move { memories.close_room(room).await })
+    });
     keeper.attach(&hub);
     (keeper, hub)
 }
