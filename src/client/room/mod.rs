@@ -18,7 +18,9 @@ mod link;
 mod memory;
 mod messaging;
 mod queues;
+mod sqlite;
 mod storage;
+mod tables;
 mod toolkits;
 
 pub use backoff::Backoff;
@@ -31,6 +33,7 @@ pub use link::Push;
 pub use memory::{Memory, Reading};
 pub use messaging::RoomMessage;
 pub use queues::{Leased, Queues};
+pub use tables::{Executed, Query, RowStream, Tables};
 pub use storage::{Download, FileEntry, Storage};
 pub use toolkits::{ToolkitFilter, ToolkitInfo};
 
