@@ -112,6 +112,15 @@ impl Call {
         Ok(())
     }
 
+    /// Ends the input in failure, so that the tool does not take what came for all of it.
+    pub async fn fail_input(&mut self, message: &str) -> Result<(), RoomError> {
+        if std::mem::take(&mut self.input_open) {
+            let status = crate::wire::content::STATUS_INVALID_DATA;
+            self.send(Content::Control(Control::Close { status, message: Some(message.to_owned()) })).await?;
+        }
+        Ok(())
+    }
+
     /// Waits for the tool's answer; ask once.
     pub async fn answer(&mut self) -> Result<Answer, RoomError> {
         Ok(match self.link.answer(&mut self.answer, &self.label).await? {

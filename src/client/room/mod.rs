@@ -18,8 +18,10 @@ mod link;
 mod memory;
 mod messaging;
 mod queues;
+mod sqlite;
 mod storage;
 mod sync;
+mod tables;
 mod toolkits;
 
 pub use backoff::Backoff;
@@ -32,6 +34,7 @@ pub use link::Push;
 pub use memory::{Memory, Reading};
 pub use messaging::RoomMessage;
 pub use queues::{Leased, Queues};
+pub use tables::{Executed, Query, RowStream, Tables};
 pub use storage::{Download, FileEntry, Storage};
 pub use sync::{Documents, NewDocument, OpenDocument};
 pub use toolkits::{ToolkitFilter, ToolkitInfo};

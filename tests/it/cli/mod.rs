@@ -5,6 +5,7 @@ mod offline;
 mod resources;
 mod room;
 mod seeds;
+mod tables;
 
 use crate::support::server::Server;
 use serde_json::Value;

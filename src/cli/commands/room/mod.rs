@@ -2,6 +2,9 @@
 //! service. Each file is one of the room's toolkits as a person uses it.
 
 mod agent;
+mod dataset;
+mod sqlite;
+mod tables;
 mod container;
 mod developer;
 mod memory;
@@ -23,6 +26,12 @@ pub enum Command {
     /// Queues: durable work for agents
     #[command(subcommand)]
     Queue(queue::Command),
+    /// Tables with Arrow schemas, versions and branches
+    #[command(subcommand)]
+    Dataset(dataset::Command),
+    /// SQLite databases
+    #[command(subcommand)]
+    Sqlite(sqlite::Command),
     /// Files of the room or of an agent
     #[command(subcommand)]
     Storage(storage::Command),
@@ -51,6 +60,8 @@ pub enum Command {
 pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
     match command {
         Command::Queue(command) => queue::run(ctx, command).await,
+        Command::Dataset(command) => dataset::run(ctx, command).await,
+        Command::Sqlite(command) => sqlite::run(ctx, command).await,
         Command::Storage(command) => storage::run(ctx, command).await,
         Command::Sync(command) => sync::run(ctx, command).await,
         Command::Agent(command) => agent::run(ctx, command).await,
