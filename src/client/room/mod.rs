@@ -34,9 +34,9 @@ pub use link::Push;
 pub use memory::{Memory, Reading};
 pub use messaging::RoomMessage;
 pub use queues::{Leased, Queues};
-pub use tables::{Executed, Query, RowStream, Tables};
 pub use storage::{Download, FileEntry, Storage};
 pub use sync::{Documents, NewDocument, OpenDocument};
+pub use tables::{Executed, Query, RowStream, Tables};
 pub use toolkits::{ToolkitFilter, ToolkitInfo};
 
 use driver::{Shared, State};

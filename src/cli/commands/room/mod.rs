@@ -2,17 +2,17 @@
 //! service. Each file is one of the room's toolkits as a person uses it.
 
 mod agent;
-mod dataset;
-mod sqlite;
-mod tables;
 mod container;
+mod dataset;
 mod developer;
 mod memory;
 mod messaging;
 mod queue;
 pub mod service;
+mod sqlite;
 pub mod storage;
 mod sync;
+mod tables;
 
 use crate::cli::args;
 use crate::cli::error::CliError;

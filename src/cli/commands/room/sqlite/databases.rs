@@ -90,7 +90,7 @@ pub struct Restore {
 }
 
 impl Settings {
-    fn into(&self, mut input: Value) -> Value {
+    fn merged_into(&self, mut input: Value) -> Value {
         if let Some(mode) = self.replication_mode {
             let mode = if mode == Mode::Synchronous { "synchronous" } else { "asynchronous" };
             input["replication_mode"] = json!(mode);
@@ -127,7 +127,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             names.iter().try_for_each(output::line)
         }
         Command::Create { database, mode, settings } => {
-            let input = settings.into(database.named(json!({"mode": mode})));
+            let input = settings.merged_into(database.named(json!({"mode": mode})));
             database.enter(ctx).await?.sqlite().call("create_database", input).await?;
             output::line(format!("Created database: {}", database.database))
         }
@@ -148,7 +148,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
         }
         Command::Settings { database, settings } => {
             let tool = if settings.changes() { "update_database_settings" } else { "get_database_settings" };
-            let input = settings.into(database.named(json!({})));
+            let input = settings.merged_into(database.named(json!({})));
             output::json(&database.enter(ctx).await?.sqlite().call(tool, input).await?)
         }
         Command::Flush(database) => {
