@@ -130,16 +130,15 @@ async function rest(d) {
 
 async function main() {
   assert.equal(process.argv[2], "datasets", "usage: datasets.cjs datasets");
-  const late = setTimeout(() => {
+  AbortSignal.timeout(STEP_MS).addEventListener("abort", () => {
     console.error("the run took too long");
     process.exit(1);
-  }, STEP_MS);
+  });
   const client = await join("datasets");
   await tables(client.datasets);
   await sql(client.datasets);
   await rest(client.datasets);
   client.dispose();
-  clearTimeout(late);
   console.log("done");
   process.exit(0);
 }

@@ -122,7 +122,6 @@ async def shared() -> None:
         watched = Watched(await client.sync.open(path="shared.note", schema=SCHEMA))
         for n in range(EDITS):
             watched.add(f"{ME}-first-{n}")
-            await asyncio.sleep(0)
         await watched.meet("first")
         say("up")
         await asyncio.wait_for(lost.wait(), STEP_SECONDS)
@@ -132,7 +131,6 @@ async def shared() -> None:
         await asyncio.wait_for(back.wait(), STEP_SECONDS)
         for n in range(EDITS):
             watched.add(f"{ME}-second-{n}")
-            await asyncio.sleep(0)
         await watched.meet("second")
         offline = {f"{ME}-offline-{n}" for n in range(EDITS)}
         assert offline <= set(watched.values()), "offline edits are merged"

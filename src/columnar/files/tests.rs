@@ -53,8 +53,11 @@ fn types_of_csv_are_inferred_and_kept() {
     assert_eq!(types[0], DataType::Date32.to_string());
     assert!(types[1].contains("UTC"), "{types:?}");
     assert_eq!(types[2..], ["Int64", "Utf8", "Utf8"]);
-    let wrong = read(Format::Csv, b"a\n1\n2\nx\n", 100).unwrap_err().to_string();
-    assert_eq!(wrong, "row 4: `x` in column `a`, which held integers so far");
+    let mixed = read(Format::Csv, b"a\n1\n2\nx\n", 100).unwrap();
+    assert_eq!(mixed[0], json!({"a": "1"}), "what comes early makes the column text");
+    let late = format!("a\n{}x\n", "1\n".repeat(super::BATCH_ROWS));
+    let wrong = read(Format::Csv, late.as_bytes(), late.len()).unwrap_err().to_string();
+    assert!(wrong.ends_with("`x` in column `a`, which held integers so far"), "{wrong}");
 }
 
 #[test]

@@ -26,19 +26,31 @@ fn node(case: &str) -> Option<Command> {
     Some(command)
 }
 
+/// A server with an engine, and the command told of it and of the files in the folder; `None` without an engine.
+pub(super) fn prepared(command: &mut Command) -> Option<(Server, Option<tempfile::TempDir>)> {
+    let server = server()?;
+    let folder = tell(command, &server);
+    Some((server, Some(folder)))
+}
+
 /// Runs a case against this server.
 fn holds(server: &Server, command: Option<Command>) {
     let Some(mut command) = command else { return };
+    let _folder = tell(&mut command, server);
+    Script::start(command).must_say("done");
+}
+
+fn tell(command: &mut Command, server: &Server) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (program, context) = (folder.path().join("busybox"), folder.path().join("context.tar"));
     std::fs::write(&program, podman::program()).unwrap();
     std::fs::write(&context, podman::context()).unwrap();
-    environment(&mut command, server);
+    environment(command, server);
     command
         .env("MESHAGENT_TEST_IMAGE", IMAGE)
         .env("MESHAGENT_TEST_PROGRAM", program)
         .env("MESHAGENT_TEST_CONTEXT", context);
-    Script::start(command).must_say("done");
+    folder
 }
 
 fn server() -> Option<Server> {

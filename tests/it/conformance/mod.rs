@@ -4,6 +4,7 @@ mod command_line;
 mod containers;
 mod installed;
 mod memory;
+mod methods;
 mod room_client;
 mod secrets;
 mod sync;

@@ -26,7 +26,7 @@ pub enum Command {
         #[arg(long, default_value = "create")]
         mode: String,
         #[command(flatten)]
-        settings: Settings,
+        settings: ReplicationArgs,
     },
     /// Delete a database
     Drop {
@@ -44,11 +44,11 @@ pub enum Command {
         output: OutputArgs,
     },
     /// Print how durable a database is, or change it
-    Settings {
+    ReplicationArgs {
         #[command(flatten)]
         database: DatabaseArgs,
         #[command(flatten)]
-        settings: Settings,
+        settings: ReplicationArgs,
     },
     /// Write everything to the disk
     Flush(DatabaseArgs),
@@ -63,7 +63,7 @@ enum Mode {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Settings {
+pub struct ReplicationArgs {
     #[arg(long, value_enum)]
     replication_mode: Option<Mode>,
     /// 1 to 3600000
@@ -89,7 +89,7 @@ pub struct Restore {
     input: PathBuf,
 }
 
-impl Settings {
+impl ReplicationArgs {
     fn merged_into(&self, mut input: Value) -> Value {
         if let Some(mode) = self.replication_mode {
             let mode = if mode == Mode::Synchronous { "synchronous" } else { "asynchronous" };
@@ -146,7 +146,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             table.object(&details);
             table.print("Nothing to tell.")
         }
-        Command::Settings { database, settings } => {
+        Command::ReplicationArgs { database, settings } => {
             let tool = if settings.changes() { "update_database_settings" } else { "get_database_settings" };
             let input = settings.merged_into(database.named(json!({})));
             output::json(&database.enter(ctx).await?.sqlite().call(tool, input).await?)
