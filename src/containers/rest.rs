@@ -57,6 +57,10 @@ impl Rest {
                 return Err(failed(format!("the answer is longer than {ANSWER_BYTES_MAX} bytes")));
             }
         }
+        // Podman says so too where a container went away while it looked.
+        if status.is_server_error() && String::from_utf8_lossy(&body).contains("no such container") {
+            return Ok(None);
+        }
         if !status.is_success() {
             return Err(failed(format!("{status}: {}", String::from_utf8_lossy(&body))));
         }

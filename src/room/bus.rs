@@ -9,13 +9,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Toolkits of the protocol that this version does not have, and what a caller may do instead.
-const NOT_YET: [(&str, &str); 3] = [
-    ("livekit", "no LiveKit server is connected"),
-    ("memory", "keep notes as files in `storage` until then"),
-    ("mounts", "the room's files are in `storage`"),
-];
-
 /// What a bus is made of.
 pub struct BusParts {
     pub hub: Arc<Hub>,
@@ -70,11 +63,6 @@ impl Bus {
     /// The error for a toolkit that is neither built in nor hosted; `hosted` are the names that are.
     #[must_use]
     pub fn no_toolkit(&self, name: &str, hosted: &[String]) -> ToolError {
-        if let Some((_, instead)) = NOT_YET.iter().find(|(later, _)| *later == name) {
-            return ToolError::missing_dependency(format!(
-                "this server does not offer the toolkit `{name}` yet: {instead}"
-            ));
-        }
         let known = self.names().chain(hosted.iter().map(String::as_str));
         ToolError::not_found(format!("no toolkit `{name}` in this room; {}", near::hint(name, known)))
     }

@@ -92,7 +92,7 @@ async def records(room: RoomClient) -> None:
     )
     assert len(rows) == 1, rows
     assert (rows[0]["a"], rows[0]["b"], rows[0]["context"], rows[0]["confidence"]) == ("Alice", "Bob", "likes tea", 1.0)
-    assert dict(rows[0]["metadata"]) == {"role": "admin"} and rows[0]["labels"] == ["Entity", "PERSON"], rows
+    assert rows[0]["metadata"].fields == {"role": "admin"} and rows[0]["labels"] == ["Entity", "PERSON"], rows
     drinks = await memory.query(name="people", statement="MATCH (d:Drink) RETURN d.payload ORDER BY d.id")
     assert drinks == [{"d.payload": b"hello"}, {"d.payload": None}], drinks
     assert await memory.query(name="people", statement="MATCH (n:Nobody) RETURN n") == []

@@ -221,7 +221,9 @@ async fn damage_on_disk_is_found_and_named() {
         acknowledged(&handle, typist.update("x")).await.unwrap();
     }
     drop(handle);
-    disk.sql().execute("UPDATE updates SET data = x'00' || substr(data, 2) WHERE seq = 2", ()).unwrap();
+    disk.sql()
+        .execute("UPDATE updates SET data = CAST(x'00' || substr(data, 2) AS BLOB) WHERE seq = 2", ())
+        .unwrap();
     let error = disk.open().open(room(), PATH, None).await.unwrap_err().to_string();
     assert!(error.contains("record 2") && error.contains("damaged"), "{error}");
     disk.sql().execute("DELETE FROM updates", ()).unwrap();

@@ -1,4 +1,4 @@
-//! Durable writes through the other Room APIs: datasets, SQLite databases, documents, memory, kept secrets. Each is a
+//! Durable writes through the other Room APIs: datasets, SQLite databases, documents, memory. Each is a
 //! way to write a key and a way to read all keys; what is between is the same.
 
 use super::ledger::Ledger;
@@ -28,10 +28,9 @@ pub(super) enum Api {
     Sqlite,
     Document,
     Memory,
-    Secret,
 }
 
-pub(super) const ALL: [Api; 5] = [Api::Dataset, Api::Sqlite, Api::Document, Api::Memory, Api::Secret];
+pub(super) const ALL: [Api; 4] = [Api::Dataset, Api::Sqlite, Api::Document, Api::Memory];
 
 impl Api {
     pub const fn name(self) -> &'static str {
@@ -40,7 +39,6 @@ impl Api {
             Self::Sqlite => "database row",
             Self::Document => "document",
             Self::Memory => "memory entity",
-            Self::Secret => "kept secret",
         }
     }
 
@@ -50,7 +48,6 @@ impl Api {
             Self::Dataset | Self::Sqlite => 10_000,
             Self::Document => 50,
             Self::Memory => 20,
-            Self::Secret => 4,
         }
     }
 
@@ -71,7 +68,7 @@ impl Api {
                     json!({"name": NAME, "namespace": null, "overwrite": false, "ignore_exists": true});
                 room.invoke(&Target::new("memory", "create"), Content::Json(memory)).await.map(drop)
             }
-            Self::Document | Self::Secret => Ok(()),
+            Self::Document => Ok(()),
         }
     }
 
@@ -93,11 +90,6 @@ impl Api {
                 let nodes = json!({"name": NAME, "namespace": null, "records_json": records, "merge": true});
                 room.invoke(&Target::new("memory", "upsert_nodes"), Content::Json(nodes)).await.map(drop)
             }
-            Self::Secret => {
-                let headers = json!({"secret_id": key, "type": "t", "name": key});
-                let content = Content::binary(headers, Bytes::copy_from_slice(key.as_bytes()));
-                room.invoke(&Target::new("secrets", "set_secret"), content).await.map(drop)
-            }
         }
     }
 
@@ -117,11 +109,6 @@ impl Api {
                 let found = room.invoke_json("memory", "query", query).await?;
                 let records = found["results"].as_array().cloned().unwrap_or_default();
                 Ok(records.iter().filter_map(|record| record["name"].as_str().map(str::to_owned)).collect())
-            }
-            Self::Secret => {
-                let listed = room.invoke_json("secrets", "list_secrets", json!({})).await?;
-                let secrets = listed["secrets"].as_array().cloned().unwrap_or_default();
-                Ok(secrets.iter().filter_map(|secret| secret["id"].as_str().map(str::to_owned)).collect())
             }
             Self::Document => {
                 let mut there = BTreeSet::new();
