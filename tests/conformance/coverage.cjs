@@ -65,9 +65,9 @@ for (const [className, cls] of Object.entries(sdk)) {
 }
 
 process.on("exit", () => {
-  for (const name of methods) console.log(`method ${name}`);
-  for (const name of [...used].sort()) console.log(`used ${name}`);
-  console.log("counted");
+  // Scripts may have taken the console away from the SDK.
+  const lines = [...methods.map((name) => `method ${name}`), ...[...used].sort().map((name) => `used ${name}`), "counted"];
+  fs.writeSync(1, `${lines.join("\n")}\n`);
 });
 
 process.argv.splice(1, 1);

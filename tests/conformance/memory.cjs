@@ -81,6 +81,9 @@ async function methods() {
   const stored = await memory.ingestFromStorage({ name: "graph", paths: ["c.txt"] });
   assert.equal(stored.stats.sources, 1);
   await expectError(memory.ingestFromTable({ name: "graph", table: "missing" }), 1003, "missing");
+  await room.datasets.createTableFromJsonData({ name: "texts", data: [{ text: "Ida lives in Oslo." }] });
+  const fromTable = await memory.ingestFromTable({ name: "graph", table: "texts", textColumns: ["text"] });
+  assert.equal(fromTable.stats.sources, 1);
   await expectError(memory.ingestText({ name: "graph", text: "x", strategy: "llm" }), 1007, "OPENAI_API_KEY");
   say("texts are remembered and recalled");
 

@@ -140,7 +140,7 @@ async def ingestion(room: RoomClient) -> None:
     rows = await memory.query(
         name="notes", statement="MATCH (a)-[r]->(b) WHERE type(r) <> 'MENTIONS' RETURN a.name, type(r), b.name ORDER BY a.name, b.name"
     )
-    assert [tuple(row.values()) for row in rows] == [
+    assert [(row["a.name"], row["type(r)"], row["b.name"]) for row in rows] == [
         ("Alice", "WORKS_AT", "Acme Corp"),
         ("Alice", "LIKES", "tea"),
         ("Bob", "TRAVELLED_TO", "Paris"),

@@ -236,6 +236,26 @@ async def by_database(client: RoomClient) -> None:
     ok("database")
     assert await db.count(table="s") == 3 and "s" in await db.list_tables()
     assert (await db.sql(query="SELECT 1 AS one")).to_pylist() == [{"one": 1}]
+    fresh = client.sqlite.database("fresh")
+    await fresh.create_database(mode="create")
+    await fresh.create_table_with_schema(name="t", schema=SCHEMA)
+    assert await fresh.inspect(table="t") == SCHEMA
+    await fresh.insert(table="t", records=[record(n) for n in range(3)])
+    assert await fresh.update(table="t", where="id = 1", values={"name": "changed"}) == 1
+    assert await fresh.delete(table="t", where="id = 2") == 1
+    assert (await fresh.search(table="t", select=["id"])).num_rows == 2
+    assert sum([b.num_rows async for b in fresh.search_stream(table="t")]) == 2
+    assert sum([b.num_rows async for b in fresh.sql_stream(query="SELECT id FROM t")]) == 2
+    await fresh.create_table_from_data(name="made", data=pa.table({"a": [1], "b": [2]}))
+    await fresh.add_columns(table="made", new_columns={"c": pa.float64()})
+    await fresh.drop_columns(table="made", columns=["b"])
+    await fresh.rename_table(name="made", new_name="named")
+    assert await fresh.execute_sql_statement(query="INSERT INTO named (a) VALUES (2)") == 1
+    assert (await fresh.execute_sql_batch(commands=[SqliteSqlCommand("DELETE FROM named WHERE a = 2")]))[0] == SqliteSqlStatement(1)
+    assert isinstance(await fresh.execute_sql(query="SELECT * FROM named"), SqliteSqlQuery)
+    await fresh.drop_table(name="named")
+    assert (await fresh.inspect_database()).tables == 1
+    await fresh.drop_database()
     ok("SqliteDatabaseClient")
 
 

@@ -143,6 +143,13 @@ async function basics() {
   const again = new Watched(await one.sync.open("n.note", { create: false }));
   assert.deepEqual(again.values(), ["a", "b", "c"]);
   say("what was closed is kept");
+  await one.storage.upload(".schemas/made.json", new TextEncoder().encode(JSON.stringify(SCHEMA.toJson())));
+  await one.sync.create("by.made", { notes: { children: [{ note: { v: "x" } }] } });
+  const made = new Watched(await two.sync.open("by.made"));
+  assert.deepEqual(made.values(), ["x"]);
+  // An update without any change, as base64.
+  await two.sync.sync("by.made", new TextEncoder().encode("AAA="));
+  say("documents are made by a schema of the room");
   await assert.rejects(within(one.sync.open("missing.note", { create: false }), "the refusal"), (error) => error.code === 1003);
   say("refusals have their codes");
   one.dispose();

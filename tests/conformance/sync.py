@@ -177,6 +177,9 @@ async def basics() -> None:
         say("a document is made and described")
         assert await writer.storage.exists(path="docs/a.note")
         mine = Watched(await writer.sync.open(path="docs/a.note"))
+        assert list(writer.sync.get_open_documents()) == ["docs/a.note"]
+        # An update without any change, as base64.
+        await writer.sync.sync(path="docs/a.note", data=b"AAA=")
         theirs = Watched(await reader.sync.open(path="./docs/a.note"))
         assert theirs.values() == ["one"]
         mine.add("two")

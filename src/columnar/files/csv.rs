@@ -150,14 +150,15 @@ impl Reader {
     fn end_row(&mut self) -> Result<(), FileError> {
         let fields = std::mem::take(&mut self.fields);
         self.bytes = 0;
-        self.row += 1;
         let Some(names) = &self.names else {
+            self.row += 1;
             return self.head(fields);
         };
         if fields.len() != names.len() {
             let text = format!("{} fields, where the first row names {} columns", fields.len(), names.len());
             return Err(self.wrong(&text));
         }
+        self.row += 1;
         self.raw.push(fields);
         Ok(())
     }

@@ -55,8 +55,10 @@ fn types_of_csv_are_inferred_and_kept() {
     assert_eq!(types[2..], ["Int64", "Utf8", "Utf8"]);
     let mixed = read(Format::Csv, b"a\n1\n2\nx\n", 100).unwrap();
     assert_eq!(mixed[0], json!({"a": "1"}), "what comes early makes the column text");
-    let late = format!("a\n{}x\n", "1\n".repeat(super::BATCH_ROWS));
-    let wrong = read(Format::Csv, late.as_bytes(), late.len()).unwrap_err().to_string();
+    let mut reader = Reader::new(Format::Csv, 1_000);
+    reader.push(format!("a\n{}", "1\n".repeat(BATCH_ROWS)).as_bytes()).unwrap();
+    while reader.next().is_some() {}
+    let wrong = reader.push(b"x\n").and_then(|()| reader.finish()).unwrap_err().to_string();
     assert!(wrong.ends_with("`x` in column `a`, which held integers so far"), "{wrong}");
 }
 

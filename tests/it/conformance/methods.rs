@@ -68,7 +68,7 @@ impl Table {
         for method in &self.methods {
             match (self.used.contains(method), reasons.get(method)) {
                 (true, None) => println!("  {method:60} ok"),
-                (false, Some(reason)) => println!("  {method:60} not offered: {reason}"),
+                (false, Some(reason)) => println!("  {method:60} not driven to success: {reason}"),
                 (true, Some(_)) => missing.push(format!("{method} works; take it off the list")),
                 (false, None) => missing.push(format!("{method} did not come back in any script")),
             }

@@ -43,6 +43,7 @@ pub enum Command {
         secret_id: String,
         #[arg(long)]
         name: Option<String>,
+        /// What kind of value it is
         #[arg(long)]
         r#type: Option<String>,
         /// Give its values to nobody from now on
@@ -212,8 +213,10 @@ pub struct Search {
     /// Text that stands in the name, the type or an annotation
     #[arg(long)]
     pub filter: Option<String>,
+    /// The name, whole
     #[arg(long)]
     pub name: Option<String>,
+    /// What kind of value it is
     #[arg(long)]
     pub r#type: Option<String>,
     /// Only those for the proxy
@@ -224,20 +227,28 @@ pub struct Search {
     pub not_http_only: bool,
     #[command(flatten)]
     pub about: About,
+    /// Who the value is for: the annotation `provider`
     #[arg(long)]
     pub provider: Option<String>,
+    /// The annotation `service`
     #[arg(long)]
     pub service: Option<String>,
+    /// The annotation `account`
     #[arg(long)]
     pub account: Option<String>,
+    /// The annotation `username`
     #[arg(long)]
     pub username: Option<String>,
+    /// The annotation `email`
     #[arg(long)]
     pub email: Option<String>,
+    /// The annotation `url`
     #[arg(long)]
     pub url: Option<String>,
+    /// The annotation `oauth_provider`
     #[arg(long)]
     pub oauth_provider: Option<String>,
+    /// The annotation `oauth_scopes`
     #[arg(long)]
     pub oauth_scopes: Option<String>,
     /// Secrets asked for at once

@@ -96,6 +96,7 @@ pub struct IndexCreate {
     /// Fail when there is an index of that name
     #[arg(long)]
     no_replace: bool,
+    /// Partitions of a vector index
     #[arg(long, value_name = "COUNT")]
     num_partitions: Option<u64>,
     /// Language of a text index

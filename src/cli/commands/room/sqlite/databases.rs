@@ -44,7 +44,7 @@ pub enum Command {
         output: OutputArgs,
     },
     /// Print how durable a database is, or change it
-    ReplicationArgs {
+    Settings {
         #[command(flatten)]
         database: DatabaseArgs,
         #[command(flatten)]
@@ -64,6 +64,7 @@ enum Mode {
 
 #[derive(Debug, clap::Args)]
 pub struct ReplicationArgs {
+    /// When a change is acknowledged: once on the disk, or once in memory
     #[arg(long, value_enum)]
     replication_mode: Option<Mode>,
     /// 1 to 3600000
@@ -146,7 +147,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             table.object(&details);
             table.print("Nothing to tell.")
         }
-        Command::ReplicationArgs { database, settings } => {
+        Command::Settings { database, settings } => {
             let tool = if settings.changes() { "update_database_settings" } else { "get_database_settings" };
             let input = settings.merged_into(database.named(json!({})));
             output::json(&database.enter(ctx).await?.sqlite().call(tool, input).await?)
