@@ -66,7 +66,7 @@ fn types_of_csv_are_inferred_and_kept() {
 fn broken_files_are_refused_with_their_row() {
     let error = |format, text: &str| read(format, text.as_bytes(), 3).unwrap_err().to_string();
     assert!(
-        error(Format::Csv, "a,b\n1\n").starts_with("row 3: 1 fields"),
+        error(Format::Csv, "a,b\n1\n").starts_with("row 2: 1 fields"),
         "{}",
         error(Format::Csv, "a,b\n1\n")
     );
