@@ -3,7 +3,7 @@
 
 use super::schema::MeshSchema;
 use super::tree::{self, TreeError};
-use super::update::{self, DEPTH_MAX, Shape, UpdateError};
+use super::update::{self, DEPTH_MAX, Id, Shape, UpdateError};
 use bytes::Bytes;
 use serde_json::Value;
 use std::fmt;
@@ -18,6 +18,8 @@ use yrs::{
 pub const ROOT: &str = "xml";
 /// Most bytes of updates that wait for others they build on.
 pub const MISSING_BYTES_MAX: usize = 1024 * 1024;
+/// An update that holds nothing.
+const NOTHING: [u8; 2] = [0, 0];
 /// Client identifiers are made with this many bits, which every client can hold.
 const CLIENT_BITS: u32 = 32;
 
@@ -26,6 +28,8 @@ pub struct Replica {
     doc: Doc,
     /// Bytes and types of the updates that wait for what they build on.
     missing: (usize, usize),
+    /// Where those updates end that reached beyond what was here: a part of them waits, or stands beyond a hole.
+    ahead: Vec<Id>,
 }
 
 /// What an update did.
@@ -71,7 +75,7 @@ impl Replica {
         };
         let doc = Doc::with_options(options);
         doc.get_or_insert_xml_fragment(ROOT);
-        Self { doc, missing: (0, 0) }
+        Self { doc, missing: (0, 0), ahead: Vec::new() }
     }
 
     /// A new document with the content `json` (room protocol §5). `ids` makes the elements' identifiers.
@@ -93,10 +97,12 @@ impl Replica {
     pub fn replay(&mut self, update: &[u8]) -> Result<(), UpdateError> {
         let applied = guarded(|| {
             let update = Update::decode_v1(update).map_err(|e| UpdateError::Unfit(e.to_string()))?;
+            self.ahead.extend(ends(&update.insertions(true)).chain(ends(update.delete_set())));
             let mut txn = self.doc.transact_mut();
             txn.apply_update(update).map_err(|e| UpdateError::Unfit(e.to_string()))
         });
         applied.and_then(|done| done)?;
+        self.forget_what_came();
         // How much waits is not counted again: nothing more may wait, until it came.
         self.missing = if self.waits() { (MISSING_BYTES_MAX, DEPTH_MAX) } else { (0, 0) };
         Ok(())
@@ -110,11 +116,14 @@ impl Replica {
         let applied = guarded(|| self.integrate(decoded, bytes, &shape));
         let applied = applied.and_then(|done| done).map_err(ApplyError::Broken)?;
         if applied.waits {
+            self.ahead.extend(&shape.ends);
             self.missing = (self.missing.0 + bytes.len(), self.missing.1 + shape.types);
             if self.missing.0 > MISSING_BYTES_MAX || self.missing.1 > DEPTH_MAX {
                 return Err(ApplyError::Broken(UpdateError::Missing));
             }
-        } else if !self.waits() {
+        }
+        self.forget_what_came();
+        if !self.waits() {
             self.missing = (0, 0);
         }
         Ok(applied)
@@ -140,14 +149,15 @@ impl Replica {
                 };
             }
         }
-        // The usual update is new as a whole: it is passed on as it came, which also saves spelling it again.
+        // The usual update is new as a whole: it is passed on as it came, which also saves spelling it again. While
+        // others wait it may free some of them, or join what stood beyond a hole and was not passed on.
         let whole = clocks(txn.insert_set()) == shape.adds && clocks(txn.delete_set()) >= shape.deletes;
-        let change = match whole {
+        let change = match whole && self.ahead.is_empty() {
             _ if !txn.has_changes() => None,
             true => Some(bytes.clone()),
-            false => Some(Bytes::from(txn.encode_update_v1())),
+            false => Some(Bytes::from(txn.encode_update_v1())).filter(|change| **change != NOTHING),
         };
-        Ok(Applied { change, waits: !whole && txn.has_missing_updates() && is_ahead(&txn, shape) })
+        Ok(Applied { change, waits: !(whole && self.ahead.is_empty()) && is_ahead(&txn, shape) })
     }
 
     /// Whether a stranger's update holds anything that is not here.
@@ -185,7 +195,15 @@ impl Replica {
     /// Whether updates wait here for others.
     #[must_use]
     pub fn waits(&self) -> bool {
-        self.doc.transact().has_missing_updates()
+        !self.ahead.is_empty() || self.doc.transact().has_missing_updates()
+    }
+
+    /// Strikes from what is ahead all that is within reach now.
+    fn forget_what_came(&mut self) {
+        if !self.ahead.is_empty() {
+            let known = self.doc.transact().state_vector();
+            self.ahead.retain(|(client, end)| known.get(&ClientID::new(*client)) < *end);
+        }
     }
 
     /// Makes the document what `json` says; gives the update that did it, nothing where it is so already. After an
@@ -217,6 +235,13 @@ impl Replica {
     }
 }
 
+/// Where a set ends, per client.
+fn ends(set: &IdSet) -> impl Iterator<Item = Id> + '_ {
+    set.iter().filter_map(|(client, ranges)| {
+        ranges.iter().map(|range| range.end).max().map(|end| (client.get(), end))
+    })
+}
+
 /// How many clocks a set holds.
 fn clocks(set: &IdSet) -> u64 {
     set.iter().flat_map(|(_, ranges)| ranges.iter()).map(|range| u64::from(range.end - range.start)).sum()
@@ -245,6 +270,7 @@ mod tests {
     const VECTOR: &str = "01090100070103786d6c03046974656d2800010003246964017702693128000100017601770268698701000304746578742800010303246964017702743107000103060600010504626f6c6404747275658401060361626386010904626f6c64046e756c6c00";
 
     fn hex(text: &str) -> Vec<u8> {
+        let text = text.replace(' ', "");
         (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
     }
 
@@ -382,6 +408,32 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_beyond_a_hole_is_passed_on_once_the_hole_is_filled() {
+        let element = "010101000701 03786d6c 03046974656d 00";
+        // Its second attribute, sent with the element once more and without the first attribute.
+        let beyond = "01030100 070103786d6c03046974656d 0a01 28000100 0176 01 770178 00";
+        let first_attribute = "01010101 28000100 016e 01 7d01 00";
+        for again in [false, true] {
+            let mut replica = Replica::empty(9);
+            replica.apply(&hex(element).into()).unwrap();
+            assert!(replica.apply(&hex(beyond).into()).unwrap().waits);
+            if again {
+                let mut read = Replica::empty(10);
+                read.replay(&replica.state(None).unwrap()).unwrap();
+                replica = read;
+            }
+            let filled = replica.apply(&hex(first_attribute).into()).unwrap();
+            assert!(!filled.waits && !replica.waits());
+            let mut follower = Replica::empty(11);
+            follower.replay(&hex(element)).unwrap();
+            follower.replay(&filled.change.unwrap()).unwrap();
+            let wanted = json!({"root": {"children": [{"item": {"n": 1, "v": "x", "items": []}}]}});
+            assert_eq!(replica.render(&schema()).unwrap(), wanted);
+            assert_eq!(follower.render(&schema()).unwrap(), wanted);
+        }
+    }
+
+    #[test]
     fn what_waits_is_bounded() {
         let mut replica = Replica::empty(9);
         let updates = typed(1, DEPTH_MAX + 3);
@@ -432,7 +484,10 @@ mod tests {
                     if let Some(change) = applied.change {
                         follower.replay(&change).unwrap();
                     }
-                    prop_assert_eq!(follower.render(&schema()), replica.render(&schema()));
+                    // What waits is passed on later.
+                    if !applied.waits {
+                        prop_assert_eq!(follower.render(&schema()), replica.render(&schema()));
+                    }
                     let mut folded = Replica::empty(5);
                     folded.replay(&replica.state(None).unwrap()).unwrap();
                     prop_assert_eq!(folded.render(&schema()), replica.render(&schema()));
