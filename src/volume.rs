@@ -20,6 +20,12 @@ impl Volume {
         Self { rooms: root.as_ref().join("rooms") }
     }
 
+    /// Of all rooms.
+    #[must_use]
+    pub fn rooms(&self) -> &Path {
+        &self.rooms
+    }
+
     /// The folder of `room` for data of `kind`, a plain name such as `documents`. It may not exist yet.
     #[must_use]
     pub fn folder(&self, room: RoomId, kind: &'static str) -> PathBuf {

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::clock::IdSource;
 use crate::id::RoomId;
+use crate::volume::Volume;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use rustix::fs::OFlags;
@@ -22,13 +23,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const PLACE_TRIES: u32 = 8;
 
 pub(super) struct Local {
-    rooms: PathBuf,
+    volume: Volume,
     ids: Arc<dyn IdSource>,
 }
 
 impl std::fmt::Debug for Local {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Local").field("rooms", &self.rooms).finish_non_exhaustive()
+        f.debug_struct("Local").field("volume", &self.volume).finish_non_exhaustive()
     }
 }
 
@@ -43,12 +44,15 @@ struct Place {
 
 impl Local {
     pub(super) fn new(data_dir: PathBuf, ids: Arc<dyn IdSource>) -> Self {
-        Self { rooms: data_dir.join("rooms"), ids }
+        Self { volume: Volume::new(data_dir), ids }
     }
 
     fn place(&self, room: RoomId) -> Place {
-        let base = self.rooms.join(room.project().to_string()).join(room.uuid().to_string());
-        Place { top: self.rooms.clone(), files: base.join("files"), uploads: base.join("uploads") }
+        Place {
+            top: self.volume.rooms().to_owned(),
+            files: self.volume.folder(room, "files"),
+            uploads: self.volume.folder(room, "uploads"),
+        }
     }
 
     /// A name in the room's upload directory that nobody has.
@@ -349,13 +353,13 @@ impl Backend for Local {
     }
 
     async fn sweep(&self) -> Result<u64, BlobError> {
-        let rooms = self.rooms.clone();
+        let rooms = self.volume.rooms().to_owned();
         let path = FilePath::parse("")?;
         blocking("sweep", &path, move || Ok(sweep(&rooms))).await
     }
 
     fn describe(&self) -> String {
-        format!("local directory {}", self.rooms.display())
+        format!("local directory {}", self.volume.rooms().display())
     }
 }
 

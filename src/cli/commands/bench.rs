@@ -245,12 +245,7 @@ async fn log(args: LogArgs) -> Result<(), CliError> {
     let report = log::run(&options, |line: &str| output::note(line))
         .await
         .map_err(|error| CliError::user(error.to_string()))?;
-    if args.json {
-        let json =
-            serde_json::to_string_pretty(&report).map_err(|error| CliError::internal(error.to_string()))?;
-        return output::line(json);
-    }
-    output::line(report.to_string())
+    show(&report, args.json)
 }
 
 async fn queue(args: QueueArgs) -> Result<(), CliError> {
@@ -266,12 +261,16 @@ async fn queue(args: QueueArgs) -> Result<(), CliError> {
     let report = queue::run(&options, |line: &str| output::note(line))
         .await
         .map_err(|error| CliError::user(error.to_string()))?;
-    if args.json {
-        let json =
-            serde_json::to_string_pretty(&report).map_err(|error| CliError::internal(error.to_string()))?;
-        return output::line(json);
+    show(&report, args.json)
+}
+
+/// Every figure as JSON, or what people read.
+fn show(report: &(impl serde::Serialize + std::fmt::Display), json: bool) -> Result<(), CliError> {
+    if !json {
+        return output::line(report.to_string());
     }
-    output::line(report.to_string())
+    let json = serde_json::to_string_pretty(report).map_err(|error| CliError::internal(error.to_string()))?;
+    output::line(json)
 }
 
 /// The program given, or this one.
@@ -296,12 +295,7 @@ async fn fanout(args: FanoutArgs) -> Result<(), CliError> {
     let report = fanout::run(&options, |line: &str| output::note(line))
         .await
         .map_err(|error| CliError::user(error.to_string()))?;
-    if args.json {
-        let json =
-            serde_json::to_string_pretty(&report).map_err(|error| CliError::internal(error.to_string()))?;
-        return output::line(json);
-    }
-    output::line(report.to_string())
+    show(&report, args.json)
 }
 
 async fn storage(args: StorageArgs) -> Result<(), CliError> {
@@ -314,12 +308,7 @@ async fn storage(args: StorageArgs) -> Result<(), CliError> {
     let report = storage::run(&options, |line: &str| output::note(line))
         .await
         .map_err(|error| CliError::user(error.to_string()))?;
-    if args.json {
-        let json =
-            serde_json::to_string_pretty(&report).map_err(|error| CliError::internal(error.to_string()))?;
-        return output::line(json);
-    }
-    output::line(report.to_string())
+    show(&report, args.json)
 }
 
 async fn sync(args: SyncArgs) -> Result<(), CliError> {
@@ -335,12 +324,7 @@ async fn sync(args: SyncArgs) -> Result<(), CliError> {
     let report = sync::run(&options, |line: &str| output::note(line))
         .await
         .map_err(|error| CliError::user(error.to_string()))?;
-    if args.json {
-        let json =
-            serde_json::to_string_pretty(&report).map_err(|error| CliError::internal(error.to_string()))?;
-        return output::line(json);
-    }
-    output::line(report.to_string())
+    show(&report, args.json)
 }
 
 async fn crash(args: CrashArgs) -> Result<(), CliError> {

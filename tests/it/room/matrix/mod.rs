@@ -18,7 +18,6 @@
 //! * [`Row::streamed`]: the tool takes a stream, `input` is its first item, JSON; [`Row::binary`]: headers of a binary
 //!   item.
 //! * [`Row::whole`]: the grant has nothing to narrow; what is outside is then everything but that grant.
-//! * [`Row::full`]: for tools that `ApiScope::full()` does not cover, the widest grant (`presign`).
 //!
 //! `cargo test --test it access_matrix -- --nocapture` prints the table.
 
@@ -81,13 +80,12 @@ pub struct Row {
     sent: Sent,
     inside: Value,
     outside: Option<Value>,
-    full: Value,
 }
 
 impl Row {
     /// `tool` is `toolkit.tool`.
     pub fn new(tool: &'static str, input: Value) -> Self {
-        Self { tool, input, sent: Sent::AtOnce, inside: json!({}), outside: None, full: json!({}) }
+        Self { tool, input, sent: Sent::AtOnce, inside: json!({}), outside: None }
     }
 
     pub fn inside(self, api: Value) -> Self {
@@ -111,12 +109,6 @@ impl Row {
 
     pub fn binary(self) -> Self {
         Self { sent: Sent::BinaryStream, ..self }
-    }
-
-    /// Grants beyond `ApiScope::full()` that the tool needs.
-    #[allow(dead_code, reason = "for toolkits to come")]
-    pub fn full(self, api: Value) -> Self {
-        Self { full: api, ..self }
     }
 
     fn parts(&self) -> (&'static str, &'static str) {
@@ -165,13 +157,11 @@ fn access_matrix_each_tool_runs_inside_its_grant_and_nowhere_else() {
     let mut wrong = Vec::new();
     println!("{:<40} none   outside  inside  full", "tool");
     for row in all() {
-        let mut full = full_json();
-        full.extend(row.full.as_object().unwrap().clone());
         let cells = [
             row.allowed(&json!({})),
             row.refused().iter().any(|scope| row.allowed(scope)),
             row.allowed(&row.inside),
-            row.allowed(&Value::Object(full)),
+            row.allowed(&Value::Object(full_json())),
         ];
         let [none, outside, inside, whole] = cells.map(|allowed| if allowed { "allowed" } else { "refused" });
         println!("{:<40} {none} {outside} {inside} {whole}", row.tool);
