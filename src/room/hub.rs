@@ -70,7 +70,7 @@ impl Hub {
     fn new_session(&self, room: &RoomRef, opened: OpenedSession) -> LiveSession {
         let mut session = LiveSession::new(room.clone(), opened, Arc::clone(&self.clock));
         if let Some(sink) = self.lines.get() {
-            session.logs = LogBook::kept_by(opened.id, Arc::clone(sink));
+            session.logs = LogBook::new(Arc::clone(&self.clock)).kept_by(opened.id, Arc::clone(sink));
         }
         session
     }

@@ -129,7 +129,7 @@ impl LiveSession {
         Self {
             room,
             opened,
-            logs: LogBook::default(),
+            logs: LogBook::new(Arc::clone(&clock)),
             clock,
             state: Mutex::new(State { idle_since: Some(now), ..State::default() }),
             working: AtomicU64::new(0),

@@ -412,7 +412,8 @@ async def others() -> None:
         two.developer.error("e", extra={"n": 5})
         got = await within(lines, "five lines of the log")
         assert sorted(line.data["n"] for line in got) == [1, 2, 3, 4, 5], got
-        assert {line.type for line in got} == {"t", "info", "warning", "error"}, got
+        assert {line.type for line in got} == {"t", "otel.log"}, got
+        assert {line.data.get("kind") for line in got} == {None, "info", "warning", "error"}, got
         say("the log is followed")
 
         assert await one.mounts.list() == []

@@ -1,5 +1,6 @@
 //! `developer`: the room's log lines, from participants and from the processes of its services (room protocol §3.13).
 
+use crate::clock::Clock;
 use crate::id::SessionId;
 use crate::room::lock;
 use crate::room::toolkit::{Call, Takes, ToolError, ToolInfo, Toolkit, ToolkitInfo};
@@ -7,6 +8,7 @@ use crate::room::world::LineSink;
 use crate::wire::Content;
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -23,12 +25,17 @@ pub const RECENT_BYTES_MAX: usize = 1024 * 1024;
 pub const BEHIND_LINES_MAX: usize = 1_024;
 /// Longest line kept; the rest of a longer one is left out.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Type of the platform's own lines on the stream.
+pub const OTEL_LOG: &str = "otel.log";
 
-/// One line: its type (`info`, `stdout`, …) and its data.
+/// One line: its type (`info`, `service.output`, …) and its data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogLine {
     pub kind: String,
     pub data: Map<String, Value>,
+    pub at: DateTime<Utc>,
+    /// A participant gave the line this type; it stays as it is.
+    custom: bool,
     bytes: usize,
 }
 
@@ -36,14 +43,9 @@ pub struct LogLine {
 pub struct LogBook {
     /// Keeps lines beyond the session, where somebody does.
     sink: Option<(SessionId, Arc<dyn LineSink>)>,
+    clock: Arc<dyn Clock>,
     recent: Mutex<(VecDeque<Arc<LogLine>>, usize)>,
     followers: broadcast::Sender<Arc<LogLine>>,
-}
-
-impl Default for LogBook {
-    fn default() -> Self {
-        Self { sink: None, recent: Mutex::default(), followers: broadcast::Sender::new(BEHIND_LINES_MAX) }
-    }
 }
 
 impl fmt::Debug for LogBook {
@@ -53,14 +55,30 @@ impl fmt::Debug for LogBook {
 }
 
 impl LogBook {
-    /// The log of `session`, whose lines `sink` keeps.
+    /// An empty log.
     #[must_use]
-    pub fn kept_by(session: SessionId, sink: Arc<dyn LineSink>) -> Self {
-        Self { sink: Some((session, sink)), ..Self::default() }
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let followers = broadcast::Sender::new(BEHIND_LINES_MAX);
+        Self { sink: None, clock, recent: Mutex::default(), followers }
     }
 
-    /// Adds a line. Never waits.
-    pub fn add(&self, kind: &str, mut data: Map<String, Value>) {
+    /// The same, of `session`, whose lines `sink` keeps.
+    #[must_use]
+    pub fn kept_by(self, session: SessionId, sink: Arc<dyn LineSink>) -> Self {
+        Self { sink: Some((session, sink)), ..self }
+    }
+
+    /// Adds a line of one of the platform's types. Never waits.
+    pub fn add(&self, kind: &str, data: Map<String, Value>) {
+        self.add_line(kind, data, false);
+    }
+
+    /// Adds a line of a type that a participant made up. Never waits.
+    pub fn add_custom(&self, kind: &str, data: Map<String, Value>) {
+        self.add_line(kind, data, true);
+    }
+
+    fn add_line(&self, kind: &str, mut data: Map<String, Value>, custom: bool) {
         let mut bytes = size(&data);
         if bytes > LINE_BYTES_MAX {
             data = cut(&data, bytes);
@@ -69,7 +87,7 @@ impl LogBook {
         if let Some((session, sink)) = &self.sink {
             sink.line(*session, kind, &data);
         }
-        let line = Arc::new(LogLine { kind: kind.to_owned(), data, bytes });
+        let line = Arc::new(LogLine { kind: kind.to_owned(), data, at: self.clock.now(), custom, bytes });
         let mut recent = lock(&self.recent);
         let (lines, total) = &mut *recent;
         lines.push_back(Arc::clone(&line));
@@ -153,7 +171,7 @@ impl Toolkit for Developer {
         match call.tool {
             "log" => {
                 let args: Log = call.args()?;
-                call.session.logs.add(&args.r#type, args.data.unwrap_or_default());
+                call.session.logs.add_custom(&args.r#type, args.data.unwrap_or_default());
             }
             "logs" => follow(call).await?,
             level => {
@@ -173,7 +191,7 @@ async fn follow(call: &mut Call) -> Result<(), ToolError> {
     let (recent, mut lines) = call.session.logs.follow();
     call.open();
     for line in recent {
-        call.send(chunk(&line.kind, &line.data));
+        call.send(line.chunk());
     }
     loop {
         tokio::select! {
@@ -183,11 +201,13 @@ async fn follow(call: &mut Call) -> Result<(), ToolError> {
                 }
             }
             line = lines.recv() => match line {
-                Ok(line) => call.send(chunk(&line.kind, &line.data)),
+                Ok(line) => call.send(line.chunk()),
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    let mut data = Map::new();
-                    data.insert("message".into(), format!("{missed} lines were left out: this reader is too slow").into());
-                    call.send(chunk("warning", &data));
+                    let text = format!("{missed} lines were left out: this reader is too slow");
+                    let data = Map::from_iter([("message".to_owned(), text.into())]);
+                    let at = call.session.logs.clock.now();
+                    let line = LogLine { kind: "warning".to_owned(), data, at, custom: false, bytes: 0 };
+                    call.send(line.chunk());
                 }
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             }
@@ -200,9 +220,55 @@ fn chunk(kind: &str, data: &Map<String, Value>) -> Content {
     Content::binary(json!({"type": kind}), Bytes::from(data))
 }
 
+impl LogLine {
+    /// The line as readers get it. A line of the platform is of type [`OTEL_LOG`], the one that the official command
+    /// line tool prints: its fields, its type as `kind`, and the same as a log record in OTLP's JSON.
+    fn chunk(&self) -> Content {
+        if self.custom {
+            return chunk(&self.kind, &self.data);
+        }
+        let mut data = self.data.clone();
+        data.insert("kind".into(), self.kind.clone().into());
+        data.insert("resourceLogs".into(), self.otlp());
+        chunk(OTEL_LOG, &data)
+    }
+
+    fn otlp(&self) -> Value {
+        let (severity, number) = match self.kind.as_str() {
+            "error" | "service.failed" => ("ERROR", 17),
+            "warning" | "participant.cut_off" => ("WARN", 13),
+            _ => ("INFO", 9),
+        };
+        let message = self.data.get("message").and_then(Value::as_str).unwrap_or(&self.kind);
+        let attributes: Vec<Value> = self
+            .data
+            .iter()
+            .filter(|(key, value)| *key != "message" && !value.is_null())
+            .map(|(key, value)| {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                json!({"key": key, "value": {"stringValue": text}})
+            })
+            .collect();
+        let nanos = self.at.timestamp_nanos_opt().unwrap_or_default().to_string();
+        json!([{"resource": {"attributes": []}, "scopeLogs": [{
+            "scope": {"name": "developer"},
+            "logRecords": [{
+                "timeUnixNano": nanos, "observedTimeUnixNano": nanos,
+                "severityText": severity, "severityNumber": number,
+                "body": {"stringValue": message}, "attributes": attributes,
+            }],
+        }]}])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Fixed;
+
+    fn book() -> LogBook {
+        LogBook::new(Arc::new(Fixed::at(DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(7))))
+    }
 
     fn line(text: &str) -> Map<String, Value> {
         let mut data = Map::new();
@@ -212,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_log_keeps_the_newest_lines_within_its_bounds() {
-        let book = LogBook::default();
+        let book = book();
         for n in 0..=RECENT_LINES_MAX {
             book.add("info", line(&n.to_string()));
         }
@@ -229,10 +295,36 @@ mod tests {
 
     #[test]
     fn a_long_line_is_cut_and_says_so() {
-        let book = LogBook::default();
+        let book = book();
         book.add("stdout", line(&"y".repeat(LINE_BYTES_MAX)));
         let (recent, _) = book.follow();
         assert!(recent[0].bytes <= LINE_BYTES_MAX);
         assert!(recent[0].data["message"].as_str().unwrap().ends_with("bytes, cut)"));
+    }
+
+    #[test]
+    fn lines_of_the_platform_are_log_records_and_those_of_participants_stay_as_they_are() {
+        let book = book();
+        let mut data = line("it broke");
+        data.insert("n".into(), 3.into());
+        book.add("error", data.clone());
+        book.add_custom("mine", data.clone());
+        let (recent, _) = book.follow();
+        let parts = |line: &LogLine| match line.chunk() {
+            Content::Binary { headers, data } => (headers, serde_json::from_slice::<Value>(&data).unwrap()),
+            other => panic!("{other:?}"),
+        };
+        let (headers, shown) = parts(&recent[0]);
+        assert_eq!(headers["type"], OTEL_LOG);
+        assert_eq!((&shown["kind"], &shown["n"]), (&json!("error"), &json!(3)));
+        let record = &shown["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0];
+        assert_eq!(record["body"]["stringValue"], "it broke");
+        assert_eq!(
+            (&record["severityText"], &record["timeUnixNano"]),
+            (&json!("ERROR"), &json!("7000000000"))
+        );
+        assert_eq!(record["attributes"], json!([{"key": "n", "value": {"stringValue": "3"}}]));
+        assert_eq!(parts(&recent[1]).0["type"], "mine");
+        assert_eq!(parts(&recent[1]).1, Value::Object(data));
     }
 }

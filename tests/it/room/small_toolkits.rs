@@ -6,10 +6,18 @@ use bytes::Bytes;
 use meshagent::wire::{Content, Control};
 use serde_json::{Map, Value, json};
 
+/// A line's type and data; of the platform's own, which are log records as well, what they are and their fields.
 async fn line(client: &mut Client, call: &str) -> (Value, Value) {
     let Content::Binary { headers, data } = client.chunk(call).await else { panic!("no line") };
-    let data = if data.is_empty() { json!({}) } else { serde_json::from_slice(&data).unwrap() };
-    (headers["type"].clone(), data)
+    let mut data = if data.is_empty() { json!({}) } else { serde_json::from_slice(&data).unwrap() };
+    if headers["type"] != "otel.log" {
+        return (headers["type"].clone(), data);
+    }
+    let fields = data.as_object_mut().unwrap();
+    let records = fields.remove("resourceLogs").unwrap();
+    let body = &records[0]["scopeLogs"][0]["logRecords"][0]["body"]["stringValue"];
+    assert_eq!(*body, fields["message"], "{records}");
+    (fields.remove("kind").unwrap(), data)
 }
 
 #[tokio::test]

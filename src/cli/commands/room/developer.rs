@@ -61,8 +61,12 @@ fn print(item: Content, format: LineFormat) -> Result<(), CliError> {
 /// `kind message key=value…`.
 fn plain(kind: &str, body: &Value) -> String {
     let Some(object) = body.as_object() else { return format!("{kind} {body}") };
+    // The server's own lines say what they are in a field; what is in `resourceLogs` is the same once more.
+    let kind = object.get("kind").and_then(Value::as_str).unwrap_or(kind);
     let message = object.get("message").map_or_else(String::new, |message| output::cell(Some(message)));
-    let others = object.iter().filter(|(key, value)| *key != "message" && !value.is_null());
+    let others = object.iter().filter(|(key, value)| {
+        !["message", "kind", "resourceLogs"].contains(&key.as_str()) && !value.is_null()
+    });
     let extra: Vec<String> =
         others.map(|(key, value)| format!("{key}={}", output::cell(Some(value)))).collect();
     [kind.to_owned(), message, extra.join(" ")].join(" ").trim_end().to_owned()
@@ -77,5 +81,7 @@ mod tests {
     fn a_line_says_what_then_the_rest() {
         let line = plain("info", &json!({"message": "started", "extra": null, "pid": 7}));
         assert_eq!(line, "info started pid=7");
+        let own = json!({"kind": "error", "message": "broke", "n": 3, "resourceLogs": [{}]});
+        assert_eq!(plain("otel.log", &own), "error broke n=3");
     }
 }
