@@ -57,6 +57,11 @@ impl Script {
         line.strip_prefix(prefix).unwrap_or_default().to_owned()
     }
 
+    /// Waits for a line that holds this.
+    pub fn must_hear(&mut self, part: &str) {
+        self.wait_for(part, |line| line.contains(part));
+    }
+
     fn wait_for(&mut self, wanted: &str, found: impl Fn(&str) -> bool) -> String {
         while let Ok(line) = self.lines.recv_timeout(LINE_LIMIT) {
             self.said.push(line.clone());

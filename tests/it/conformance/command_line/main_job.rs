@@ -1,18 +1,11 @@
-//! The official command line tool does the main job against our server, with nothing but the three variables.
+//! The main job: rooms, an agent that works off a queue, scheduled tasks, mailboxes, and what is refused.
 
-use crate::support::clients::{self, Finished, PythonClients};
+use super::{ROOM, Tool};
+use crate::support::clients;
 use crate::support::postgres;
 use crate::support::server::Server;
-use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
-use tempfile::TempDir;
 
-const COMMAND_LIMIT: Duration = Duration::from_mins(2);
-/// Each look starts the tool, which takes seconds: this many is more than a minute.
-const LOOKS_MAX: usize = 40;
-const ROOM: &str = "support";
 const TASK: &str = "
 version: v1
 kind: ScheduledTask
@@ -25,70 +18,9 @@ queue:
     prompt: write the nightly report
 ";
 
-/// The tool with a home of its own.
-pub(super) struct Tool<'a> {
-    program: &'a Path,
-    home: TempDir,
-    server: &'a Server,
-}
-
-impl<'a> Tool<'a> {
-    pub(super) fn new(python: &'a PythonClients, server: &'a Server) -> Self {
-        Tool { program: &python.meshagent, home: tempfile::tempdir().unwrap(), server }
-    }
-
-    /// Runs it in its home; whatever happens to it is in the answer.
-    pub(super) fn try_run(&self, arguments: &[&str]) -> Finished {
-        self.run_program(self.program, arguments)
-    }
-
-    fn run_program(&self, program: &Path, arguments: &[&str]) -> Finished {
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .current_dir(self.home.path())
-            .env("HOME", self.home.path())
-            .env("MESHAGENT_API_URL", &self.server.url)
-            .env("MESHAGENT_API_KEY", &self.server.api_key)
-            .env("MESHAGENT_PROJECT_ID", &self.server.project_id)
-            .env("COLUMNS", "400")
-            .env("TERM", "dumb");
-        clients::run(&mut command, COMMAND_LIMIT).unwrap()
-    }
-
-    /// Runs it, expects success and this text in what it prints.
-    pub(super) fn run(&self, arguments: &[&str], expected: &str) -> String {
-        let finished = self.try_run(arguments);
-        let done = finished.code == Some(0) && finished.stdout.contains(expected);
-        assert!(done, "`{}` should print `{expected}`: {}", arguments.join(" "), finished.said());
-        finished.stdout
-    }
-
-    pub(super) fn write(&self, name: &str, content: &str) {
-        fs::write(self.home.path().join(name), content).unwrap();
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.home.path().join(name)).unwrap()
-    }
-
-    /// Looks again until the tool prints this.
-    fn eventually(&self, arguments: &[&str], expected: &str) {
-        let mut last = None;
-        for _ in 0..LOOKS_MAX {
-            let finished = self.try_run(arguments);
-            if finished.stdout.contains(expected) {
-                return;
-            }
-            last = Some(finished);
-        }
-        panic!("`{}` never printed `{expected}`: {:?}", arguments.join(" "), last.map(|each| each.said()));
-    }
-}
-
 /// Creates the room and deploys the agent that our own `process spec` describes.
 fn deploy(tool: &Tool) {
-    tool.run(&["project", "activate", &tool.server.project_id], &tool.server.project_id);
+    tool.run(&["project", "activate", tool.project_id], tool.project_id);
     tool.run(&["rooms", "create", ROOM], "\"enabled\": true");
     tool.run(&["rooms", "list"], ROOM);
     let spec = tool.run_program(
@@ -165,25 +97,6 @@ fn main_job(arguments: &[&str]) {
 fn echo_call(path: &str, text: &str) -> String {
     let call = serde_json::json!({ "tool": "write_file", "arguments": { "path": path, "text": text, "overwrite": null } });
     format!("Write the report.\n```tool\n{call}\n```\n")
-}
-
-#[test]
-fn the_official_tool_copies_files_in_and_out() {
-    let Some(python) = clients::python() else { return };
-    let server = Server::start(&[]);
-    let tool = Tool::new(python, &server);
-    tool.run(&["rooms", "create", ROOM, "--no-owner"], ROOM);
-
-    let content: String = (0..200_000).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
-    tool.write("in.txt", &content);
-    tool.run(&["room", "storage", "cp", "--room", ROOM, "in.txt", "room://deep/er/file.txt"], "Copied");
-    tool.run(&["room", "storage", "ls", "--room", ROOM, "-r", "room://"], "file.txt");
-    tool.run(&["room", "storage", "cp", "--room", ROOM, "room://deep/er/file.txt", "out.txt"], "Copied");
-    assert!(tool.read("out.txt") == content, "the file came back changed");
-    tool.run(&["room", "storage", "cp", "-r", "--room", ROOM, "room://deep", "tree"], "Copied");
-    assert!(tool.read("tree/er/file.txt") == content, "the folder came back changed");
-    tool.run(&["room", "storage", "rm", "-r", "--room", ROOM, "room://deep"], "Removed");
-    tool.run(&["room", "storage", "exists", "--room", ROOM, "room://deep/er/file.txt"], "does NOT exist");
 }
 
 #[test]
