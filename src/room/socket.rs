@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use std::time::Duration;
 pub const PACKET_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Read buffer of one socket, bytes. Kept for as long as the socket, also while nothing is said; a larger message gets
 /// the room it needs.
-const READ_BYTES: usize = 3 * 1024;
+const READ_BYTES: usize = 2 * 1024;
 /// Bytes gathered before they are written.
 const WRITE_BYTES: usize = 16 * 1024;
 /// A ping goes out after this much silence; no more than this much may pass between two looks.
@@ -97,10 +98,12 @@ async fn enter(
         Err(JoinError::Session(error)) => return refuse(&Refusal::NotReady(error.to_string())),
     }
     match upgrade(request, credential.protocol).await {
-        // In a task of its own: what the upgrade needed is not kept while the participant is there.
-        Ok(upgrade) => {
-            upgrade.on_upgrade(|socket| async { drop(tokio::spawn(serve(socket, edge, admission))) })
-        }
+        // In a task of its own: what upgrade and admission needed is not kept while the participant is there.
+        Ok(upgrade) => upgrade.on_upgrade(|socket| async move {
+            if let Some(connection) = join(&edge, &admission).await {
+                drop(tokio::spawn(serve(socket, connection)));
+            }
+        }),
         Err(response) => response,
     }
 }
@@ -154,19 +157,24 @@ pub(super) fn refuse(refusal: &Refusal) -> Response {
     (status, axum::Json(body)).into_response()
 }
 
-async fn serve(socket: WebSocket, edge: RoomEdge, admission: Admission) {
-    let (session, peer) = match edge.bus.hub.join(&admission).await {
-        Ok(joined) => joined,
-        // The session ended between the check and now. Dropped without a close frame, the client comes back.
+/// `None` where the session ended between the check and now: dropped without a close frame, the client comes back.
+async fn join(edge: &RoomEdge, admission: &Admission) -> Option<LeaveOnDrop> {
+    match edge.bus.hub.join(admission).await {
+        Ok((session, peer)) => {
+            let connection = Connection::new(Arc::clone(&edge.bus), session, peer);
+            connection.greet();
+            Some(LeaveOnDrop(Some(connection)))
+        }
         Err(error) => {
             tracing::info!(room = %admission.room.name, name = %admission.name, %error, "could not join after the upgrade");
-            return;
+            None
         }
-    };
-    let connection = Connection::new(Arc::clone(&edge.bus), session, Arc::clone(&peer));
-    connection.greet();
-    let mut guard = LeaveOnDrop(Some(connection));
+    }
+}
+
+async fn serve(socket: WebSocket, mut guard: LeaveOnDrop) {
     let Some(connection) = guard.0.as_mut() else { return };
+    let peer = Arc::clone(&connection.peer);
     let (mut sink, mut stream) = socket.split();
     let outcome = tokio::select! {
         biased;
@@ -176,7 +184,8 @@ async fn serve(socket: WebSocket, edge: RoomEdge, admission: Admission) {
     };
     drop(guard);
     if let Outcome::Close(frame) = outcome {
-        close(&mut sink, &mut stream, frame).await;
+        // What is rare is on the heap while it lasts, not a part of every connection's task.
+        Box::pin(close(&mut sink, &mut stream, frame)).await;
     }
     // What is left of the socket is dropped here, and TCP with it.
 }
@@ -257,37 +266,7 @@ fn broken(error: &axum::Error, connection: &Connection) -> Outcome {
 async fn write(sink: &mut SplitSink<WebSocket, Message>, outbox: &Outbox) -> Outcome {
     loop {
         let written = match outbox.next().await {
-            Batch::Messages(messages) => {
-                let mut bytes = 0;
-                let mut receipts = Vec::new();
-                let fed = async {
-                    for item in messages {
-                        bytes += item.bytes();
-                        match item {
-                            Item::Own(message) => {
-                                for packet in encode(message.id, &message.kind, &message.payload) {
-                                    sink.feed(Message::Binary(packet)).await?;
-                                }
-                                receipts.extend(message.receipt);
-                            }
-                            Item::Shared(message) => {
-                                for packet in &message.packets {
-                                    sink.feed(Message::Binary(packet.clone())).await?;
-                                }
-                            }
-                        }
-                    }
-                    sink.flush().await
-                };
-                let written = fed.await;
-                if written.is_ok() {
-                    for receipt in receipts {
-                        (receipt.0)();
-                    }
-                }
-                outbox.written(bytes);
-                written
-            }
+            Batch::Messages(messages) => Box::pin(write_all(sink, outbox, messages)).await,
             Batch::Ping => sink.send(Message::Ping(Bytes::new())).await,
             Batch::Close { code, reason } => return Outcome::Close(frame(code, &reason)),
             Batch::Drop(why) => {
@@ -299,6 +278,42 @@ async fn write(sink: &mut SplitSink<WebSocket, Message>, outbox: &Outbox) -> Out
             return Outcome::Dropped;
         }
     }
+}
+
+async fn write_all(
+    sink: &mut SplitSink<WebSocket, Message>,
+    outbox: &Outbox,
+    messages: VecDeque<Item>,
+) -> Result<(), axum::Error> {
+    let mut bytes = 0;
+    let mut receipts = Vec::new();
+    let fed = async {
+        for item in messages {
+            bytes += item.bytes();
+            match item {
+                Item::Own(message) => {
+                    for packet in encode(message.id, &message.kind, &message.payload) {
+                        sink.feed(Message::Binary(packet)).await?;
+                    }
+                    receipts.extend(message.receipt);
+                }
+                Item::Shared(message) => {
+                    for packet in &message.packets {
+                        sink.feed(Message::Binary(packet.clone())).await?;
+                    }
+                }
+            }
+        }
+        sink.flush().await
+    };
+    let written = fed.await;
+    if written.is_ok() {
+        for receipt in receipts {
+            (receipt.0)();
+        }
+    }
+    outbox.written(bytes);
+    written
 }
 
 fn frame(code: u16, reason: &str) -> CloseFrame {

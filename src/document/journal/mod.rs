@@ -2,7 +2,7 @@
 //! of it was folded into, all in one SQLite database, so that one sync serves every document of the room.
 //!
 //! One thread owns the database. It takes what waits, up to a bound, writes it in one transaction, and only then
-//! calls back, in the order things were handed in. A torn tail is the write-ahead log's to find and drop; each
+//! has the callers called back, in the order things were handed in. A torn tail is the write-ahead log's to find and drop; each
 //! record has a checksum of its own besides.
 //!
 //! Knows nothing of Yjs, of who has a document open, of sockets or grants.
@@ -79,14 +79,14 @@ impl fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// Opens or makes the database in `folder`. Blocks.
+    /// Opens or makes the database in `folder`. Blocks; must be called within a runtime.
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
         let (entries, queue) = mpsc::channel(QUEUE_MAX);
         writer::start(&folder.join(DATABASE_FILE), queue)?;
         Ok(Self { entries })
     }
 
-    /// Writes one update. `done` runs on the journal's thread once it is on disk, or is known not to be; what was
+    /// Writes one update. `done` runs in the journal's task once it is on disk, or is known not to be; what was
     /// handed in before is called back before. `wanted` is asked before the write.
     pub async fn append(
         &self,

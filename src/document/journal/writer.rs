@@ -16,12 +16,30 @@ const SYNCHRONOUS_FULL: i64 = 2;
 const STATEMENTS_MAX: usize = 16;
 /// How long another process, such as a backup, may hold the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Commits whose callers were not called back yet, before the thread waits.
+const UNCALLED_MAX: usize = 4;
 
+/// What one commit was for, and how it went.
+type Group = (Vec<Done>, Result<(), JournalError>);
+
+/// Must be called within a runtime. Callers are called back by one task of it, a commit at a time: they wake the tasks
+/// of sockets, which from a thread outside would be one system call each.
 pub(super) fn start(path: &Path, queue: mpsc::Receiver<Entry>) -> Result<(), JournalError> {
     let connection = open(path)?;
+    let (written, groups) = mpsc::channel(UNCALLED_MAX);
     let thread = std::thread::Builder::new().name("documents".to_owned()).stack_size(STACK_BYTES);
-    let thread = thread.spawn(move || run(&connection, queue));
-    thread.map(drop).map_err(|error| JournalError::Failed(error.to_string()))
+    let thread = thread.spawn(move || run(&connection, queue, &written));
+    thread.map_err(|error| JournalError::Failed(error.to_string()))?;
+    tokio::spawn(call_back(groups));
+    Ok(())
+}
+
+async fn call_back(mut groups: mpsc::Receiver<Group>) {
+    while let Some((called, outcome)) = groups.recv().await {
+        for done in called {
+            done(outcome.clone());
+        }
+    }
 }
 
 fn open(path: &Path) -> Result<Connection, JournalError> {
@@ -54,7 +72,7 @@ fn open(path: &Path) -> Result<Connection, JournalError> {
 }
 
 /// Ends when it is told to, or nobody is left to hand something in.
-fn run(connection: &Connection, mut queue: mpsc::Receiver<Entry>) {
+fn run(connection: &Connection, mut queue: mpsc::Receiver<Entry>, written: &mpsc::Sender<Group>) {
     let mut broken = None;
     while let Some(first) = queue.blocking_recv() {
         let mut closing = matches!(first.task, Task::Close);
@@ -79,10 +97,8 @@ fn run(connection: &Connection, mut queue: mpsc::Receiver<Entry>) {
                 broken = Some(error.clone());
             }
         }
-        for done in called {
-            done(outcome.clone());
-        }
-        if closing {
+        // Refused only where the runtime is gone, and with it all who wait.
+        if written.blocking_send((called, outcome)).is_err() || closing {
             return;
         }
     }
