@@ -145,7 +145,7 @@ fn plain(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Problem> {
         ))
     };
     let mut plain = vec![];
-    match headers.get(CONTENT_ENCODING).map(|e| e.as_bytes()) {
+    match headers.get(CONTENT_ENCODING).map(object_store::HeaderValue::as_bytes) {
         None | Some(b"identity") => plain.extend_from_slice(body),
         Some(b"gzip") => {
             let mut decoder = GzDecoder::new(body).take(REQUEST_BYTES_MAX + 1);

@@ -38,7 +38,7 @@ impl Route {
     }
 
     pub(super) fn takes<T: schemars::JsonSchema>(mut self) -> Self {
-        self.body = Some(|generator| generator.subschema_for::<T>());
+        self.body = Some(schemars::SchemaGenerator::subschema_for::<T>);
         self
     }
 }

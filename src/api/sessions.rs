@@ -175,7 +175,11 @@ async fn participants(
     Path((_, text)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     let (_, session) = find(&api, project, &text)?;
-    let roles = if session.is_active() { api.host.roles(session.room) } else { Default::default() };
+    let roles = if session.is_active() {
+        api.host.roles(session.room)
+    } else {
+        std::collections::BTreeMap::default()
+    };
     Ok(Json(json!({"participants": roles})))
 }
 

@@ -112,20 +112,17 @@ impl App {
             .map_err(|error| Error::Invalid { code: "name-invalid", text: error.to_string() })?;
         let found = self.world().room_named(project, name.as_str()).map(|(id, _)| id);
         let (metadata, annotations) = (room.properties.clone(), room.metadata.annotations.clone());
-        match found {
-            Some(id) => {
-                let update = Updated {
-                    name: None,
-                    metadata: Some(metadata),
-                    annotations: Some(annotations),
-                    enabled: Some(room.enabled),
-                };
-                self.update_room(actor, id, update).await.map(Outcome::changed)
-            }
-            None => {
-                let created = Created { name, metadata, annotations, enabled: room.enabled };
-                self.create_room(actor, project, created, false).await.map(|_| Outcome::Created)
-            }
+        if let Some(id) = found {
+            let update = Updated {
+                name: None,
+                metadata: Some(metadata),
+                annotations: Some(annotations),
+                enabled: Some(room.enabled),
+            };
+            self.update_room(actor, id, update).await.map(Outcome::changed)
+        } else {
+            let created = Created { name, metadata, annotations, enabled: room.enabled };
+            self.create_room(actor, project, created, false).await.map(|_| Outcome::Created)
         }
     }
 

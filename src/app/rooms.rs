@@ -18,10 +18,10 @@ impl App {
     ) -> Result<RoomId, Error> {
         let id = RoomId::new(project, self.ids.fresh());
         self.transact(actor, |world| {
-            if let Some((existing, _)) = world.room_named(project, created.name.as_str()) {
-                if if_not_exists {
-                    return Ok(Decision { changes: vec![], answer: existing });
-                }
+            if let Some((existing, _)) = world.room_named(project, created.name.as_str())
+                && if_not_exists
+            {
+                return Ok(Decision { changes: vec![], answer: existing });
             }
             let claimed = claim(world, project, Kind::Room, None, created.name.as_str(), id.uuid())?;
             let made = Room::decide(None, room::Command::Create(created.clone())).map_err(Error::rejected)?;

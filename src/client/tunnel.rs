@@ -121,10 +121,8 @@ async fn relay(stream: TcpStream, socket: Socket) {
     let down = async {
         while let Some(Ok(frame)) = frames.next().await {
             match frame {
-                Message::Binary(data) => {
-                    if to.write_all(&data).await.is_err() {
-                        return;
-                    }
+                Message::Binary(data) if to.write_all(&data).await.is_err() => {
+                    return;
                 }
                 Message::Close(_) => break,
                 _ => {}

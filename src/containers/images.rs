@@ -107,7 +107,7 @@ impl Engine {
                 id: found.id.unwrap_or_default(),
                 references: found.repo_tags.unwrap_or_default(),
                 labels: found.config.and_then(|config| config.labels).unwrap_or_default(),
-                created_at: found.created.and_then(|at| at.to_string().parse().ok()),
+                created_at: found.created.and_then(|at| at.clone().parse().ok()),
                 size: found.size.unwrap_or_default(),
             },
             digest,

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// Longest wait for an answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+const ANSWER_LIMIT: Duration = Duration::from_mins(2);
 /// Longest answer, bytes.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The interface's version: the newest that Podman speaks, and old enough for all others.

@@ -38,10 +38,10 @@ pub(super) async fn all(files: &RoomFiles) -> Result<Option<HashMap<Uuid, String
             let path = if folder.is_empty() { entry.name } else { format!("{folder}/{}", entry.name) };
             if entry.is_folder {
                 folders.push(path);
-            } else if entry.size == Some(size) {
-                if let At::Document(id) = look(files, &path).await? {
-                    cards.insert(id, path);
-                }
+            } else if entry.size == Some(size)
+                && let At::Document(id) = look(files, &path).await?
+            {
+                cards.insert(id, path);
             }
         }
     }

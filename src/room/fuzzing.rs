@@ -50,7 +50,7 @@ pub fn room(bytes: &[u8]) {
             let Some(step) = script.next() else { break };
             room.step(step, &mut script).await;
         }
-        room.end().await;
+        room.end();
     });
 }
 
@@ -171,7 +171,7 @@ impl Room {
     }
 
     /// Both leave; what the first waited for from the second has failed by then.
-    async fn end(mut self) {
+    fn end(mut self) {
         for side in &mut self.sides {
             side.listen();
             let overdue: Vec<_> = side.owed.iter().filter(|(_, may_wait)| !**may_wait).collect();

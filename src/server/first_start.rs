@@ -38,13 +38,14 @@ pub(super) async fn prepare(app: &App, options: &mut Options) -> Result<Connecti
     let actor = Actor::new("server", "first-start");
     let text = match options.api_key.take() {
         Some(given) => adopt(app, &actor, given, &options.project_name).await?,
-        None => match existing(app).await? {
-            Some(text) => text,
-            None => {
+        None => {
+            if let Some(text) = existing(app).await? {
+                text
+            } else {
                 let (_, account) = create_project(app, &actor, None, &options.project_name).await?;
                 app.create_key(&actor, account, new_key(None)).await?.1
             }
-        },
+        }
     };
     Ok(Connection {
         api_url: app.settings.public_url.clone(),

@@ -163,10 +163,10 @@ impl SessionKeeper for LeasedSessions {
         if let Err(error) = self.app.end_session(&Self::actor(), session, reason).await {
             tracing::error!(%error, %session, "the end of a session could not be recorded");
         }
-        if let Some((_, lease)) = lease {
-            if let Err(error) = self.leases.release(&lease).await {
-                tracing::warn!(%error, "a session's lease could not be given back; it runs out by itself");
-            }
+        if let Some((_, lease)) = lease
+            && let Err(error) = self.leases.release(&lease).await
+        {
+            tracing::warn!(%error, "a session's lease could not be given back; it runs out by itself");
         }
     }
 }

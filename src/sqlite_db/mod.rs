@@ -150,7 +150,7 @@ impl SqliteDatabases {
 
     /// Writes everything to the disk.
     pub async fn flush(&self, at: &DatabaseAt) -> Result<(), SqliteError> {
-        self.run(at, |handle| handle.flush()).await
+        self.run(at, handles::Handle::flush).await
     }
 
     /// Deletes a database; what runs in it is cancelled.

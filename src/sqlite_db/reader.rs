@@ -192,10 +192,10 @@ fn stream(
     let mut rows = statement.raw_query();
     let mut block = Block::read(&mut rows, text, columns.len())?;
     let schema = columns.settle(&block);
-    if let Some(begun) = begun.take() {
-        if begun.send(Ok(Begun::Rows(Arc::clone(&schema)))).is_err() {
-            return Ok(());
-        }
+    if let Some(begun) = begun.take()
+        && begun.send(Ok(Begun::Rows(Arc::clone(&schema)))).is_err()
+    {
+        return Ok(());
     }
     let mut done = 0;
     loop {

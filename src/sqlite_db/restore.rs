@@ -36,7 +36,7 @@ impl SqliteDatabases {
     /// Begins a new database. A name that is taken is refused.
     pub async fn restore(&self, at: &DatabaseAt) -> Result<Restore, SqliteError> {
         let path = self.path(at)?;
-        let staged = self.stage(at)?;
+        let staged = self.stage(at);
         let (name, target, place) = (at.name.clone(), path.clone(), staged.0.clone());
         let file = blocking(move || {
             if names::exists(&target) {

@@ -23,10 +23,10 @@ pub(super) struct Staged(pub PathBuf);
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.0) {
-            if error.kind() != std::io::ErrorKind::NotFound {
-                tracing::warn!(%error, "a staged database file remains");
-            }
+        if let Err(error) = std::fs::remove_file(&self.0)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "a staged database file remains");
         }
     }
 }
@@ -71,7 +71,7 @@ impl std::fmt::Debug for Backup {
 impl SqliteDatabases {
     /// Copies a database; the copy is read block by block.
     pub async fn backup(&self, at: &DatabaseAt) -> Result<Backup, SqliteError> {
-        let staged = self.stage(at)?;
+        let staged = self.stage(at);
         let path = staged.0.clone();
         self.run(at, move |handle| copy(handle.connection()?, &path)).await?;
         let path = staged.0.clone();
@@ -82,9 +82,9 @@ impl SqliteDatabases {
     }
 
     /// A fresh file that nobody else writes.
-    pub(super) fn stage(&self, at: &DatabaseAt) -> Result<Staged, SqliteError> {
+    pub(super) fn stage(&self, at: &DatabaseAt) -> Staged {
         let name = self.ids.fresh().simple().to_string();
-        Ok(Staged(self.volume.folder(at.room, FOLDER).join(STAGING).join(name)))
+        Staged(self.volume.folder(at.room, FOLDER).join(STAGING).join(name))
     }
 }
 

@@ -157,10 +157,10 @@ impl Drop for RowWriter {
         // The connection goes back only without the rows that were kept aside.
         let Some(mut handle) = self.handle.take() else { return };
         let mut clean = move || {
-            if let Ok(connection) = handle.connection() {
-                if change(connection, &format!("DROP TABLE IF EXISTS {ASIDE}")).is_err() {
-                    tracing::warn!("rows that were not written remain in a temporary table");
-                }
+            if let Ok(connection) = handle.connection()
+                && change(connection, &format!("DROP TABLE IF EXISTS {ASIDE}")).is_err()
+            {
+                tracing::warn!("rows that were not written remain in a temporary table");
             }
         };
         match tokio::runtime::Handle::try_current() {

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// How long a start may take; the peer's first start installs it.
-const READY_LIMIT: Duration = Duration::from_secs(120);
+const READY_LIMIT: Duration = Duration::from_mins(2);
 /// Pause between two looks for readiness.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The kernel counts processor time in hundredths of a second.

@@ -27,7 +27,7 @@ const SMALL_BUFFER_BYTES: u32 = 16 * 1024;
 const STAMP: &[u8] = b"@@";
 const STAMP_DIGITS: usize = 16;
 /// What a delivery may take before the measurement is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What all receivers write to.
 struct Counts {

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 /// How long the contestant is left to write what it puts off.
 const AFTERWARDS: Duration = Duration::from_secs(4);
 /// What joining, and the last acknowledgements, may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What to measure.
 #[derive(Debug, Clone)]

@@ -31,6 +31,7 @@ use super::resolve::Ctx;
 
 /// Every command.
 #[derive(Debug, clap::Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "made once")]
 pub enum Command {
     /// Run the whole platform on this machine, as one process
     Up(up::Args),

@@ -42,7 +42,7 @@ pub struct RowStream {
     schema: Option<SchemaRef>,
 }
 
-impl<'a> Tables<'a> {
+impl Tables<'_> {
     fn label(&self, tool: &str) -> String {
         format!("{}.{tool}", self.toolkit)
     }

@@ -152,6 +152,7 @@ impl Reader {
     }
 
     /// The next block that is whole.
+    #[allow(clippy::should_implement_trait, reason = "`None` is not the end: more may come")]
     pub fn next(&mut self) -> Option<RecordBatch> {
         self.ready.pop_front()
     }

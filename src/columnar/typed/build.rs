@@ -68,7 +68,7 @@ fn each<'a, T>(
     convert: impl Fn(&'a Typed) -> Option<T>,
 ) -> Result<Vec<Option<T>>, String> {
     each_try(values, |value| {
-        convert(value).map(Ok).unwrap_or_else(|| Err(format!("{} does not fit its type", value.kind())))
+        convert(value).map_or_else(|| Err(format!("{} does not fit its type", value.kind())), Ok)
     })
 }
 

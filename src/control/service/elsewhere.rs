@@ -28,14 +28,17 @@ type Run = (SessionId, u64);
 /// Place of an endpoint: of its port among the service's, and its own among the port's.
 type Place = (usize, usize);
 
+/// The call of each place, and how it went.
+type Board = HashMap<(InstanceKey, Place), (Run, Result<(), String>)>;
+
 /// Which agents elsewhere were called, and how that went.
 #[derive(Debug, Default)]
 pub struct Called {
-    board: Mutex<HashMap<(InstanceKey, Place), (Run, Result<(), String>)>>,
+    board: Mutex<Board>,
 }
 
 impl Called {
-    fn board(&self) -> MutexGuard<'_, HashMap<(InstanceKey, Place), (Run, Result<(), String>)>> {
+    fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

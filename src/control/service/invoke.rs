@@ -59,16 +59,15 @@ impl Services {
         recorded?;
         let world = parts.app.world();
         let instance = world.instance(instance::Key { session, service });
-        match instance.and_then(|instance| instance.handle.clone()) {
-            Some(handle) => Ok(handle),
-            None => {
-                locked(&self.execute.state).invoked.remove(&key);
-                let why = instance.and_then(|instance| instance.last_start_error.clone());
-                Err(refuse(format!(
-                    "service `{name}` could not be started: {}",
-                    why.unwrap_or_else(|| "it ended at once; see its log".to_owned())
-                )))
-            }
+        if let Some(handle) = instance.and_then(|instance| instance.handle.clone()) {
+            Ok(handle)
+        } else {
+            locked(&self.execute.state).invoked.remove(&key);
+            let why = instance.and_then(|instance| instance.last_start_error.clone());
+            Err(refuse(format!(
+                "service `{name}` could not be started: {}",
+                why.unwrap_or_else(|| "it ended at once; see its log".to_owned())
+            )))
         }
     }
 

@@ -123,7 +123,7 @@ impl Translator<'_> {
                 return Ok(Typed::of_constant(Constant::Integer(number.wrapping_neg()), here));
             }
             // one more than the largest integer is the smallest, negated
-            Some(Constant::Float(number)) if *number == 9_223_372_036_854_775_808.0 => {
+            Some(Constant::Float(number)) if number.to_bits() == 9_223_372_036_854_775_808_f64.to_bits() => {
                 return Ok(Typed::of_constant(Constant::Integer(i64::MIN), here));
             }
             Some(Constant::Float(number)) => return Ok(Typed::of_constant(Constant::Float(-number), here)),

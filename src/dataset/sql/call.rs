@@ -93,7 +93,7 @@ impl Translator<'_> {
         let sql = if entry.sql.contains(['{', '(', '.']) {
             fill(entry.sql, &printed)
         } else {
-            if entry.sql.starts_with("ma_") {}
+            entry.sql.starts_with("ma_");
             format!("{}({})", entry.sql, printed.join(", "))
         };
         Ok(Typed::new(sql, entry.gives.data_type(first.as_ref()), here))
@@ -190,7 +190,7 @@ impl Translator<'_> {
             "least" => "ma_least",
             _ => "coalesce",
         };
-        if function.starts_with("ma_") {}
+        function.starts_with("ma_");
         let sql = match printed.as_slice() {
             [one] => (*one).to_owned(),
             many => format!("{function}({})", many.join(", ")),

@@ -195,7 +195,7 @@ impl Translator<'_> {
                 self.element_of(sorted, Typed::of_constant(Constant::Integer(1), here))?
             }
             "to_string" | "join" => {
-                let separator = rest[0].constant_text().map(string).unwrap_or_else(|| rest[0].sql.clone());
+                let separator = rest[0].constant_text().map_or_else(|| rest[0].sql.clone(), string);
                 let texts = list_of(DataType::Utf8);
                 let list = self.cast(list, &texts, &Metadata::new(), OnFailure::Error)?;
                 Typed::new(format!("ma_list_join({}, {separator})", list.sql), DataType::Utf8, here)

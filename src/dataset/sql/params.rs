@@ -57,7 +57,7 @@ impl Params {
     }
 
     pub fn get(&self, name: &str, here: Location) -> Result<Typed, DatasetError> {
-        let fields = self.batch.as_ref().map(|b| b.schema());
+        let fields = self.batch.as_ref().map(arrow_array::RecordBatch::schema);
         let names: Vec<&str> =
             fields.iter().flat_map(|s| s.fields().iter().map(|f| f.name().as_str())).collect();
         let bare = name.trim_start_matches(['$', ':', '@', '?']);

@@ -254,15 +254,12 @@ pub(super) fn order_key(
         Expr::Identifier(ident) => outputs.iter().position(|o| super::scope::same(ident, &o.name)),
         _ => None,
     };
-    let key = match found {
-        Some(index) => {
-            let named = Typed { sql: column(index), constant: None, ..outputs[index].typed.clone() };
-            translator.sort_key(&named)
-        }
-        None => {
-            let typed = translator.expr(scope, &order.expr)?;
-            translator.sort_key(&typed)
-        }
+    let key = if let Some(index) = found {
+        let named = Typed { sql: column(index), constant: None, ..outputs[index].typed.clone() };
+        translator.sort_key(&named)
+    } else {
+        let typed = translator.expr(scope, &order.expr)?;
+        translator.sort_key(&typed)
     };
     Ok(format!("{key}{direction}"))
 }

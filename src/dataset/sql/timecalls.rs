@@ -94,6 +94,7 @@ impl Translator<'_> {
         Ok(Typed::new(format!("ma_bin({}, {width})", value.sql), data_type, here))
     }
 
+    #[allow(clippy::wrong_self_convention, reason = "named as the functions of SQL that it makes")]
     fn to_time(&mut self, name: &str, value: Typed, here: Location) -> Result<Typed, DatasetError> {
         let none = Metadata::new();
         match name {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest that one step of a query may take.
-pub(super) const QUERY_TIME_MAX: Duration = Duration::from_secs(60);
+pub(super) const QUERY_TIME_MAX: Duration = Duration::from_mins(1);
 /// Instructions of SQLite's machine between two questions.
 const ASK_EVERY: i32 = 10_000;
 

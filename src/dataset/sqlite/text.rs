@@ -112,18 +112,15 @@ pub(super) fn best(
     // An index serves where it has all the columns, and all rows are the line's own.
     let own = view.parts.iter().all(|part| part.line == view.line);
     let serves = |index: &&StoredIndex| names.iter().all(|name| index.columns.contains(name));
-    match indexes.iter().find(serves).filter(|_| own) {
-        Some(index) => {
-            let table = table(view.line, &index.name);
-            let restricted = format!("{{{}}} : ({words})", self::columns(&numbers).replace(',', " "));
-            ranked(tx, &table, &restricted, from, keep)
-        }
-        None => {
-            of_the_moment(tx, view, &columns)?;
-            let found = ranked(tx, "temp.words", &words, from, keep);
-            tx.c.execute_batch("DROP TABLE temp.words")?;
-            found
-        }
+    if let Some(index) = indexes.iter().find(serves).filter(|_| own) {
+        let table = table(view.line, &index.name);
+        let restricted = format!("{{{}}} : ({words})", self::columns(&numbers).replace(',', " "));
+        ranked(tx, &table, &restricted, from, keep)
+    } else {
+        of_the_moment(tx, view, &columns)?;
+        let found = ranked(tx, "temp.words", &words, from, keep);
+        tx.c.execute_batch("DROP TABLE temp.words")?;
+        found
     }
 }
 

@@ -232,10 +232,8 @@ impl Parser<'_> {
                 return self.case(at);
             }
             "exists" | "count" | "collect" if self.is_symbol(1, "{") => {
-                let text = format!(
-                    "{} {{ … }} is not supported; use a path such as (a)-->() as the condition",
-                    word
-                );
+                let text =
+                    format!("{word} {{ … }} is not supported; use a path such as (a)-->() as the condition");
                 return Err(invalid(at, text));
             }
             _ => {

@@ -147,23 +147,20 @@ impl Reader {
     /// `kind`: empty or unknown changes nothing of what is known.
     fn add(&mut self, name: &str, kind: &str, sentence: &str, confidence: f64) {
         let kind = if kind.is_empty() { UNKNOWN } else { kind };
-        match self.places.get(&name.to_lowercase()) {
-            Some(at) => {
-                let known = &mut self.found.entities[*at];
-                if known.kind == UNKNOWN && kind != UNKNOWN {
-                    kind.clone_into(&mut known.kind);
-                }
-                known.confidence = known.confidence.max(confidence);
+        if let Some(at) = self.places.get(&name.to_lowercase()) {
+            let known = &mut self.found.entities[*at];
+            if known.kind == UNKNOWN && kind != UNKNOWN {
+                kind.clone_into(&mut known.kind);
             }
-            None => {
-                self.places.insert(name.to_lowercase(), self.found.entities.len());
-                self.found.entities.push(FoundEntity {
-                    name: name.to_owned(),
-                    kind: kind.to_owned(),
-                    context: Some(sentence.to_owned()),
-                    confidence,
-                });
-            }
+            known.confidence = known.confidence.max(confidence);
+        } else {
+            self.places.insert(name.to_lowercase(), self.found.entities.len());
+            self.found.entities.push(FoundEntity {
+                name: name.to_owned(),
+                kind: kind.to_owned(),
+                context: Some(sentence.to_owned()),
+                confidence,
+            });
         }
     }
 }

@@ -23,7 +23,7 @@ use url::Url;
 /// How long the handshake and a look at the tools may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// How often the tools are looked at again; it shows too whether the server is still there.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// Most tools of one server.
 pub const TOOLS_MAX: usize = 512;
 /// Most pages of tools that are read.

@@ -290,7 +290,7 @@ impl Toolkit for Queues {
         match self.store.nack_holder(session.room.id, &peer.id, &reason).await {
             Ok(0) => {}
             Ok(items) => {
-                tracing::info!(room = %session.room.name, name = %peer.name, items, "leases given back")
+                tracing::info!(room = %session.room.name, name = %peer.name, items, "leases given back");
             }
             Err(error) => {
                 tracing::warn!(room = %session.room.name, name = %peer.name, %error, "leases run out by themselves");

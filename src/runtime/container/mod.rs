@@ -91,15 +91,14 @@ impl ContainerRuntime {
             State::Unknown => return Ok(Observed::Unknown),
             State::Exited => {
                 let known = locked(&self.ended).get(&found.id).copied();
-                match known {
-                    Some(state) => state,
-                    None => {
-                        let seen = engine.look(&found.id).await?.and_then(|seen| seen.exit);
-                        let Some(exit) = seen else { return Ok(Observed::Unknown) };
-                        let state = exited(&exit, false);
-                        locked(&self.ended).insert(found.id.clone(), state);
-                        state
-                    }
+                if let Some(state) = known {
+                    state
+                } else {
+                    let seen = engine.look(&found.id).await?.and_then(|seen| seen.exit);
+                    let Some(exit) = seen else { return Ok(Observed::Unknown) };
+                    let state = exited(&exit, false);
+                    locked(&self.ended).insert(found.id.clone(), state);
+                    state
                 }
             }
         };

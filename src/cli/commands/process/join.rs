@@ -88,17 +88,13 @@ async fn token(ctx: &Ctx, args: &JoinOnly, room: &str) -> Result<(String, Token)
     })?;
     let api = json!(ApiScope::agent_default());
     let key = args.key.clone().or_else(|| ctx.api_key().map(|key| key.expose().to_owned()));
-    let token = match key {
-        Some(key) => {
-            let role = Some(args.role.clone());
-            let participant =
-                Participant { name: name.clone(), room: Some(room.into()), role, api: Some(api) };
-            sign(&key, &participant).map_err(|e| CliError::user(e.to_string()))?
-        }
-        None => {
-            let request = json!({"name": name, "room_name": room, "role": args.role, "api": api});
-            ctx.project()?.participant_token(&request).await?
-        }
+    let token = if let Some(key) = key {
+        let role = Some(args.role.clone());
+        let participant = Participant { name: name.clone(), room: Some(room.into()), role, api: Some(api) };
+        sign(&key, &participant).map_err(|e| CliError::user(e.to_string()))?
+    } else {
+        let request = json!({"name": name, "room_name": room, "role": args.role, "api": api});
+        ctx.project()?.participant_token(&request).await?
     };
     Ok((name, Token::new(token)))
 }

@@ -37,11 +37,13 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             set(&mut body, "http_only", (http_only || not_http_only).then_some(Value::Bool(http_only)));
             let secrets = of(&project, &subject.subject).await?;
             secrets.update(&secret_id, &Value::Object(body)).await?;
-            done("Updated secret", &secret_id)
+            done("Updated secret", &secret_id);
+            Ok(())
         }
         Command::Delete { subject, secret_id } => {
             of(&project, &subject.subject).await?.delete(&secret_id).await?;
-            done("Deleted secret", &secret_id)
+            done("Deleted secret", &secret_id);
+            Ok(())
         }
         Command::Rekey => {
             let rewrapped = ctx.rest()?.rekey_secrets().await?;
@@ -73,7 +75,8 @@ async fn more(project: &ProjectRest, command: Command) -> Result<(), CliError> {
         }
         Command::DeleteVersion { subject, secret_id, version_id } => {
             of(project, &subject.subject).await?.delete_version(&secret_id, &version_id).await?;
-            done("Deleted version", &version_id)
+            done("Deleted version", &version_id);
+            Ok(())
         }
         Command::Grants { secret_id, output } => {
             let found = project.secrets(SecretOwner::Me).grants(&secret_id).await?;
@@ -86,11 +89,13 @@ async fn more(project: &ProjectRest, command: Command) -> Result<(), CliError> {
         }
         Command::AddPullSecret { subject, secret_id } => {
             of_account(project, &subject).await?.add_pull_secret(&secret_id).await?;
-            done("Added pull secret", &secret_id)
+            done("Added pull secret", &secret_id);
+            Ok(())
         }
         Command::RemovePullSecret { subject, secret_id } => {
             of_account(project, &subject).await?.remove_pull_secret(&secret_id).await?;
-            done("Removed pull secret", &secret_id)
+            done("Removed pull secret", &secret_id);
+            Ok(())
         }
         _ => Ok(()),
     }
@@ -164,7 +169,8 @@ async fn access(
 async fn grant(project: &ProjectRest, id: &str, subject: &str, granted: bool) -> Result<(), CliError> {
     let account = account(project, subject).await?;
     project.secrets(SecretOwner::Me).grant_proxy(id, &account, granted).await?;
-    done(if granted { "Granted secret" } else { "Revoked secret" }, id)
+    done(if granted { "Granted secret" } else { "Revoked secret" }, id);
+    Ok(())
 }
 
 async fn of(project: &ProjectRest, subject: &str) -> Result<Secrets, CliError> {
@@ -217,9 +223,8 @@ fn read(value: NewValue) -> Result<Option<Vec<u8>>, CliError> {
     Ok(Some(bytes))
 }
 
-fn done(what: &str, id: &str) -> Result<(), CliError> {
+fn done(what: &str, id: &str) {
     output::note(format!("{what}: {id}"));
-    Ok(())
 }
 
 fn one(secret: &Value, format: Format) -> Result<(), CliError> {

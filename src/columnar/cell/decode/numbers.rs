@@ -201,7 +201,7 @@ where
         let shift_length = usize::try_from(shift.unsigned_abs()).map_err(|_| no())?;
         let trimmed = unscaled.trim_start_matches('0').to_owned();
         if trimmed.is_empty() {
-            unscaled = "0".to_owned();
+            "0".clone_into(&mut unscaled);
         } else if shift >= 0 {
             if trimmed.len() + shift_length > usize::from(self.precision) {
                 return Err(no());

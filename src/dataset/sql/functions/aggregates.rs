@@ -36,7 +36,7 @@ impl Aggregate<Vec<f64>, Option<Value>> for Median {
         Ok(Vec::new())
     }
     fn step(&self, c: &mut Context<'_>, all: &mut Vec<f64>) -> rusqlite::Result<()> {
-        if let Some(value) = real(c, 0)? {
+        if let Some(value) = real(c, 0) {
             if all.len() >= MAX_MEDIAN_VALUES {
                 return Err(refuse(format!("a median is of at most {MAX_MEDIAN_VALUES} values")));
             }
@@ -73,7 +73,7 @@ impl Aggregate<(f64, f64, f64), Option<Value>> for Spread {
         c: &mut Context<'_>,
         (count, mean, squares): &mut (f64, f64, f64),
     ) -> rusqlite::Result<()> {
-        if let Some(value) = real(c, 0)? {
+        if let Some(value) = real(c, 0) {
             *count += 1.0;
             let distance = value - *mean;
             *mean += distance / *count;

@@ -61,8 +61,8 @@ fn whole(context: &Context<'_>, index: usize) -> rusqlite::Result<Option<i64>> {
     }
 }
 
-fn real(context: &Context<'_>, index: usize) -> rusqlite::Result<Option<f64>> {
-    Ok(match context.get_raw(index) {
+fn real(context: &Context<'_>, index: usize) -> Option<f64> {
+    match context.get_raw(index) {
         ValueRef::Null => None,
         #[expect(clippy::cast_precision_loss, reason = "as a cast to a double does")]
         ValueRef::Integer(number) => Some(number as f64),
@@ -74,7 +74,7 @@ fn real(context: &Context<'_>, index: usize) -> rusqlite::Result<Option<f64>> {
             _ => Some(f64::NAN),
         },
         ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok().and_then(|t| t.trim().parse().ok()),
-    })
+    }
 }
 
 /// Where an argument is null, so is the result.

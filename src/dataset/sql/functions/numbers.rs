@@ -28,7 +28,7 @@ const UNARY: &[Unary] = &[
 pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     for (name, function) in UNARY {
         connection
-            .create_scalar_function(*name, 1, PURE, move |c| Ok(real(c, 0)?.map(|x| stored(function(x)))))?;
+            .create_scalar_function(*name, 1, PURE, move |c| Ok(real(c, 0).map(|x| stored(function(x)))))?;
     }
     two(connection, "ma_power", f64::powf)?;
     two(connection, "ma_atan2", f64::atan2)?;
@@ -37,7 +37,7 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     two(connection, "ma_log", |base, x| x.ln() / base.ln())?;
     connection.create_scalar_function("ma_round", -1, PURE, |c| scaled(c, f64::round))?;
     connection.create_scalar_function("ma_trunc", -1, PURE, |c| scaled(c, f64::trunc))?;
-    connection.create_scalar_function("ma_isnan", 1, PURE, |c| Ok(real(c, 0)?.map(f64::is_nan)))?;
+    connection.create_scalar_function("ma_isnan", 1, PURE, |c| Ok(real(c, 0).map(f64::is_nan)))?;
     connection.create_scalar_function("ma_gcd", 2, PURE, |c| {
         let (Some(a), Some(b)) = (whole(c, 0)?, whole(c, 1)?) else { return Ok(None) };
         exact(gcd(a.unsigned_abs(), b.unsigned_abs()))
@@ -61,7 +61,7 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
 
 fn two(connection: &Connection, name: &str, f: fn(f64, f64) -> f64) -> rusqlite::Result<()> {
     connection.create_scalar_function(name, 2, PURE, move |c| {
-        Ok(real(c, 0)?.zip(real(c, 1)?).map(|(a, b)| stored(f(a, b))))
+        Ok(real(c, 0).zip(real(c, 1)).map(|(a, b)| stored(f(a, b))))
     })
 }
 
@@ -76,7 +76,7 @@ pub(super) fn stored(number: f64) -> Value {
 
 /// To so many decimals, to tens and hundreds where negative.
 fn scaled(c: &Context<'_>, round: fn(f64) -> f64) -> rusqlite::Result<Option<Value>> {
-    let Some(number) = real(c, 0)? else { return Ok(None) };
+    let Some(number) = real(c, 0) else { return Ok(None) };
     let digits = if c.len() > 1 { whole(c, 1)? } else { Some(0) };
     let Some(digits) = digits else { return Ok(None) };
     let digits = i32::try_from(digits.clamp(-300, 300)).unwrap_or(0);

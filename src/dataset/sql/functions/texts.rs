@@ -44,7 +44,7 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     connection.create_scalar_function("ma_levenshtein", 2, PURE, levenshtein)?;
     connection.create_scalar_function("ma_overlay", -1, PURE, overlay)?;
     connection.create_scalar_function("ma_like", 4, PURE, like)?;
-    connection.create_scalar_function("ma_decimal_order", 2, PURE, decimal_order)
+    connection.create_scalar_function("ma_decimal_order", 2, PURE, |c| Ok(decimal_order(c)))
 }
 
 fn one(connection: &Connection, name: &str, f: fn(&str) -> String) -> rusqlite::Result<()> {
@@ -224,7 +224,7 @@ fn matches(text: &[char], pattern: &[Piece]) -> bool {
 }
 
 /// -1, 0 or 1 for two numbers, each a decimal's text or a number of SQLite's.
-fn decimal_order(c: &Context<'_>) -> rusqlite::Result<Option<i64>> {
+fn decimal_order(c: &Context<'_>) -> Option<i64> {
     let digits = |index: usize| -> Option<String> {
         match c.get_raw(index) {
             ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok().map(str::to_owned),
@@ -233,12 +233,12 @@ fn decimal_order(c: &Context<'_>) -> rusqlite::Result<Option<i64>> {
             _ => None,
         }
     };
-    let (Some(a), Some(b)) = (digits(0), digits(1)) else { return Ok(None) };
-    Ok(Some(match order(&a, &b) {
+    let (a, b) = digits(0).zip(digits(1))?;
+    Some(match order(&a, &b) {
         Ordering::Less => -1,
         Ordering::Equal => 0,
         Ordering::Greater => 1,
-    }))
+    })
 }
 
 fn order(a: &str, b: &str) -> Ordering {

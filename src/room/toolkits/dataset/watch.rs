@@ -39,7 +39,7 @@ impl Dataset {
         Blocks::begin(call)?;
         let args: args::Watch = call.args()?;
         // Changes are told when they happen; the interval is how often the caller expects to be looked after.
-        if args.poll_interval_seconds.is_some_and(|seconds| !(seconds > 0.0)) {
+        if args.poll_interval_seconds.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0) {
             return Err(ToolError::invalid("`poll_interval_seconds` must be more than 0"));
         }
         let at = args.place.table(call.session.room.id, args.table);
@@ -103,14 +103,14 @@ impl Watching {
         let between: Vec<_> =
             between.into_iter().filter(|v| v.version > self.seen && v.version <= newest).collect();
         let apart = newest - self.seen <= VERSIONS_APART_MAX && between.len() as u64 == newest - self.seen;
-        if !apart {
-            let (from, to) = (self.seen, newest);
-            self.add(from, to, None).await?;
-        } else {
+        if apart {
             for version in between {
                 let operation = version.metadata.get("operation").and_then(Value::as_str);
                 self.add(version.version - 1, version.version, operation).await?;
             }
+        } else {
+            let (from, to) = (self.seen, newest);
+            self.add(from, to, None).await?;
         }
         self.seen = newest;
         Ok(())

@@ -51,9 +51,10 @@ pub(super) async fn run(documents: &Arc<Documents>, call: &mut Call) -> Result<C
     }
     let vector = vector(start.vector.as_deref())?;
     let writes = guard::sync::is_writable(&call.caller.api, &start.path);
-    let new = match start.create.unwrap_or(true) {
-        true => Some(new_document(call, start.schema, start.schema_path, start.initial_json)?),
-        false => None,
+    let new = if start.create.unwrap_or(true) {
+        Some(new_document(call, start.schema, start.schema_path, start.initial_json)?)
+    } else {
+        None
     };
     let room = call.session.room.id;
     let mut handle = match documents.open(room, &start.path, new.as_ref().filter(|_| writes)).await {
@@ -116,9 +117,10 @@ impl Opener<'_> {
         }
         if !self.writes {
             // The Python client sends back every change it is told of; only a change of its own is refused.
-            return match self.handle.would_change(&update).await? {
-                false => Ok(()),
-                true => guard::sync::can_write(&self.call.caller.api, self.path),
+            return if self.handle.would_change(&update).await? {
+                guard::sync::can_write(&self.call.caller.api, self.path)
+            } else {
+                Ok(())
             };
         }
         let acknowledge = Box::new(move |_| drop(answer));

@@ -83,13 +83,10 @@ async fn attend(mut stream: OutputStream, tty: bool) -> Result<i64, CliError> {
                 Some(Output::Status(status)) => return Ok(status),
                 None => return Ok(i64::from(STATUS_LOST)),
             },
-            data = typed => match data {
-                Some(data) => stream.send(Input::Data(&data)).await?,
-                None => {
-                    input = None;
-                    // A terminal's input ends by a key; the connection stays open for what the program says.
-                    stream.send(if tty { Input::Data(&[END_OF_INPUT]) } else { Input::End }).await?;
-                }
+            data = typed => if let Some(data) = data { stream.send(Input::Data(&data)).await? } else {
+                input = None;
+                // A terminal's input ends by a key; the connection stays open for what the program says.
+                stream.send(if tty { Input::Data(&[END_OF_INPUT]) } else { Input::End }).await?;
             },
             _ = resized.recv(), if tty => {
                 if let Some((width, height)) = Terminal::size() {

@@ -271,12 +271,11 @@ pub async fn branch(ctx: &Ctx, command: Branch) -> Result<(), CliError> {
             let answer =
                 room.datasets().call("list_branches", json!({"namespace": place.namespace()})).await?;
             let branches = answer["branches"].as_array().cloned().unwrap_or_default();
-            match branches.iter().find(|branch| branch["name"] == *name) {
-                Some(branch) => pretty.print(branch),
-                None => {
-                    let there = branches.iter().filter_map(|branch| branch["name"].as_str());
-                    Err(crate::cli::commands::room::missing("branch", &name, there))
-                }
+            if let Some(branch) = branches.iter().find(|branch| branch["name"] == *name) {
+                pretty.print(branch)
+            } else {
+                let there = branches.iter().filter_map(|branch| branch["name"].as_str());
+                Err(crate::cli::commands::room::missing("branch", &name, there))
             }
         }
         Branch::Create { place, from_branch } => {
