@@ -28,6 +28,7 @@ pub mod containers;
 pub mod dataset;
 pub mod document;
 pub mod lease;
+pub mod mail;
 pub mod memory;
 pub mod queue;
 pub mod runtime;
@@ -42,6 +43,7 @@ pub mod control;
 // edges
 pub mod api;
 pub mod room;
+pub mod smtp;
 // clients
 pub mod client;
 

@@ -43,7 +43,9 @@ impl Allowed {
         Self(hosts.into_iter().map(|host| host.trim().to_ascii_lowercase()).collect())
     }
 
-    fn names(&self, host: &str, port: u16) -> bool {
+    /// Whether this host may be called on this port though its address is not public.
+    #[must_use]
+    pub fn names(&self, host: &str, port: u16) -> bool {
         let bare = bare(host);
         let with_port = format!("{host}:{port}");
         self.0.iter().any(|entry| entry == host || entry == bare || *entry == with_port)

@@ -44,14 +44,21 @@ pub struct NewItem {
     /// `None`: the store chooses. `Some`: sending the same id again changes nothing.
     pub id: Option<ItemId>,
     pub body: String,
+    /// Whether the limit of one item's bytes does not hold: who sends it has one of its own.
+    large: bool,
 }
 
 impl NewItem {
     pub fn new(body: impl Into<String>) -> Self {
-        Self { id: None, body: body.into() }
+        Self { id: None, body: body.into(), large: false }
     }
     pub fn with_id(id: ItemId, body: impl Into<String>) -> Self {
-        Self { id: Some(id), body: body.into() }
+        Self { id: Some(id), body: body.into(), large: false }
+    }
+
+    /// An item whose size somebody else bounds, such as mail.
+    pub fn large(id: Option<ItemId>, body: impl Into<String>) -> Self {
+        Self { id, body: body.into(), large: true }
     }
 }
 
@@ -237,7 +244,7 @@ impl QueueError {
 impl Limits {
     pub(super) fn check_send(&self, key: &QueueKey, items: &[NewItem]) -> Result<(), QueueError> {
         check_batch(key, items.len())?;
-        match items.iter().find(|item| item.body.len() > self.item_bytes) {
+        match items.iter().find(|item| !item.large && item.body.len() > self.item_bytes) {
             Some(item) => Err(QueueError::ItemTooLarge {
                 queue: key.name.clone(),
                 bytes: item.body.len(),

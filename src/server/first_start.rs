@@ -8,6 +8,7 @@ use crate::domain::names::Kind;
 use crate::id::{ApiKeyId, ProjectId, ServiceAccountId};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,12 @@ pub struct Connection {
     pub api_url: String,
     pub project_id: String,
     pub api_key: String,
+    /// Where mail is received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smtp: Option<SocketAddr>,
+    /// Where participants send mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smtp_submission: Option<SocketAddr>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -51,6 +58,8 @@ pub(super) async fn prepare(app: &App, options: &mut Options) -> Result<Connecti
         api_url: app.settings.public_url.clone(),
         project_id: text.project.to_string(),
         api_key: text.reveal(),
+        smtp: None,
+        smtp_submission: None,
     })
 }
 

@@ -10,6 +10,7 @@ mod host;
 mod keeper;
 mod lines;
 mod livekit;
+mod mail;
 mod memory;
 mod options;
 mod report;
@@ -21,5 +22,6 @@ mod stores;
 
 pub use first_start::Connection;
 pub use livekit::LiveKitServer;
+pub use mail::{DEFAULT_MESSAGE_MIB, MailOptions};
 pub use options::{DEFAULT_LISTEN, DEFAULT_MEMORY_MODEL, Options};
 pub use start::{Server, StartError};

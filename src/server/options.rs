@@ -61,6 +61,8 @@ pub struct Options {
     pub telemetry_collector: Option<url::Url>,
     /// What is kept of telemetry.
     pub telemetry_limits: crate::telemetry::Limits,
+    /// Mail; none without a listener.
+    pub mail: super::mail::MailOptions,
     /// Which container engine, and what containers may; without addresses there are no containers.
     pub containers: crate::containers::Settings,
 }
@@ -92,6 +94,7 @@ impl Options {
             livekit: None,
             telemetry_collector: None,
             telemetry_limits: crate::telemetry::Limits::default(),
+            mail: super::mail::MailOptions::default(),
             containers: crate::containers::Settings::default(),
         }
     }

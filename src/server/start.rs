@@ -6,6 +6,7 @@ use super::doors::Doors;
 use super::first_start::{Connection, prepare};
 use super::keeper::LeasedSessions;
 use super::lines::KeptLines;
+use super::mail;
 use super::options::Options;
 use super::report;
 use super::room_edge::{self, Made, RoomParts};
@@ -69,6 +70,8 @@ pub enum StartError {
     Telemetry(#[from] TelemetryError),
     #[error(transparent)]
     App(#[from] crate::app::Error),
+    #[error(transparent)]
+    Mail(#[from] super::mail::MailError),
 }
 
 /// A server that runs.
@@ -103,7 +106,7 @@ impl Server {
         let (app, stores) = application(&options, &public_url, &clock, &ids).await?;
         let projection = Arc::clone(&app.projection);
         let seen = projection.world().position;
-        let connection = prepare(&app, &mut options).await?;
+        let mut connection = prepare(&app, &mut options).await?;
         let files = blobs(&options, &ids).await?;
         let secret = app.server_secret().await?;
         let (links, ingest) = (Arc::new(Links::new(&secret, public_url)), Arc::new(Ingest::new(&secret)));
@@ -148,15 +151,18 @@ impl Server {
         let router = router.merge(api::otlp_grpc_router(&api)).merge(api::router(api));
 
         let stop = CancellationToken::new();
+        let mail = mail::start(&options.mail, &app, &host, &stores, &stop).await?;
         let cleaner = cleanup::follow(Arc::clone(&app), Arc::clone(&stores), files.clone(), documents, seen);
         let sweeper = follow_ends(Arc::clone(&containers), Arc::clone(&app), Arc::clone(&stores.log), seen);
-        let workers = vec![
+        let mut workers = vec![
             tokio::spawn(Arc::clone(&projection).follow()),
             tokio::spawn(report::follow(Arc::clone(&stores.log), projection, seen)),
             tokio::spawn(keeper.renew()),
             tokio::spawn(cleaner),
             tokio::spawn(sweeper),
         ];
+        (connection.smtp, connection.smtp_submission) = (mail.receiver, mail.submission);
+        workers.extend(mail.tasks);
         let http = serve(listener, router, stop.clone());
         connection.write(&options.data_dir).map_err(|source| data_dir_error(&options.data_dir, source))?;
         Ok(Self { app, hub, stores, control, connection, stop, http, workers, containers })

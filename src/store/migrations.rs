@@ -24,6 +24,7 @@ migrations! {
     "0002_queue",
     "0003_vault",
     "0004_lease",
+    "0005_mail",
 }
 
 /// The schema version this program knows.

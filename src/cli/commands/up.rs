@@ -3,6 +3,7 @@
 use crate::app::Actor;
 use crate::app::key::ApiKeyText;
 mod containers;
+mod mail;
 
 use crate::cli::error::CliError;
 use crate::cli::output;
@@ -78,6 +79,8 @@ pub struct Args {
     room_limit: Vec<String>,
     #[command(flatten)]
     containers: containers::ContainerArgs,
+    #[command(flatten)]
+    mail: mail::MailArgs,
     /// Model that reads texts for memories with strategy=llm, at the provider of OPENAI_API_KEY and OPENAI_BASE_URL
     #[arg(long, value_name = "MODEL", env = "MESHAGENT_MEMORY_MODEL", default_value = DEFAULT_MEMORY_MODEL)]
     memory_model: String,
@@ -104,6 +107,12 @@ pub async fn run(args: Args) -> Result<(), CliError> {
     let connection = server.connection().clone();
     output::note(format!("meshagent is ready at {} (project {})", connection.api_url, connection.project_id));
     output::note(format!("connect from another terminal: eval \"$(meshagent env{named_dir})\""));
+    if let Some(address) = connection.smtp {
+        output::note(format!("mail for mailboxes is received at {address}"));
+    }
+    if let Some(address) = connection.smtp_submission {
+        output::note(format!("participants send mail at {address}"));
+    }
     if let Err(error) = apply(&server, &documents, room.as_deref()).await {
         server.stop().await;
         return Err(error);
@@ -150,6 +159,7 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.telemetry_collector = args.otlp_collector;
     options.telemetry_limits.bytes = args.telemetry_mib * 1024 * 1024;
     options.containers = args.containers.settings();
+    options.mail = args.mail.options()?;
     options.livekit = args.livekit_url.as_ref().map(livekit).transpose()?;
     options.allowed_hosts = args.allow_hosts;
     options.webhook_secret = secret("MESHAGENT_WEBHOOK_SECRET");
