@@ -1,5 +1,7 @@
 //! Mailboxes.
 
+mod deliveries;
+
 use super::auth::{Access, Caller, InProject};
 use super::body::Body;
 use super::paging::Paging;
@@ -25,7 +27,7 @@ pub(super) fn routes() -> Vec<Route> {
     let route = |method, path, name, summary, handler| {
         Route::new(method, path, name, summary, Access::Account, handler)
     };
-    vec![
+    let mut routes = vec![
         route(Method::GET, ALL, "list_mailboxes", "Mailboxes of a project", get(list)),
         route(Method::POST, ALL, "create_mailbox", "Make a mailbox", post(create)).takes::<MailboxBody>(),
         route(Method::GET, ONE, "get_mailbox", "One mailbox", get(one)),
@@ -38,7 +40,9 @@ pub(super) fn routes() -> Vec<Route> {
             "Mailboxes of a room",
             get(of_room),
         ),
-    ]
+    ];
+    routes.extend(deliveries::routes());
+    routes
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -39,6 +39,7 @@ use crate::app::ingest::Ingest;
 use crate::app::links::Links;
 use crate::app::outward::Outward;
 use crate::blob::Blobs;
+use crate::mail::outbox::Outbox;
 use crate::telemetry::{Forward, Telemetry};
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ pub struct Api {
     pub outward: Arc<Outward>,
     pub ingest: Arc<Ingest>,
     pub telemetry: Telemetry,
+    pub outbox: Arc<dyn Outbox>,
     /// To a collector of the operator's, where there is one.
     pub forward: Option<Forward>,
 }

@@ -20,6 +20,7 @@ pub struct Facts {
     pub from: Vec<Address>,
     pub message_id: Option<String>,
     pub subject: String,
+    pub has_date: bool,
     /// `Received:` lines, one per server it passed.
     pub hops: usize,
     /// Mailboxes that it was put into already.
@@ -69,6 +70,7 @@ pub fn read(message: &[u8]) -> Result<Facts, Unreadable> {
     Ok(Facts {
         message_id: parsed.message_id().map(str::to_owned),
         subject: parsed.subject().unwrap_or_default().to_owned(),
+        has_date: parsed.date().is_some(),
         hops: parsed.header_values(HeaderName::Received).count(),
         delivered_to,
         is_report: text("Content-Type").to_ascii_lowercase().starts_with("multipart/report"),

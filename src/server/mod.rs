@@ -22,6 +22,6 @@ mod stores;
 
 pub use first_start::Connection;
 pub use livekit::LiveKitServer;
-pub use mail::{DEFAULT_MESSAGE_MIB, MailOptions};
+pub use mail::{DEFAULT_MESSAGE_MIB, DEFAULT_RETRY_SECONDS, MailOptions, Outgoing};
 pub use options::{DEFAULT_LISTEN, DEFAULT_MEMORY_MODEL, Options};
 pub use start::{Server, StartError};

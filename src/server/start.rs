@@ -124,6 +124,8 @@ impl Server {
             control: std::sync::OnceLock::new(),
         });
         let host = super::host::host(&app, &hub, &doors, &ids, options.room_limits);
+        let stop = CancellationToken::new();
+        let mail = mail::start(&mut options, &app, &host, &stores, &stop).await?;
         let engines = engines(&options, &app)?;
         let control = Arc::new(controllers(&app, &host, &stores, &files, &engines, &options)?);
         keeper.wakes(control.waker());
@@ -146,12 +148,11 @@ impl Server {
             outward,
             ingest,
             telemetry,
+            outbox: Arc::clone(&stores.outbox),
             forward: options.telemetry_collector.clone().map(Forward::start),
         };
         let router = router.merge(api::otlp_grpc_router(&api)).merge(api::router(api));
 
-        let stop = CancellationToken::new();
-        let mail = mail::start(&options.mail, &app, &host, &stores, &stop).await?;
         let cleaner = cleanup::follow(Arc::clone(&app), Arc::clone(&stores), files.clone(), documents, seen);
         let sweeper = follow_ends(Arc::clone(&containers), Arc::clone(&app), Arc::clone(&stores.log), seen);
         let mut workers = vec![

@@ -9,6 +9,7 @@ use crate::eventlog::EventLog;
 use crate::eventlog::postgres::PostgresLog;
 use crate::eventlog::sqlite::SqliteLog;
 use crate::lease::{LeaseStore, PostgresLeases, SqliteLeases};
+use crate::mail::outbox::{Outbox, PostgresOutbox, SqliteOutbox};
 use crate::queue::{Limits, PostgresQueues, QueueStore, SqliteQueues};
 use crate::sqlite_db::SqliteDatabases;
 use crate::store::postgres::Postgres;
@@ -29,6 +30,7 @@ pub(super) struct Stores {
     pub queues: Arc<dyn QueueStore>,
     pub leases: Arc<dyn LeaseStore>,
     pub secrets: Arc<dyn SecretStore>,
+    pub outbox: Arc<dyn Outbox>,
     pub datasets: Arc<SqliteDatasets>,
     pub databases: Arc<SqliteDatabases>,
     pub memories: MemoryStore,
@@ -68,6 +70,7 @@ impl Stores {
             queues,
             leases: Arc::new(SqliteLeases::new(Arc::clone(&store), Arc::clone(clock))),
             secrets: Arc::new(SqliteSecrets::new(Arc::clone(&store))),
+            outbox: Arc::new(SqliteOutbox::new(Arc::clone(&store), Arc::clone(clock), Arc::clone(ids))),
             datasets: datasets(options, clock, ids),
             databases: databases(options, clock, ids),
             memories: MemoryStore::new(options, clock, ids),
@@ -90,12 +93,18 @@ impl Stores {
             queues,
             leases: Arc::new(PostgresLeases::new(Arc::clone(&store))),
             secrets: Arc::new(PostgresSecrets::new(Arc::clone(&store))),
+            outbox: Arc::new(PostgresOutbox::new(Arc::clone(&store), Arc::clone(clock), Arc::clone(ids))),
             datasets: datasets(options, clock, ids),
             databases: databases(options, clock, ids),
             memories: MemoryStore::new(options, clock, ids),
             lease_ttl: SHARED_TTL,
             database: Database::Postgres(store),
         })
+    }
+
+    /// Whether other servers may use the same database.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.database, Database::Postgres(_))
     }
 
     /// Writes out what is to be written and closes the store.

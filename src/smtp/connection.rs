@@ -77,7 +77,8 @@ struct Connection {
 
 /// Speaks with one client until the end.
 pub(super) async fn serve(stream: Box<dyn Stream>, peer: IpAddr, shared: Arc<Shared>) {
-    let offer = shared.desk.offer().clone();
+    let mut offer = shared.desk.offer().clone();
+    offer.plain_login |= peer.is_loopback();
     let line_max = if offer.door == Door::Submission { LOGIN_LINE_BYTES_MAX } else { LINE_BYTES_MAX };
     let session = Session::new(offer);
     let mut connection =

@@ -10,17 +10,22 @@ mod desk;
 mod directory;
 mod intake;
 mod listener;
+mod postman;
 mod receiver;
 mod reply;
 mod session;
+mod submission;
 mod tls;
 
+pub(crate) use desk::Desk;
 pub use desk::{Door, Offer};
 pub use directory::SENDERS;
 pub use intake::Intake;
 pub(crate) use listener::{LARGE_AT_ONCE, Parts, listen};
 pub use listener::{Listening, SmtpError};
+pub use postman::Postman;
 pub use receiver::Receiver;
+pub use submission::{Submission, SubmissionParts};
 pub use tls::{TlsError, acceptor};
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ impl Reply {
         Self { code, lines }
     }
 
+    #[cfg(test)]
     pub const fn code(&self) -> u16 {
         self.code
     }

@@ -1,5 +1,7 @@
 //! `meshagent mailbox …`.
 
+mod deliveries;
+
 use crate::cli::args;
 use crate::cli::error::CliError;
 use crate::cli::output::{self, Format, OutputArgs, Table};
@@ -27,6 +29,12 @@ pub enum Command {
     },
     /// Change a mailbox; what is not named stays
     Update(Update),
+    /// Show what became of mail that a mailbox sent, newest first
+    Deliveries(deliveries::Deliveries),
+    /// Show one delivery
+    Delivery { address: String, delivery_id: String },
+    /// Show what happened to a delivery, in order
+    DeliveryEvents(deliveries::Events),
     /// Delete a mailbox
     Delete { address: String },
 }
@@ -99,6 +107,9 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             }
         }
         Command::Update(args) => update(&project, args).await,
+        Command::Deliveries(args) => deliveries::list(&project, args).await,
+        Command::Delivery { address, delivery_id } => deliveries::one(&project, &address, &delivery_id).await,
+        Command::DeliveryEvents(args) => deliveries::events(&project, args).await,
         Command::Delete { address } => {
             find(&project, &address).await?;
             project.delete_mailbox(&address).await?;

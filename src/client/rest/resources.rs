@@ -117,6 +117,32 @@ impl ProjectRest {
         self.rest.put(&self.at(&["mailboxes", &mailbox.address]), &body).await.map(drop)
     }
 
+    /// What became of mail that a mailbox sent, newest first: the server's answer as it is. `query` are the filters
+    /// and the place of the page.
+    pub async fn mailbox_deliveries(
+        &self,
+        address: &str,
+        query: &[(&str, String)],
+    ) -> Result<Value, RestError> {
+        self.rest.get(&self.at(&["mailboxes", address, "deliveries"]), query).await
+    }
+
+    /// One delivery; `None` where there is none.
+    pub async fn mailbox_delivery(&self, address: &str, id: &str) -> Result<Option<Value>, RestError> {
+        let answer = self.rest.get(&self.at(&["mailboxes", address, "deliveries", id]), &[]).await;
+        Ok(optional(answer)?.map(|mut answer| answer["delivery"].take()))
+    }
+
+    /// What happened to a delivery, in order: the server's answer as it is.
+    pub async fn mailbox_delivery_events(
+        &self,
+        address: &str,
+        id: &str,
+        query: &[(&str, String)],
+    ) -> Result<Value, RestError> {
+        self.rest.get(&self.at(&["mailboxes", address, "deliveries", id, "events"]), query).await
+    }
+
     pub async fn delete_mailbox(&self, address: &str) -> Result<(), RestError> {
         self.rest.delete(&self.at(&["mailboxes", address])).await.map(drop)
     }

@@ -24,7 +24,9 @@ use meshagent::clock::{Clock, IdSource, System};
 use meshagent::domain::session::Reason;
 use meshagent::eventlog::memory::MemoryLog;
 use meshagent::id::{ProjectId, RoomId, SessionId};
+use meshagent::mail::outbox::SqliteOutbox;
 use meshagent::projection::Projection;
+use meshagent::store::sqlite::Sqlite;
 use meshagent::telemetry::{Limits, Telemetry};
 use meshagent::vault::{Kek, MemorySecrets, Secret, Vault};
 use serde_json::Value;
@@ -115,6 +117,11 @@ impl Platform {
             outward: Arc::new(outward),
             ingest: Arc::clone(&ingest),
             telemetry: Telemetry::open(files.path(), Limits::default(), Arc::new(System)).unwrap(),
+            outbox: Arc::new(SqliteOutbox::new(
+                Arc::new(Sqlite::open(&files.path().join("database")).unwrap()),
+                Arc::new(System),
+                Arc::new(System),
+            )),
             forward: None,
         };
         Self { app, router: api::router(api), project, key, other_key, ingest, _files: files }

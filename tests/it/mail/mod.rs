@@ -1,5 +1,6 @@
 //! Mail, with programs that others wrote on the other side.
 
+mod delivery;
 mod receiver;
 
 use crate::cli::Person;

@@ -1,5 +1,7 @@
 //! `meshagent room queue …`.
 
+mod mail;
+
 use super::{connect, missing};
 use crate::cli::args;
 use crate::cli::error::CliError;
@@ -32,6 +34,8 @@ pub enum Command {
                             --json '{\"prompt\":\"Summarize the backlog and save a report.\"}'"
     )]
     Send(Send),
+    /// Put an email into a queue, as if it had come by mail; makes the queue if needed
+    SendMail(mail::SendMail),
     /// Take the oldest item out and print it; an empty queue exits with 1
     Receive {
         #[command(flatten)]
@@ -128,6 +132,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
     match command {
         Command::List { room, output } => list(ctx, &room, output.output).await,
         Command::Send(args) => send(ctx, args).await,
+        Command::SendMail(args) => mail::send(ctx, args).await,
         Command::Receive { target, wait } => {
             let room = enter(ctx, &target).await?;
             match room.queues().receive(&target.queue, true, wait).await? {
