@@ -23,7 +23,7 @@ fn office(arguments: &[&str]) -> (Office, String) {
 
 fn token(office: &Office, room: &str) -> String {
     let text = format!(
-        "version: v1\nkind: ParticipantToken\nroom: {room}\nidentity: bot\nrole: agent\napi: {{messaging: {{}}}}\n"
+        "version: v1\nkind: ParticipantToken\nroom: {room}\nidentity: bot\nrole: agent\napi: {{llm: {{}}, messaging: {{}}}}\n"
     );
     let file = office.person.file(&format!("{room}.yaml"), &text);
     office.person.run(&["token", "--input", &file]).ok().stdout.trim().to_owned()
