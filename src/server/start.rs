@@ -15,6 +15,7 @@ use crate::api::{self, Api};
 use crate::app::host::RoomHost;
 use crate::app::ingest::Ingest;
 use crate::app::links::Links;
+use crate::app::outward::Outward;
 use crate::app::{App, Settings};
 use crate::blob::{BlobError, Blobs};
 use crate::clock::{Clock, IdSource, System};
@@ -117,12 +118,7 @@ impl Server {
         let (keeper, hub) = sessions(&app, &stores);
         hub.keep_lines(Arc::new(KeptLines { telemetry: telemetry.clone(), clock: Arc::clone(&clock) }));
         let documents = documents(&options, &files, &keeper, &app);
-        let doors = Arc::new(Doors {
-            app: Arc::clone(&app),
-            links: Arc::clone(&links),
-            outward: Arc::clone(&outward),
-            control: std::sync::OnceLock::new(),
-        });
+        let doors = doors(&app, &links, &outward);
         let host = super::host::host(&app, &hub, &doors, &ids, options.room_limits);
         let stop = CancellationToken::new();
         let mail = mail::start(&mut options, &app, &host, &stores, &stop).await?;
@@ -222,6 +218,15 @@ async fn application(
         },
     };
     Ok((Arc::new(app), stores))
+}
+
+fn doors(app: &Arc<App>, links: &Arc<Links>, outward: &Arc<Outward>) -> Arc<Doors> {
+    Arc::new(Doors {
+        app: Arc::clone(app),
+        links: Arc::clone(links),
+        outward: Arc::clone(outward),
+        control: std::sync::OnceLock::new(),
+    })
 }
 
 fn controllers(
