@@ -16,6 +16,7 @@ use crate::projection::World;
 use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 /// What submission is made of.
 #[derive(Debug)]
@@ -144,7 +145,8 @@ impl Desk for Submission {
                 .clone()
                 .unwrap_or_else(|| format!("{}@{}", ids.fresh().simple(), sender.domain()));
             outbox::Submission {
-                id: ids.fresh(),
+                id: submission_id(mailbox, facts.message_id.as_deref(), &recipients)
+                    .unwrap_or_else(|| ids.fresh()),
                 mailbox,
                 submitted_at: trace.at,
                 message: outgoing(&parts, &trace, &facts, &message_id, &message).into(),
@@ -168,6 +170,13 @@ impl Desk for Submission {
             }
         }
     }
+}
+
+/// A sender that did not hear the answer sends the same message to the same recipients again.
+fn submission_id(mailbox: MailboxId, message_id: Option<&str>, recipients: &[Address]) -> Option<Uuid> {
+    let mut all: Vec<String> = recipients.iter().map(Address::lower).collect();
+    all.sort();
+    Some(Uuid::new_v5(&mailbox.uuid(), format!("{}\n{}", message_id?, all.join("\n")).as_bytes()))
 }
 
 /// Whose message it is. All that it says it is from must be the participant's to use.

@@ -33,7 +33,8 @@ const SWEEP_MAX: usize = 200;
 /// The durable outbox. A call that has returned is on disk.
 #[async_trait]
 pub trait Outbox: Send + Sync + fmt::Debug + 'static {
-    /// Keeps a message with its recipients, all or none; [`OutboxError::Full`] where too many wait.
+    /// Keeps a message with its recipients, all or none; [`OutboxError::Full`] where too many wait. A submission whose
+    /// id is known changes nothing.
     async fn submit(&self, submission: Submission) -> Result<(), OutboxError>;
 
     /// Takes up to `max` deliveries that are due for `holder`, who has them until `until`.

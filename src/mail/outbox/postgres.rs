@@ -103,12 +103,24 @@ impl PostgresOutbox {
 async fn insert(tx: &Transaction<'_>, submission: &Submission) -> Result<(), tokio_postgres::Error> {
     let (project, mailbox) = (submission.mailbox.project().uuid(), submission.mailbox.uuid());
     let (sender, at) = (submission.sender.to_string(), submission.submitted_at.timestamp_millis());
-    let sql = "INSERT INTO mail_submissions VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    tx.execute(
-        sql,
-        &[&submission.id, &project, &mailbox, &sender, &submission.message_id, &at, &&submission.message[..]],
-    )
-    .await?;
+    let sql = "INSERT INTO mail_submissions VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
+    let kept = tx
+        .execute(
+            sql,
+            &[
+                &submission.id,
+                &project,
+                &mailbox,
+                &sender,
+                &submission.message_id,
+                &at,
+                &&submission.message[..],
+            ],
+        )
+        .await?;
+    if kept == 0 {
+        return Ok(());
+    }
     for (id, event, recipient) in &submission.recipients {
         let sql = "INSERT INTO mail_deliveries \
                    VALUES ($1, $2, $3, $4, $5, 'accepted', $6, 0, $6, NULL, NULL, '{}')";

@@ -47,17 +47,19 @@ fn submit(c: &Connection, submission: &Submission) -> Result<(), OutboxError> {
         return Err(OutboxError::Full { limit: WAITING_MAX });
     }
     let at = submission.submitted_at.timestamp_millis();
-    c.prepare_cached("INSERT INTO mail_submissions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
-        params![
-            submission.id,
-            project,
-            mailbox,
-            submission.sender.to_string(),
-            submission.message_id,
-            at,
-            &submission.message[..]
-        ],
-    )?;
+    let sql = "INSERT INTO mail_submissions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+    let kept = c.prepare_cached(sql)?.execute(params![
+        submission.id,
+        project,
+        mailbox,
+        submission.sender.to_string(),
+        submission.message_id,
+        at,
+        &submission.message[..]
+    ])?;
+    if kept == 0 {
+        return Ok(());
+    }
     for (id, event, recipient) in &submission.recipients {
         c.prepare_cached(
             "INSERT INTO mail_deliveries VALUES (?1, ?2, ?3, ?4, ?5, 'accepted', ?6, 0, ?6, NULL, NULL, '{}')",
