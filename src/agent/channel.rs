@@ -1,154 +1,170 @@
-//! The ways in which work reaches an agent, as `--channel` spells them. Pure.
+//! What a channel is: a way for work to reach the agent, one file each in [`super::channels`].
+//!
+//! There are two sorts. One that takes jobs (a queue, a toolkit, mail) makes a [`TurnRequest`] of each and waits for its
+//! outcome with [`Agent::turn`]. One that carries conversations (chat, a socket) connects its participants with
+//! [`Agent::connect`] and passes on what they say with [`Agent::say`]; everything that its participants are to hear comes to
+//! the outbox they connected with.
 
-use std::fmt;
-use std::str::FromStr;
+use super::message::InputContent;
+use super::supervisor::ToHub;
+use super::tools::Tool;
+use super::turn::{Failure, Outcome};
+use crate::client::room::RoomError;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
-/// One `--channel`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AgentChannel {
-    /// `chat`: conversations over room messaging.
-    Chat,
-    /// `memory`: local to the process.
-    Memory,
-    /// `mail:ADDRESS[?reply-all=true|false]`.
-    Mail { address: String, reply_all: bool },
-    /// `queue:NAME`: jobs of a room queue.
-    Queue(String),
-    /// `toolkit:NAME`: the agent as a tool.
-    Toolkit(String),
-    /// `websocket:PORT` or `websocket://HOST:PORT`.
-    WebSocket { host: Option<String>, port: u16 },
-    /// `command:EXE` or `command:["EXE","ARG"]`.
-    Command(Vec<String>),
-}
+pub use super::engine::Engine;
 
-/// Why a text is no channel.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "unknown channel `{text}`: {reason}; want chat, memory, mail:ADDRESS, queue:NAME, toolkit:NAME, websocket:PORT or command:PROGRAM"
-)]
-pub struct InvalidChannel {
-    text: String,
-    reason: String,
-}
+/// Messages that may wait for one participant; one further behind is disconnected.
+pub const OUTBOX_MAX: usize = 1024;
 
-impl FromStr for AgentChannel {
-    type Err = InvalidChannel;
+/// A way for work to reach the agent. Made in [`super::run`], one for each `--channel`.
+#[async_trait::async_trait]
+pub trait Channel: Send + Sync + 'static {
+    /// As the user spelled it.
+    fn name(&self) -> String;
 
-    fn from_str(text: &str) -> Result<Self, InvalidChannel> {
-        parse(text.trim()).map_err(|reason| InvalidChannel { text: text.to_owned(), reason })
+    /// Participant attributes that the agent publishes while the channel is open.
+    fn attributes(&self) -> Map<String, Value> {
+        Map::new()
     }
-}
 
-fn parse(text: &str) -> Result<AgentChannel, String> {
-    let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
-    let named = |what: &str| match rest.trim() {
-        "" => Err(format!("it lacks the {what} after the colon")),
-        rest => Ok(rest.to_owned()),
-    };
-    match kind.to_ascii_lowercase().as_str() {
-        "chat" if rest.is_empty() => Ok(AgentChannel::Chat),
-        "memory" if rest.is_empty() => Ok(AgentChannel::Memory),
-        "queue" => named("queue name").map(AgentChannel::Queue),
-        "toolkit" => named("toolkit name").map(AgentChannel::Toolkit),
-        "mail" => mail(&named("address")?),
-        "websocket" => websocket(&named("port")?),
-        "command" => command(&named("program")?),
-        _ => Err("there is no such kind".to_owned()),
+    /// Whether threads begin here, so that the agent tells clients where its threads are.
+    fn is_threaded(&self) -> bool {
+        false
     }
-}
 
-fn mail(rest: &str) -> Result<AgentChannel, String> {
-    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
-    if !address.contains('@') {
-        return Err("the address lacks an @".to_owned());
+    /// Tools that the channel adds to every turn of thread `thread`.
+    fn tools(&self, _agent: &Agent, _thread: &str) -> Vec<Arc<dyn Tool>> {
+        Vec::new()
     }
-    let reply_all = match query {
-        "" | "reply-all=true" => true,
-        "reply-all=false" => false,
-        other => return Err(format!("`{other}` is no option of a mail channel")),
-    };
-    Ok(AgentChannel::Mail { address: address.to_owned(), reply_all })
-}
 
-fn websocket(rest: &str) -> Result<AgentChannel, String> {
-    let (host, port) = match rest.strip_prefix("//") {
-        None => (None, rest),
-        Some(rest) => {
-            let (host, port) = rest.rsplit_once(':').ok_or("it lacks a port")?;
-            (Some(host.to_owned()), port)
-        }
-    };
-    let port = port.parse().map_err(|_| format!("`{port}` is no port"))?;
-    Ok(AgentChannel::WebSocket { host, port })
-}
-
-fn command(rest: &str) -> Result<AgentChannel, String> {
-    if !rest.starts_with('[') {
-        return Ok(AgentChannel::Command(vec![rest.to_owned()]));
+    /// Opens the channel; an error ends the agent.
+    async fn open(&self, _agent: &Agent) -> Result<(), RoomError> {
+        Ok(())
     }
-    match serde_json::from_str::<Vec<String>>(rest) {
-        Ok(words) if !words.is_empty() => Ok(AgentChannel::Command(words)),
-        _ => Err("the program is no JSON list of texts".to_owned()),
-    }
+
+    /// Serves until `stop`; takes nothing new after it. What was begun may go on until `abort`.
+    async fn serve(self: Arc<Self>, agent: Agent, stop: CancellationToken, abort: CancellationToken);
 }
 
-impl fmt::Display for AgentChannel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Chat => f.write_str("chat"),
-            Self::Memory => f.write_str("memory"),
-            Self::Mail { address, .. } => write!(f, "mail:{address}"),
-            Self::Queue(name) => write!(f, "queue:{name}"),
-            Self::Toolkit(name) => write!(f, "toolkit:{name}"),
-            Self::WebSocket { host: None, port } => write!(f, "websocket:{port}"),
-            Self::WebSocket { host: Some(host), port } => write!(f, "websocket://{host}:{port}"),
-            Self::Command(words) => write!(f, "command:{}", words.join(" ")),
-        }
-    }
+/// A turn that a channel asks for.
+#[derive(Clone, Debug, Default)]
+pub struct TurnRequest {
+    /// Path of the thread; a new one where absent.
+    pub thread: Option<String>,
+    /// Whether the thread is new although it is named.
+    pub new_thread: bool,
+    /// Name of a thread that is new; made from what is said where absent.
+    pub thread_name: Option<String>,
+    /// Whether a model may name a new thread.
+    pub model_names_thread: bool,
+    pub content: Vec<InputContent>,
+    /// One of the agent's models, in any spelling.
+    pub model: Option<String>,
+    pub instructions: Option<String>,
+    pub sender_name: Option<String>,
+    /// Who asks, for tools that act for them.
+    pub participant_id: Option<String>,
+    /// Nobody is there to approve calls: they are refused.
+    pub unattended: bool,
+    /// Names the turn; a fresh name where absent.
+    pub turn_id: Option<String>,
+    /// Names of turns that tried the same before: where one of them is done, this one is not run.
+    pub before: Vec<String>,
 }
 
-impl AgentChannel {
-    /// Whether this version can serve it.
+/// What a participant of a conversation is to hear.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// The message, in the form in which it is to be sent.
+    pub message: Arc<Map<String, Value>>,
+}
+
+impl Outgoing {
+    fn text(&self, key: &str) -> &str {
+        self.message.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The thread that the message is about.
     #[must_use]
-    pub fn is_supported(&self) -> bool {
-        matches!(self, Self::Queue(_) | Self::Toolkit(_))
+    pub fn thread_id(&self) -> Option<&str> {
+        self.message.get("thread_id").and_then(Value::as_str)
+    }
+
+    /// Whether it is about the list of threads.
+    #[must_use]
+    pub fn is_of_list(&self) -> bool {
+        let kind = self.text("type").strip_prefix(super::message::PREFIX).unwrap_or_default();
+        matches!(kind, "thread.listed" | "thread.created" | "thread.updated" | "thread.deleted")
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The agent as its channels know it. Clones are the same agent.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    pub(super) engine: Arc<Engine>,
+    pub(super) hub: mpsc::Sender<ToHub>,
+}
 
-    #[test]
-    fn every_form_of_the_reference_reads() {
-        let read = |text: &str| text.parse::<AgentChannel>().unwrap();
-        assert_eq!(read("chat"), AgentChannel::Chat);
-        assert_eq!(read("QUEUE:Jobs"), AgentChannel::Queue("Jobs".into()));
-        assert_eq!(read("toolkit:support-agent"), AgentChannel::Toolkit("support-agent".into()));
-        let mail = |reply_all| AgentChannel::Mail { address: "a@b".into(), reply_all };
-        assert_eq!(read("mail:a@b?reply-all=false"), mail(false));
-        assert_eq!(read("mail:a@b"), mail(true));
-        assert_eq!(read("websocket:80"), AgentChannel::WebSocket { host: None, port: 80 });
-        assert_eq!(
-            read("websocket://0.0.0.0:80"),
-            AgentChannel::WebSocket { host: Some("0.0.0.0".into()), port: 80 }
-        );
-        assert_eq!(read(r#"command:["x","y"]"#), AgentChannel::Command(vec!["x".into(), "y".into()]));
+impl Agent {
+    /// Runs a turn when its thread's line has come to it. All of it is stored when this returns.
+    pub async fn turn(&self, request: TurnRequest) -> Outcome {
+        let (done, outcome) = oneshot::channel();
+        if self.hub.send(ToHub::Turn(Box::new(request), done)).await.is_ok()
+            && let Ok(outcome) = outcome.await
+        {
+            return outcome;
+        }
+        Outcome::Failed(Failure { message: "the agent is stopping".into(), code: "cancelled" })
     }
 
-    #[test]
-    fn what_is_no_channel_says_why() {
-        for (text, why) in [
-            ("queue:", "lacks the queue name"),
-            ("que:x", "no such kind"),
-            ("mail:nobody", "lacks an @"),
-            ("mail:a@b?x=1", "no option"),
-            ("websocket:high", "no port"),
-            ("command:[]", "no JSON list"),
-        ] {
-            let error = text.parse::<AgentChannel>().unwrap_err().to_string();
-            assert!(error.contains(why), "{text}: {error}");
+    /// Stops a turn that runs or waits.
+    pub async fn cancel(&self, thread: &str, turn_id: &str) {
+        let cancel = ToHub::Cancel { thread: thread.to_owned(), turn_id: turn_id.to_owned() };
+        // A stopping agent cancels all of them.
+        let _ = self.hub.send(cancel).await;
+    }
+
+    /// A participant is there: `id` is unique over all channels, `name` is who they are. When their outbox is full they are
+    /// taken for gone and it is closed.
+    pub async fn connect(&self, id: &str, name: &str, outbox: mpsc::Sender<Outgoing>) {
+        let connect = ToHub::Connect { id: id.to_owned(), name: name.to_owned(), outbox };
+        let _ = self.hub.send(connect).await;
+    }
+
+    /// A participant is gone.
+    pub async fn disconnect(&self, id: &str) {
+        let _ = self.hub.send(ToHub::Disconnect { id: id.to_owned() }).await;
+    }
+
+    /// A participant said something.
+    pub async fn say(&self, id: &str, message: Value) {
+        let _ = self.hub.send(ToHub::Say { id: id.to_owned(), message }).await;
+    }
+
+    /// Path of a thread for new work.
+    #[must_use]
+    pub fn new_thread(&self) -> String {
+        let threads = &self.engine.config.threads;
+        if threads.single {
+            format!("{}/main", threads.dir)
+        } else {
+            format!("{}/{}", threads.dir, self.engine.ids.fresh())
         }
+    }
+
+    /// The agent's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.engine.config.agent_name
+    }
+
+    /// The room the agent is in.
+    #[must_use]
+    pub fn room(&self) -> &crate::client::room::RoomClient {
+        &self.engine.client
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 /// Jobs of one queue that are worked on at once.
 pub const QUEUE_TURNS_MAX: usize = 4;
-/// Turns of all threads that run at once.
-pub const TURNS_MAX: usize = 8;
+/// Times that a model may be asked in one turn, unless told otherwise.
+pub const MODEL_CALLS_MAX: usize = 64;
+/// Text that clients show above an empty conversation.
+pub const EMPTY_STATE_TITLE: &str = "How can I help you?";
 /// How long running turns may go on after the agent was told to stop.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 
@@ -24,6 +26,10 @@ pub struct Config {
     pub tools: ToolsConfig,
     pub openai: OpenAiConfig,
     pub threads: ThreadsConfig,
+    /// Names new threads; without one they are named after what was said.
+    pub decision_model: Option<ModelId>,
+    /// Times that a model may be asked in one turn.
+    pub model_calls_max: usize,
     /// Flags that this version cannot honour; told on stderr and published as an attribute.
     pub unsupported: Vec<String>,
     pub stop_grace: Duration,
@@ -77,4 +83,6 @@ pub struct ThreadsConfig {
     pub dir: String,
     /// `--threading-mode none`: everything without a path of its own goes to `<dir>/main`.
     pub single: bool,
+    /// Whether threads are kept in the room's datasets; else they last as long as somebody has them open.
+    pub stored: bool,
 }

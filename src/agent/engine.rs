@@ -1,41 +1,55 @@
-//! Prepares a turn (files, model, rules, tools) and runs it.
+//! What all turns of an agent share: its models, its rules, its tools, its room. Prepares a turn and asks its model.
 
 use super::config::Config;
 use super::history::{Item, Part};
-use super::job::JobPart;
+use super::message::InputContent;
 use super::model::ModelId;
-use super::provider::{Provider, echo::Echo, openai::OpenAi};
-use super::supervisor::TurnRunner;
-use super::tools::{self, ToolError, Tools};
-use super::turn::{Failure, Limits, Outcome};
-use super::{rules, runner};
+use super::path;
+use super::provider::{Provider, Request, Say, echo::Echo, openai::OpenAi};
+use super::rules;
+use super::thread::project::part;
+use super::thread::{By, Prepared};
+use super::tools::{self, ToolError, ToolSpec, Tools};
+use super::turn::{Failure, Response};
 use crate::client::room::RoomClient;
 use crate::clock::{Clock, IdSource};
+use serde_json::Value;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 /// Largest room file that goes into a turn, bytes.
-const FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(super) const FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Tools that a client may bring to a turn.
+const CLIENT_TOOLS_MAX: usize = 64;
 
-/// A turn to run.
-#[derive(Debug)]
-pub struct TurnRequest {
-    pub parts: Vec<JobPart>,
-    /// One of the agent's models, in any spelling; the default one where absent.
-    pub model: Option<String>,
+/// What a turn is to be made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub thread: String,
+    pub content: Vec<InputContent>,
     pub instructions: Option<String>,
-    /// Who asked, for the log.
-    pub sender: Option<String>,
-    pub cancel: CancellationToken,
+    /// `client_toolkits` of the message.
+    pub client_tools: Vec<Value>,
+    pub model: ModelId,
+    pub by: By,
+}
+
+/// What a prepared turn runs with, beside what its thread knows.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    pub instructions: String,
+    pub tools: Tools,
+    pub specs: Arc<Vec<ToolSpec>>,
 }
 
 /// What all turns of an agent share.
 pub struct Engine {
-    config: Arc<Config>,
-    client: RoomClient,
+    pub config: Arc<Config>,
+    pub client: RoomClient,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn IdSource>,
     openai: OpenAi,
-    clock: Arc<dyn Clock>,
-    ids: Arc<dyn IdSource>,
+    /// Tools that channels and storage add, for a thread.
+    pub extra: Box<dyn Fn(&str) -> Tools + Send + Sync>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -50,51 +64,69 @@ impl Engine {
         client: RoomClient,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
+        extra: Box<dyn Fn(&str) -> Tools + Send + Sync>,
     ) -> Self {
         let openai = OpenAi::new(config.openai.clone(), ids.clone());
-        Self { config, client, openai, clock, ids }
+        Self { config, client, clock, ids, openai, extra }
     }
 
-    fn model(&self, wanted: Option<&str>) -> Result<&ModelId, Failure> {
-        let models = &self.config.models;
-        let found = match wanted {
-            None => models.first(),
-            Some(wanted) => models.iter().find(|model| model.matches(wanted)),
-        };
-        found.ok_or_else(|| {
-            let known: Vec<_> = models.iter().map(ToString::to_string).collect();
-            let wanted = wanted.unwrap_or("(default)");
-            Failure {
-                message: format!("model `{wanted}` is none of this agent's models: {}", known.join(", ")),
-                code: "unknown_model",
-            }
-        })
+    /// Who answers for a model.
+    pub fn provider(&self, model: &ModelId) -> &dyn Provider {
+        if model.is_builtin() { &Echo } else { &self.openai }
     }
 
-    /// The same files under the same rules for every provider: room files are fetched, other addresses passed on.
-    async fn input(&self, parts: Vec<JobPart>) -> Result<Item, Failure> {
-        let mut input = Vec::with_capacity(parts.len());
-        for part in parts {
-            match part {
-                JobPart::Text(text) => input.push(Part::Text(text)),
-                JobPart::Link { name, url } => input.push(Part::Link { name, url }),
-                JobPart::RoomFile { path, inline } => {
-                    match self.client.storage().read(&path, FILE_BYTES_MAX).await {
-                        Ok((data, mime_type)) => input.extend(file(&path, inline, data, mime_type)),
-                        Err(error) if error.is_lost() => return Err(tools::lost(&error)),
-                        Err(error) => {
-                            tracing::warn!(path, %error, "a file of the job is left out");
-                        }
-                    }
-                }
+    /// Fetches what a turn needs.
+    pub async fn prepare(&self, plan: Plan) -> Result<(Prepared, Work), Failure> {
+        let config = &self.config.tools;
+        let files_in_room = config.storage || config.read_only_storage;
+        let given = plan.instructions.as_deref();
+        let instructions =
+            rules::instructions(&self.config.rules, files_in_room, given, &self.client).await?;
+        let tools = self.tools(&plan.thread).await?;
+        let mut specs: Vec<_> = tools.specs().cloned().collect();
+        specs.extend(plan.client_tools.iter().take(CLIENT_TOOLS_MAX).filter_map(client_tool));
+        let specs = Arc::new(specs);
+        let sender = plan.by.name.as_deref().filter(|_| !plan.model.is_builtin());
+        let input = self.input(plan.content, sender).await?;
+        let context_window = self.provider(&plan.model).context_window(&plan.model.name);
+        let prepared = Prepared { input: Some(input), tools: specs.clone(), context_window };
+        Ok((prepared, Work { instructions, tools, specs }))
+    }
+
+    /// What was said, with its files: those of the room are fetched, other addresses passed on.
+    pub async fn input(&self, content: Vec<InputContent>, sender: Option<&str>) -> Result<Item, Failure> {
+        let mut parts = Vec::with_capacity(content.len());
+        for item in content {
+            match room_file(&item) {
+                Some((path, name)) => parts.push(self.file(&path, name).await?),
+                None => parts.push(part(&item)),
             }
         }
-        Ok(Item::User(input))
+        if let (Some(sender), Some(Part::Text(text))) = (sender, parts.first_mut()) {
+            let sender = if sender == "you" { "user" } else { sender };
+            let now = super::message::timestamp(self.clock.now());
+            *text = format!("{sender} said at {now}: {text}");
+        }
+        Ok(Item::User(parts))
     }
 
-    async fn tools(&self) -> Result<Tools, Failure> {
+    async fn file(&self, path: &str, name: Option<String>) -> Result<Part, Failure> {
+        match self.client.storage().read(path, FILE_BYTES_MAX).await {
+            Ok((data, mime_type)) => {
+                let name = name.unwrap_or_else(|| path.rsplit('/').next().unwrap_or(path).to_owned());
+                Ok(Part::File { name, mime_type, data })
+            }
+            Err(error) if error.is_lost() => Err(tools::lost(&error)),
+            Err(error) => {
+                tracing::warn!(path, %error, "a file of the turn is left out");
+                Ok(Part::Text(format!("[file {path} cannot be read: {error}]")))
+            }
+        }
+    }
+
+    pub async fn tools(&self, thread: &str) -> Result<Tools, Failure> {
         let config = &self.config.tools;
-        let mut tools = Tools::default();
+        let mut tools = (self.extra)(thread);
         if config.storage || config.read_only_storage {
             tools.extend(tools::storage(&self.client, config.storage));
         }
@@ -114,67 +146,49 @@ impl Engine {
         Ok(tools)
     }
 
-    async fn try_run(&self, history: &[Item], turn: TurnRequest) -> Result<(Outcome, Vec<Item>), Failure> {
-        let model = self.model(turn.model.as_deref())?;
-        let provider: &dyn Provider = if model.is_builtin() { &Echo } else { &self.openai };
-        let files_in_room = self.config.tools.storage || self.config.tools.read_only_storage;
-        let instructions = rules::instructions(
-            &self.config.rules,
-            files_in_room,
-            turn.instructions.as_deref(),
-            &self.client,
-        )
-        .await?;
-        let tools = self.tools().await?;
-        let input = self.input(turn.parts).await?;
-        let work = runner::Work {
-            provider,
+    /// Asks a model with a thread and the present turn.
+    pub async fn ask(
+        &self,
+        model: &ModelId,
+        work: &Work,
+        history: &[Item],
+        turn: &[Item],
+        say: &Say,
+    ) -> Result<Response, Failure> {
+        let items: Vec<&Item> = history.iter().chain(turn).collect();
+        let request = Request {
             model: &model.name,
-            instructions: &instructions,
-            tools: &tools,
-            limits: Limits::default(),
-            history,
-            cancel: &turn.cancel,
+            instructions: &work.instructions,
+            items: &items,
+            tools: &work.specs,
+            answer_schema: None,
         };
-        Ok(runner::run(&work, input).await)
+        self.provider(model).respond(request, say).await
     }
 }
 
-/// A fetched file: its text in place, or the file itself. An inlined file that is no text is left out.
-fn file(path: &str, inline: bool, data: bytes::Bytes, mime_type: String) -> Option<Part> {
-    if !inline {
-        let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-        return Some(Part::File { name, mime_type, data });
+/// Path and name of a file in the room.
+fn room_file(item: &InputContent) -> Option<(String, Option<String>)> {
+    let (url, name) = match item {
+        InputContent::File { url, name } => (url, name.clone()),
+        InputContent::Audio { url } => (url, None),
+        InputContent::Text { .. } => return None,
+    };
+    if !url.starts_with("room:") && url.contains(':') {
+        return None;
     }
-    let text = String::from_utf8(data.into()).ok();
-    if text.is_none() {
-        tracing::warn!(path, "a file of the job is no text and is left out");
-    }
-    text.map(Part::Text)
+    path::room_path(url).map(|path| (path, name))
 }
 
-#[async_trait::async_trait]
-impl TurnRunner<TurnRequest> for Engine {
-    async fn run(&self, thread: &str, history: &[Item], turn: TurnRequest) -> (Outcome, Vec<Item>) {
-        tracing::info!(thread, sender = turn.sender.as_deref().unwrap_or("unknown"), "turn started");
-        let cancel = turn.cancel.clone();
-        let cancelled = || Failure { message: "turn cancelled".into(), code: "cancelled" };
-        let ran = tokio::select! {
-            biased;
-            ran = self.try_run(history, turn) => ran,
-            // The runner sees the token too; this covers what comes before it.
-            () = cancel.cancelled() => Err(cancelled()),
-        };
-        let (outcome, items) = ran.unwrap_or_else(|failure| (Outcome::Failed(failure), Vec::new()));
-        match &outcome {
-            Outcome::Done { usage, .. } => tracing::info!(
-                thread,
-                input_tokens = usage.input_tokens,
-                output_tokens = usage.output_tokens,
-                "turn done"
-            ),
-            Outcome::Failed(failure) => tracing::warn!(thread, code = failure.code, %failure, "turn failed"),
-        }
-        (outcome, items)
-    }
+/// A tool that runs at the client.
+fn client_tool(description: &Value) -> Option<ToolSpec> {
+    let text = |key: &str| description.get(key).and_then(Value::as_str);
+    Some(ToolSpec {
+        toolkit: "client".to_owned(),
+        tool: text("name")?.to_owned(),
+        description: text("description").or(text("title")).unwrap_or_default().to_owned(),
+        parameters: description.get("input_schema").filter(|schema| schema.is_object())?.clone(),
+        strict: false,
+        approval: false,
+    })
 }

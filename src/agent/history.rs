@@ -24,7 +24,10 @@ impl Part {
 /// A tool call the model made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolCall {
+    /// What the provider calls the call; its output names it.
     pub id: String,
+    /// Names the call in the thread; often the same.
+    pub item_id: String,
     pub toolkit: String,
     pub tool: String,
     /// JSON text, as the model wrote it.
@@ -44,18 +47,27 @@ pub enum Item {
     Output {
         call_id: String,
         text: String,
+        /// Images and other files that the tool gave beside the text.
+        files: Vec<Part>,
     },
     /// Something only its provider understands (encrypted reasoning); given back to it unchanged.
     Opaque(Value),
 }
 
 impl Item {
+    /// What a tool call came to, in words.
+    #[must_use]
+    pub fn output(call_id: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::Output { call_id: call_id.into(), text: text.into(), files: Vec::new() }
+    }
+
     /// Roughly what it takes in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
             Self::User(parts) => parts.iter().map(Part::bytes).sum(),
-            Self::Answer { text, .. } | Self::Output { text, .. } => text.len(),
+            Self::Answer { text, .. } => text.len(),
+            Self::Output { text, files, .. } => text.len() + files.iter().map(Part::bytes).sum::<usize>(),
             Self::Call(call) => call.arguments.len(),
             Self::Opaque(value) => value.to_string().len(),
         }

@@ -1,28 +1,37 @@
 //! The runtime of a process-backed agent: work arrives through channels, becomes turns on threads, and a model with
 //! tools does them. Uses the room client only; knows no command line, no server inside, no environment.
 //!
-//! The parts: [`channel`], [`job`] and [`path`] read what arrives; [`supervisor`] keeps one first-in-first-out line per thread;
-//! [`turn`] is the pure state machine of one turn and [`runner`] acts on its effects; [`provider`] are the models, [`tools`]
-//! what they may do; [`queue`] and [`toolkit`] are the channels; [`run`] puts them together.
+//! From the inside out: [`turn`] is the loop of model and tools and [`thread`] the life of a thread, both pure;
+//! [`process`] acts for one thread, [`supervisor`] knows who talks to which, [`channel`] says what a channel is and
+//! [`channels`] has one file for each; [`message`] is what is said between agents and clients, [`storage`] where threads
+//! are kept, [`provider`] are the models and [`tools`] what they may do; [`run`] puts them together.
 
+mod board;
 pub mod channel;
+pub mod channel_spec;
+pub mod channels;
 pub mod config;
 pub mod engine;
 pub mod history;
 pub mod job;
+mod listing;
+pub mod message;
 pub mod model;
+pub mod naming;
 pub mod path;
+mod process;
 pub mod provider;
-pub mod queue;
 pub mod rules;
 pub mod run;
-pub mod runner;
-pub mod supervisor;
-pub mod toolkit;
+pub mod session;
+pub mod storage;
+mod supervisor;
+pub mod thread;
 pub mod tools;
 pub mod turn;
+mod writer;
 
-pub use channel::AgentChannel;
+pub use channel_spec::AgentChannel;
 pub use config::Config;
 pub use run::{AgentError, run};
 

@@ -1,10 +1,13 @@
 //! How `--model` names a model. Pure.
 
+use super::message::{ModelInfo, ProviderInfo};
 use std::fmt;
 use std::str::FromStr;
 
 /// The model used when none is named.
 pub const DEFAULT_MODEL: &str = "gpt-6.1-sol";
+/// The model that names threads when none is named for that.
+pub const DECISION_MODEL: &str = "gpt-5.4-mini";
 /// The built-in provider's name.
 pub const BUILTIN: &str = "builtin";
 
@@ -100,11 +103,108 @@ impl ModelId {
         self.provider == BUILTIN
     }
 
+    /// The backend as messages name it.
+    #[must_use]
+    pub fn backend_name(&self) -> &'static str {
+        match self.backend {
+            Backend::Llm => "llm",
+            Backend::Codex => "codex",
+            Backend::Chat => "chat",
+        }
+    }
+
     /// Whether `text`, in any of its spellings, means this model.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         text.parse::<Self>().is_ok_and(|other| other == *self)
     }
+}
+
+/// The models as clients list them, by provider.
+#[must_use]
+pub fn catalogue(models: &[ModelId]) -> Vec<ProviderInfo> {
+    let mut providers: Vec<ProviderInfo> = Vec::new();
+    for (n, model) in models.iter().enumerate() {
+        let info = ModelInfo {
+            name: model.name.clone(),
+            modalities: vec!["text".to_owned()],
+            supports_attachments: true,
+            accepts: vec!["*/*".to_owned()],
+            active: n == 0,
+            ..ModelInfo::default()
+        };
+        let same = |p: &&mut ProviderInfo| {
+            p.name == model.provider && p.backend.as_deref() == Some(model.backend_name())
+        };
+        match providers.iter_mut().find(same) {
+            Some(provider) => provider.models.push(info),
+            None => providers.push(ProviderInfo {
+                name: model.provider.clone(),
+                friendly_name: friendly(&model.provider).to_owned(),
+                description: None,
+                backend: Some(model.backend_name().to_owned()),
+                default_model: model.name.clone(),
+                models: vec![info],
+            }),
+        }
+    }
+    providers
+}
+
+fn friendly(provider: &str) -> &str {
+    match provider {
+        "openai" => "OpenAI",
+        "anthropic" => "Anthropic",
+        "grok" => "Grok",
+        BUILTIN => "Built in",
+        other => other,
+    }
+}
+
+/// Why no model fits what a turn names.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unknown {
+    pub message: String,
+    pub code: &'static str,
+}
+
+/// The model among `models` that a turn names by backend, provider and name; `present` where it names none.
+pub fn choose<'a>(
+    models: &'a [ModelId],
+    present: &'a ModelId,
+    backend: Option<&str>,
+    provider: Option<&str>,
+    name: Option<&str>,
+) -> Result<&'a ModelId, Unknown> {
+    let named = |text: Option<&str>| text.map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned);
+    let (backend, provider, name) = (named(backend), named(provider), named(name));
+    let known = || models.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let unknown = |what: &str, given: &str, code| Unknown {
+        message: format!("{what} `{given}` is none of this agent's; its models are {}", known()),
+        code,
+    };
+    let of_backend: Vec<_> =
+        models.iter().filter(|m| backend.as_deref().is_none_or(|b| m.backend_name() == b)).collect();
+    if let (true, Some(backend)) = (of_backend.is_empty(), &backend) {
+        return Err(unknown("backend", backend, "unknown_backend"));
+    }
+    let of_provider: Vec<_> =
+        of_backend.into_iter().filter(|m| provider.as_deref().is_none_or(|p| m.provider == p)).collect();
+    if let (true, Some(provider)) = (of_provider.is_empty(), &provider) {
+        return Err(unknown("provider", provider, "unknown_provider"));
+    }
+    let Some(name) = name else {
+        let same = of_provider.iter().find(|m| **m == present);
+        return same.or(of_provider.first()).copied().ok_or_else(|| unknown("model", "", "unknown_model"));
+    };
+    let fits = |m: &&ModelId| m.name == name || m.matches(&name);
+    let found = of_provider
+        .iter()
+        .copied()
+        .find(|m| *m == present && fits(m))
+        .or_else(|| of_provider.into_iter().find(fits));
+    found.ok_or_else(|| unknown("model", &name, "unknown_model"))
 }
 
 /// The models that `--backend NAME` stands for; `None` for an unknown one.
@@ -136,6 +236,25 @@ mod tests {
         assert_eq!(read("builtin/echo"), "builtin/echo");
         assert!("builtin/echo".parse::<ModelId>().unwrap().is_supported());
         assert!(!"claude-x".parse::<ModelId>().unwrap().is_supported());
+    }
+
+    #[test]
+    fn a_turn_chooses_among_the_models_of_the_agent() {
+        let models: Vec<ModelId> =
+            ["gpt-a", "gpt-b", "builtin/echo"].iter().map(|m| m.parse().unwrap()).collect();
+        let present = &models[1];
+        let name = |backend, provider, name| match choose(&models, present, backend, provider, name) {
+            Ok(model) => model.name.clone(),
+            Err(error) => error.code.to_owned(),
+        };
+        assert_eq!(name(None, None, None), "gpt-b");
+        assert_eq!(name(Some("llm"), Some("openai"), None), "gpt-b");
+        assert_eq!(name(None, Some("builtin"), None), "echo");
+        assert_eq!(name(None, None, Some("openai/gpt-a")), "gpt-a");
+        assert_eq!(name(None, None, Some(" ")), "gpt-b");
+        assert_eq!(name(Some("codex"), None, None), "unknown_backend");
+        assert_eq!(name(None, Some("zap"), None), "unknown_provider");
+        assert_eq!(name(None, Some("builtin"), Some("gpt-a")), "unknown_model");
     }
 
     #[test]

@@ -12,6 +12,12 @@ pub fn thread_dir(agent_name: &str, given: Option<&str>) -> String {
     if dir.contains("://") { collapse(dir) } else { format!("{DATASET}{}", dir.trim_start_matches('/')) }
 }
 
+/// The table that lists the threads of a folder.
+#[must_use]
+pub fn index_path(dir: &str) -> String {
+    format!("{}/index", dir.trim_end_matches('/'))
+}
+
 /// A thread path as given by a caller; the official agent sometimes doubles its prefix.
 #[must_use]
 pub fn thread_path(given: &str) -> String {

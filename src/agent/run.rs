@@ -1,22 +1,26 @@
 //! An agent from the first connection to the last: joins, opens its channels, works, and stops gracefully.
 
-use super::config::{Config, TURNS_MAX};
-use super::engine::{Engine, TurnRequest};
-use super::supervisor::Supervisor;
-use super::toolkit::TaskHost;
-use super::turn::{Failure, Outcome};
-use super::{AgentChannel, queue, toolkit};
+use super::channel::{Agent, Channel};
+use super::channels;
+use super::config::Config;
+use super::engine::Engine;
+use super::listing::{self, Listing};
+use super::path::index_path;
+use super::storage::Index;
+use super::supervisor::{HUB_MAX, Hub, ToHub};
+use super::tools::Tools;
 use crate::client::room::{RoomClient, RoomError};
-use crate::clock::{Clock, IdSource, System};
+use crate::clock::{Clock, System};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Attribute under which an agent publishes the flags it cannot honour.
 pub const UNSUPPORTED_ATTRIBUTE: &str = "meshagent.agent.unsupported";
-/// How long jobs may take to be given back after their turns were stopped.
+/// How long jobs may take to be given back, and threads to be written, after their turns were stopped.
 const GIVE_BACK_MAX: Duration = Duration::from_secs(2);
 
 /// Why an agent ended.
@@ -28,44 +32,14 @@ pub enum AgentError {
     Channel { channel: String, error: RoomError },
     #[error("at least one channel is required for process agents")]
     NoChannel,
+    #[error("threads cannot be kept: {0}")]
+    Threads(#[from] super::storage::InvalidPlace),
 }
 
-/// What the channels of one agent share.
-pub(super) struct Agent {
-    pub config: Arc<Config>,
-    pub client: RoomClient,
-    pub clock: Arc<dyn Clock>,
-    /// Turns under way, with what follows them.
-    pub work: TaskTracker,
-    ids: Arc<dyn IdSource>,
-    supervisor: Supervisor<TurnRequest>,
-}
-
-impl Agent {
-    /// The thread of a turn and whether it is worth remembering: a fresh one is not, since nobody can name it.
-    pub fn thread(&self, wanted: Option<&str>) -> (String, bool) {
-        let threads = &self.config.threads;
-        match wanted {
-            Some(path) => (path.to_owned(), true),
-            None if threads.single => (format!("{}/main", threads.dir), true),
-            None => (format!("{}/{}", threads.dir, self.ids.fresh()), false),
-        }
-    }
-
-    /// Runs a turn when its thread's line has come to it.
-    pub async fn turn(&self, thread: &str, request: TurnRequest, remember: bool) -> Outcome {
-        let outcome = self.supervisor.submit(thread, request, remember).await;
-        outcome.unwrap_or_else(|_| {
-            Outcome::Failed(Failure { message: "the agent stopped".into(), code: "cancelled" })
-        })
-    }
-}
-
-/// Runs the agent until `stop`, or until the room ends the session.
-///
-/// Errors: the room refuses the agent, or one of its channels cannot be opened.
+/// Runs an agent until `stop`, or until its room ends the session.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
-    if config.channels.is_empty() {
+    let opened: Vec<_> = config.channels.iter().filter_map(channels::of).collect();
+    if opened.is_empty() {
         return Err(AgentError::NoChannel);
     }
     let config = Arc::new(config);
@@ -74,21 +48,62 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         () = stop.cancelled() => return Ok(()),
     };
     tracing::info!(room = client.room_name(), agent = config.agent_name, "joined the room");
-    let agent = agent(config, client);
+    with(config, client, opened, stop).await
+}
+
+/// Runs an agent that has joined its room, with these channels.
+pub async fn with(
+    config: Arc<Config>,
+    client: RoomClient,
+    opened: Vec<Arc<dyn Channel>>,
+    stop: CancellationToken,
+) -> Result<(), AgentError> {
+    let (agent, hub) = start(config, client, &opened)?;
     let abort = CancellationToken::new();
-    let channels = TaskTracker::new();
-    let opened = open(&agent, &channels, &stop, &abort).await;
-    let ended = if opened.is_ok() { end(&agent, &stop).await } else { opened };
+    let serving = TaskTracker::new();
+    let began = open(&agent, &opened, &serving, &stop, &abort).await;
+    let ended = if began.is_ok() { end(&agent, &stop).await } else { began };
     stop.cancel();
-    wind_down(&agent, &channels, &abort).await;
+    wind_down(&agent, &serving, &abort, hub).await;
     ended
+}
+
+/// The agent's core: its supervisor and the keeper of its list of threads.
+fn start(
+    config: Arc<Config>,
+    client: RoomClient,
+    opened: &[Arc<dyn Channel>],
+) -> Result<(Agent, mpsc::Sender<ToHub>), AgentError> {
+    let clock: Arc<dyn Clock> = Arc::new(System);
+    let index = match config.threads.stored {
+        true => Some(Index::new(client.clone(), &config.threads.dir)?),
+        false => None,
+    };
+    let (hub, told) = mpsc::channel(HUB_MAX);
+    let (jobs, list) = mpsc::channel(listing::JOBS_MAX);
+    let own: Arc<OnceLock<Agent>> = Arc::default();
+    let (kinds, of) = (opened.to_vec(), own.clone());
+    let extra = Box::new(move |thread: &str| {
+        let mut tools = Tools::default();
+        if let Some(agent) = of.get() {
+            kinds.iter().for_each(|channel| tools.extend(channel.tools(agent, thread)));
+        }
+        tools
+    });
+    let engine = Arc::new(Engine::new(config, client, clock.clone(), Arc::new(System), extra));
+    let agent = Agent { engine: engine.clone(), hub: hub.clone() };
+    // Set once, here.
+    let _ = own.set(agent.clone());
+    tokio::spawn(Listing::new(index, clock).work(list, hub.clone()));
+    tokio::spawn(Hub::new(engine, hub.clone(), jobs).work(told));
+    Ok((agent, hub))
 }
 
 /// Waits until the agent is told to stop or its connection has ended.
 async fn end(agent: &Agent, stop: &CancellationToken) -> Result<(), AgentError> {
     tokio::select! {
         () = stop.cancelled() => Ok(()),
-        end = agent.client.closed() => match end {
+        end = agent.room().closed() => match end {
             RoomError::Closed { reason } => {
                 tracing::info!(reason, "the room connection has ended");
                 Ok(())
@@ -98,68 +113,67 @@ async fn end(agent: &Agent, stop: &CancellationToken) -> Result<(), AgentError> 
     }
 }
 
-fn agent(config: Arc<Config>, client: RoomClient) -> Arc<Agent> {
-    let clock: Arc<dyn Clock> = Arc::new(System);
-    let ids: Arc<dyn IdSource> = Arc::new(System);
-    let engine = Engine::new(config.clone(), client.clone(), clock.clone(), ids.clone());
-    let supervisor = Supervisor::new(Arc::new(engine), TURNS_MAX);
-    Arc::new(Agent { config, client, clock, work: TaskTracker::new(), ids, supervisor })
-}
-
 async fn open(
-    agent: &Arc<Agent>,
-    channels: &TaskTracker,
+    agent: &Agent,
+    opened: &[Arc<dyn Channel>],
+    serving: &TaskTracker,
     stop: &CancellationToken,
     abort: &CancellationToken,
 ) -> Result<(), AgentError> {
-    agent.client.set_attributes(attributes(&agent.config)).await?;
-    for channel in &agent.config.channels {
-        match channel {
-            AgentChannel::Queue(name) => {
-                let consume = queue::consume(agent.clone(), name.clone(), stop.clone(), abort.clone());
-                channels.spawn(consume);
-            }
-            AgentChannel::Toolkit(name) => {
-                let (name, agent) = (name.clone(), agent.clone());
-                let host = TaskHost { name: name.clone(), agent: agent.clone(), abort: abort.clone() };
-                let hosted = agent.client.host(toolkit::toolkit(&name), Arc::new(host)).await;
-                hosted.map_err(|error| AgentError::Channel { channel: channel.to_string(), error })?;
-            }
-            other => {
-                tracing::warn!(channel = %other, "this version does not serve the channel");
-                continue;
-            }
-        }
-        tracing::info!(channel = %channel, "channel open");
+    agent.room().set_attributes(attributes(&agent.engine.config, opened)).await?;
+    for channel in opened {
+        let name = channel.name();
+        channel.open(agent).await.map_err(|error| AgentError::Channel { channel: name.clone(), error })?;
+        serving.spawn(channel.clone().serve(agent.clone(), stop.clone(), abort.clone()));
+        tracing::info!(channel = name, "channel open");
     }
     Ok(())
 }
 
-fn attributes(config: &Config) -> Map<String, Value> {
+fn attributes(config: &Config, opened: &[Arc<dyn Channel>]) -> Map<String, Value> {
     let models: Vec<_> = config.models.iter().map(ToString::to_string).collect();
-    let mut attributes = Map::new();
+    let mut all = Map::new();
     // Clients take an agent for able to chat unless it says otherwise.
-    attributes.insert("supports_chat".into(), json!(false));
-    attributes.insert("meshagent.agent.models".into(), json!(models));
-    attributes.insert(UNSUPPORTED_ATTRIBUTE.into(), json!(config.unsupported));
-    attributes
+    all.insert("supports_chat".into(), json!(false));
+    all.insert("meshagent.agent.models".into(), json!(models));
+    all.insert(UNSUPPORTED_ATTRIBUTE.into(), json!(config.unsupported));
+    if opened.iter().any(|channel| channel.is_threaded()) {
+        let dir = &config.threads.dir;
+        all.insert("meshagent.chatbot.thread-dir".into(), json!(dir));
+        all.insert("meshagent.chatbot.thread-list".into(), json!(index_path(dir)));
+        if config.threads.single {
+            all.insert("meshagent.chatbot.thread-path".into(), json!(format!("{dir}/main")));
+        } else {
+            all.insert("meshagent.chatbot.threading".into(), json!("default-new"));
+        }
+    }
+    opened.iter().for_each(|channel| all.extend(channel.attributes()));
+    all
 }
 
 /// Lets running turns end for a while, then stops them and lets their jobs be given back.
-async fn wind_down(agent: &Arc<Agent>, channels: &TaskTracker, abort: &CancellationToken) {
-    channels.close();
-    agent.work.close();
-    let grace = agent.config.stop_grace;
-    if agent.client.is_up() && tokio::time::timeout(grace, agent.work.wait()).await.is_err() {
+async fn wind_down(
+    agent: &Agent,
+    serving: &TaskTracker,
+    abort: &CancellationToken,
+    hub: mpsc::Sender<ToHub>,
+) {
+    serving.close();
+    let grace = agent.engine.config.stop_grace;
+    if agent.room().is_up() && tokio::time::timeout(grace, serving.wait()).await.is_err() {
         tracing::warn!(grace_ms = grace.as_millis(), "stopping the turns that still run");
     }
     abort.cancel();
     let settled = async {
-        agent.work.wait().await;
-        channels.wait().await;
+        serving.wait().await;
+        let (done, stopped) = oneshot::channel();
+        if hub.send(ToHub::Stop(done)).await.is_ok() {
+            // It went down by itself.
+            let _ = stopped.await;
+        }
     };
     if tokio::time::timeout(GIVE_BACK_MAX, settled).await.is_err() {
         tracing::error!("some jobs could not be given back; their leases will end");
     }
-    agent.client.close().await;
+    agent.room().close().await;
 }

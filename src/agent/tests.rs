@@ -25,7 +25,9 @@ fn config(room: &FakeRoom, channels: &[&str]) -> Config {
             max_output_tokens: 1,
             reasoning_effort: None,
         },
-        threads: ThreadsConfig { dir: "dataset://agents/bob/threads".into(), single: false },
+        threads: ThreadsConfig { dir: "dataset://agents/bob/threads".into(), single: false, stored: false },
+        decision_model: None,
+        model_calls_max: 64,
         unsupported: vec!["--web-search".into()],
         stop_grace: Duration::from_millis(20),
     }
@@ -157,7 +159,7 @@ async fn the_agent_is_a_tool_under_both_names_and_threads_remember() {
     assert!(error(call("run_support_agent_task", two).await).0.contains("different threads"));
     let model = json!({"prompt": "x", "model": "zap"});
     let (text, _) = error(call("run_support_agent_task", model).await);
-    assert!(text.contains("none of this agent's models: builtin/echo"), "{text}");
+    assert!(text.contains("none of this agent's; its models are builtin/echo"), "{text}");
     agent.stop().await;
 }
 

@@ -6,8 +6,9 @@
 //!             └──────────────────────────────────────────────────┘
 //! Failed, Cancelled, or a bound reached → Finish(Failed | Cancelled)
 //! ```
+//! What is said meanwhile ([`Turn::steer`]) waits for the next boundary: a tool's end, the end of an answer, an interruption.
 
-use super::history::{Item, ToolCall};
+use super::history::{Item, Part, ToolCall};
 use std::collections::VecDeque;
 
 /// Bounds of one turn.
@@ -35,6 +36,8 @@ pub struct Response {
     pub usage: Usage,
     /// Cut short: the turn ends with what there is.
     pub incomplete: bool,
+    /// Whether the provider told the items as they came; else the runtime does.
+    pub said: bool,
 }
 
 /// Tokens counted by the provider.
@@ -48,8 +51,14 @@ pub struct Usage {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     Answered(Response),
-    ToolFinished { call_id: String, text: String },
+    ToolFinished {
+        call_id: String,
+        text: String,
+        files: Vec<Part>,
+    },
     Failed(Failure),
+    /// Somebody stopped it; the items are what the model had said of its answer.
+    Interrupted(Vec<Item>),
     Cancelled,
 }
 
@@ -68,6 +77,10 @@ pub enum Effect {
     /// Ask the model, with the thread and [`Turn::items`].
     AskModel,
     RunTool(ToolCall),
+    /// This many of what was said meanwhile are part of the turn from here on.
+    Steered(usize),
+    /// A call that was not run, or not to its end; its output says so.
+    Dropped(ToolCall),
     Finish(Outcome),
 }
 
@@ -92,7 +105,9 @@ pub struct Turn {
     model_calls: usize,
     waiting: VecDeque<ToolCall>,
     /// Calls running now.
-    running: Vec<String>,
+    running: Vec<ToolCall>,
+    /// Said meanwhile.
+    steers: VecDeque<Item>,
     finished: bool,
 }
 
@@ -108,6 +123,7 @@ impl Turn {
             model_calls: 1,
             waiting: VecDeque::new(),
             running: Vec::new(),
+            steers: VecDeque::new(),
             finished: false,
         };
         (turn, vec![Effect::AskModel])
@@ -125,6 +141,29 @@ impl Turn {
         self.items
     }
 
+    /// Says more to the turn, to be heard at the next boundary.
+    pub fn steer(&mut self, item: Item) {
+        self.steers.push_back(item);
+    }
+
+    /// How many of what was said meanwhile are still waiting.
+    #[must_use]
+    pub fn steers_waiting(&self) -> usize {
+        self.steers.len()
+    }
+
+    /// A call that runs now.
+    #[must_use]
+    pub fn running_call(&self, call_id: &str) -> Option<&ToolCall> {
+        self.running.iter().find(|call| call.id == call_id)
+    }
+
+    /// What the providers counted so far.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
     /// Takes an event. Nothing follows once the turn has finished.
     pub fn on(&mut self, event: Event) -> Vec<Effect> {
         if self.finished {
@@ -132,10 +171,43 @@ impl Turn {
         }
         match event {
             Event::Answered(response) => self.answered(response),
-            Event::ToolFinished { call_id, text } => self.tool_finished(&call_id, text),
+            Event::ToolFinished { call_id, text, files } => self.tool_finished(&call_id, text, files),
             Event::Failed(failure) => self.fail(failure),
-            Event::Cancelled => self.fail(Failure { message: "turn cancelled".into(), code: "cancelled" }),
+            Event::Interrupted(partial) => self.interrupted(partial),
+            Event::Cancelled => self.fail(cancelled()),
         }
+    }
+
+    fn interrupted(&mut self, partial: Vec<Item>) -> Vec<Effect> {
+        for item in partial {
+            self.note_text(&item);
+            self.items.push(item);
+        }
+        if self.steers.is_empty() { self.fail(cancelled()) } else { self.take_steers() }
+    }
+
+    /// Goes on with what was said meanwhile: the calls of the last answer that are not done stay undone.
+    fn take_steers(&mut self) -> Vec<Effect> {
+        let mut effects = self.drop_calls("not done: something new was said first");
+        effects.push(Effect::Steered(self.steers.len()));
+        self.items.extend(self.steers.drain(..));
+        effects.extend(self.ask_again());
+        effects
+    }
+
+    /// Every call gets an output, whatever became of it.
+    fn drop_calls(&mut self, why: &str) -> Vec<Effect> {
+        let calls: Vec<_> = self.running.drain(..).chain(self.waiting.drain(..)).collect();
+        self.items.extend(calls.iter().map(|call| Item::output(&call.id, format!("error: {why}"))));
+        calls.into_iter().map(Effect::Dropped).collect()
+    }
+
+    fn note_text(&mut self, item: &Item) -> bool {
+        let Item::Answer { text, phase } = item else { return false };
+        if !text.trim().is_empty() {
+            self.texts.push(text.trim().to_owned());
+        }
+        phase.as_deref() == Some("commentary")
     }
 
     fn answered(&mut self, response: Response) -> Vec<Effect> {
@@ -144,17 +216,15 @@ impl Turn {
         let mut commentary_only = false;
         for item in response.items {
             match &item {
-                Item::Answer { text, phase } => {
-                    commentary_only = phase.as_deref() == Some("commentary");
-                    if !text.trim().is_empty() {
-                        self.texts.push(text.trim().to_owned());
-                    }
-                }
+                Item::Answer { .. } => commentary_only = self.note_text(&item),
                 Item::Call(call) if !response.incomplete => self.waiting.push_back(call.clone()),
                 Item::Call(_) => continue,
                 _ => {}
             }
             self.items.push(item);
+        }
+        if !self.steers.is_empty() {
+            return self.take_steers();
         }
         if response.incomplete {
             return self.finish();
@@ -173,7 +243,7 @@ impl Turn {
                 "error: more than {} tool calls in one answer; make fewer at a time",
                 self.limits.tool_calls_max
             );
-            self.items.push(Item::Output { call_id: call.id, text });
+            self.items.push(Item::output(call.id, text));
         }
     }
 
@@ -185,16 +255,19 @@ impl Turn {
         let mut effects = Vec::new();
         while self.running.len() < self.limits.tools_at_once.max(1) {
             let Some(call) = self.waiting.pop_front() else { break };
-            self.running.push(call.id.clone());
+            self.running.push(call.clone());
             effects.push(Effect::RunTool(call));
         }
         effects
     }
 
-    fn tool_finished(&mut self, call_id: &str, text: String) -> Vec<Effect> {
-        let Some(at) = self.running.iter().position(|id| id == call_id) else { return Vec::new() };
+    fn tool_finished(&mut self, call_id: &str, text: String, files: Vec<Part>) -> Vec<Effect> {
+        let Some(at) = self.running.iter().position(|call| call.id == call_id) else { return Vec::new() };
         self.running.swap_remove(at);
-        self.items.push(Item::Output { call_id: call_id.to_owned(), text });
+        self.items.push(Item::Output { call_id: call_id.to_owned(), text, files });
+        if self.running.is_empty() && !self.steers.is_empty() {
+            return self.take_steers();
+        }
         let effects = self.run_tools();
         if effects.is_empty() && self.running.is_empty() { self.ask_again() } else { effects }
     }
@@ -215,7 +288,9 @@ impl Turn {
 
     fn fail(&mut self, failure: Failure) -> Vec<Effect> {
         self.finished = true;
-        vec![Effect::Finish(Outcome::Failed(failure))]
+        let mut effects = self.drop_calls(&failure.message);
+        effects.push(Effect::Finish(Outcome::Failed(failure)));
+        effects
     }
 
     fn finish(&mut self) -> Vec<Effect> {
@@ -224,9 +299,13 @@ impl Turn {
     }
 }
 
+/// What became of a turn that was stopped.
+pub(super) fn cancelled() -> Failure {
+    Failure { message: "turn cancelled".into(), code: "cancelled" }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::history::Part;
     use super::*;
 
     fn user() -> Item {
@@ -234,7 +313,13 @@ mod tests {
     }
 
     fn call(id: &str) -> ToolCall {
-        ToolCall { id: id.into(), toolkit: "t".into(), tool: "x".into(), arguments: "{}".into() }
+        ToolCall {
+            id: id.into(),
+            item_id: id.into(),
+            toolkit: "t".into(),
+            tool: "x".into(),
+            arguments: "{}".into(),
+        }
     }
 
     fn answer(text: &str, phase: Option<&str>) -> Item {
@@ -243,11 +328,11 @@ mod tests {
 
     fn answered(items: Vec<Item>) -> Event {
         let usage = Usage { input_tokens: 10, output_tokens: 1 };
-        Event::Answered(Response { items, usage, incomplete: false })
+        Event::Answered(Response { items, usage, ..Response::default() })
     }
 
     fn finished(id: &str) -> Event {
-        Event::ToolFinished { call_id: id.into(), text: "ok".into() }
+        Event::ToolFinished { call_id: id.into(), text: "ok".into(), files: Vec::new() }
     }
 
     fn start(limits: Limits) -> Turn {
@@ -331,7 +416,7 @@ mod tests {
         let effects = turn.on(answered(vec![Item::Call(call("1")), Item::Call(call("2"))]));
         assert_eq!(effects, [Effect::RunTool(call("1"))]);
         assert_eq!(turn.on(finished("1")), [Effect::AskModel]);
-        let refused = |i: &Item| matches!(i, Item::Output { call_id, text } if call_id == "2" && text.contains("more than 1"));
+        let refused = |i: &Item| matches!(i, Item::Output { call_id, text, .. } if call_id == "2" && text.contains("more than 1"));
         assert!(turn.items().iter().any(refused));
     }
 
@@ -342,5 +427,24 @@ mod tests {
         assert_eq!(failed, [Effect::Finish(Outcome::Failed(failure))]);
         let cancelled = start(Limits::default()).on(Event::Cancelled);
         assert!(matches!(&cancelled[..], [Effect::Finish(Outcome::Failed(f))] if f.code == "cancelled"));
+    }
+    #[test]
+    fn what_is_said_meanwhile_is_heard_at_the_next_boundary() {
+        let mut turn = start(Limits::default());
+        turn.on(answered(vec![Item::Call(call("1")), Item::Call(call("2"))]));
+        turn.steer(user());
+        let effects = turn.on(finished("1"));
+        assert_eq!(effects, [Effect::Dropped(call("2")), Effect::Steered(1), Effect::AskModel]);
+        let outputs = turn.items().iter().filter(|item| matches!(item, Item::Output { .. })).count();
+        assert_eq!((outputs, turn.items().last()), (2, Some(&user())), "every call has its output");
+        turn.steer(user());
+        let effects = turn.on(answered(vec![answer("done", None)]));
+        assert_eq!(effects, [Effect::Steered(1), Effect::AskModel], "it is not over while more was said");
+        turn.steer(user());
+        let partial = vec![answer("I am", None)];
+        assert_eq!(turn.on(Event::Interrupted(partial)), [Effect::Steered(1), Effect::AskModel]);
+        let effects = turn.on(Event::Interrupted(vec![answer("half", None)]));
+        assert!(matches!(&effects[..], [Effect::Finish(Outcome::Failed(f))] if f.code == "cancelled"));
+        assert_eq!(turn.items().last(), Some(&answer("half", None)), "what was said is kept");
     }
 }

@@ -1,7 +1,7 @@
 //! `builtin/echo`: no model and no network. It runs the tool calls that the prompt spells out and answers with the
 //! prompt, so that loops, tools and demonstrations work offline. The format is documented in `docs/echo.md`.
 
-use super::{Provider, Request};
+use super::{Provider, Request, Say};
 use crate::agent::history::{Item, ToolCall};
 use crate::agent::turn::{Failure, Response};
 use serde::Deserialize;
@@ -20,7 +20,7 @@ pub struct Echo;
 
 #[async_trait::async_trait]
 impl Provider for Echo {
-    async fn respond(&self, request: Request<'_>) -> Result<Response, Failure> {
+    async fn respond(&self, request: Request<'_>, _: &Say) -> Result<Response, Failure> {
         Ok(answer(request.items))
     }
 }
@@ -68,6 +68,7 @@ fn call(n: usize, block: &Block) -> Option<ToolCall> {
     let Block::Call { toolkit, tool, arguments } = block else { return None };
     Some(ToolCall {
         id: format!("echo_{n}"),
+        item_id: String::new(),
         toolkit: toolkit.clone(),
         tool: tool.clone(),
         arguments: arguments.to_string(),
@@ -177,7 +178,7 @@ mod tests {
         assert_eq!((one.tool.as_str(), one.arguments.as_str()), ("write_file", r#"{"path":"a"}"#));
         assert_eq!((two.toolkit.as_str(), two.arguments.as_str()), ("datetime", "{}"));
         assert_ne!(one.id, two.id);
-        let output = |id: &str, text: &str| Item::Output { call_id: id.into(), text: text.into() };
+        let output = |id: &str, text: &str| Item::output(id, text);
         let items = [
             user(prompt),
             calls[0].clone(),

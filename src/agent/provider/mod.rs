@@ -6,6 +6,11 @@ pub mod openai;
 use super::history::Item;
 use super::tools::ToolSpec;
 use super::turn::{Failure, Response};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+
+/// Sayings that may wait to be told; a provider that is quicker waits.
+pub const SAYINGS_MAX: usize = 64;
 
 /// One request to a model.
 #[derive(Clone, Copy, Debug)]
@@ -15,12 +20,92 @@ pub struct Request<'a> {
     /// The thread so far and the present turn, oldest first.
     pub items: &'a [&'a Item],
     pub tools: &'a [ToolSpec],
+    /// A JSON Schema that the answer's text must follow.
+    pub answer_schema: Option<&'a Value>,
 }
 
-/// A source of answers. Retries what may pass by itself; an error is final for the turn.
+/// Part of an answer, as it comes in. Items are told apart by their id; a text or reasoning begins with its first piece.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// More of a text. `phase` is `commentary` or `final_answer` where the model says so.
+    Text {
+        item_id: String,
+        phase: Option<String>,
+        delta: String,
+    },
+    TextEnded {
+        item_id: String,
+        phase: Option<String>,
+    },
+    Reasoning {
+        item_id: String,
+        delta: String,
+    },
+    /// `metadata` is kept with the thread, for example `{"openai": {"encrypted_content": …}}`.
+    ReasoningEnded {
+        item_id: String,
+        metadata: Map<String, Value>,
+    },
+    /// The model begins to write a call of one of our tools.
+    CallPending {
+        item_id: String,
+        call_id: String,
+        toolkit: String,
+        tool: String,
+    },
+    CallArguments {
+        item_id: String,
+        delta: String,
+    },
+    /// A tool that the provider itself runs, for example its web search.
+    ProviderTool {
+        namespace: &'static str,
+        item_id: String,
+        toolkit: String,
+        tool: String,
+        arguments: Option<Map<String, Value>>,
+        ended: bool,
+    },
+    /// What the thread shall record as an event, for example that a request is tried again.
+    Notice(Map<String, Value>),
+}
+
+/// Where a provider tells what it hears, as it hears it. Full: it waits.
+#[derive(Clone, Debug)]
+pub struct Say(Option<mpsc::Sender<Said>>);
+
+impl Say {
+    #[must_use]
+    pub fn new(to: mpsc::Sender<Said>) -> Self {
+        Self(Some(to))
+    }
+
+    /// For requests nobody watches.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self(None)
+    }
+
+    pub async fn say(&self, said: Said) {
+        if let Some(to) = &self.0 {
+            // Nobody listens any more: the turn was stopped, and this request with it.
+            let _ = to.send(said).await;
+        }
+    }
+}
+
+/// A source of answers: one file or folder each. Retries what may pass by itself; an error is final for the turn.
+///
+/// A provider that streams tells its texts, reasoning and calls through `say` and sets [`Response::said`]; for one that does
+/// not, the runtime tells the items of the response. Dropping the future cancels the request.
 #[async_trait::async_trait]
 pub trait Provider: Send + Sync {
-    async fn respond(&self, request: Request<'_>) -> Result<Response, Failure>;
+    async fn respond(&self, request: Request<'_>, say: &Say) -> Result<Response, Failure>;
+
+    /// Tokens that fit a request to this model, where that is known.
+    fn context_window(&self, _model: &str) -> Option<u64> {
+        None
+    }
 }
 
 fn failure(message: impl Into<String>) -> Failure {

@@ -1,6 +1,6 @@
 //! Toolkit `datetime`: what time it is and how far apart times are. All times are RFC 3339; UTC where no zone is named.
 
-use super::{Tool, ToolError, ToolSpec, arguments, spec};
+use super::{CallContext, Tool, ToolError, ToolOutput, ToolSpec, arguments, spec};
 use crate::clock::Clock;
 use chrono::{DateTime, Datelike, Duration, FixedOffset, NaiveDate, SecondsFormat, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -100,7 +100,7 @@ impl Tool for TimeTool {
         &self.spec
     }
 
-    async fn run(&self, given: Value) -> Result<String, ToolError> {
+    async fn run(&self, given: Value, _: &CallContext) -> Result<ToolOutput, ToolError> {
         let answer = match self.op {
             Op::Now => {
                 let now = self.clock.now().with_timezone(&zone(arguments(given)?)?);
@@ -122,7 +122,7 @@ impl Tool for TimeTool {
                 json!({"time": read(&one.time)?.with_timezone(&Utc).to_rfc3339_opts(SecondsFormat::Secs, true)})
             }
         };
-        Ok(answer.to_string())
+        Ok(answer.to_string().into())
     }
 }
 
@@ -183,8 +183,9 @@ mod tests {
         let now = Utc.with_ymd_and_hms(2026, 11, 21, 23, 30, 0).unwrap();
         let all = datetime(Arc::new(Fixed::at(now)));
         let found = all.into_iter().find(|t| t.spec().tool == tool).unwrap();
-        let answer = found.run(arguments).await.map_err(|e| e.to_string());
-        answer.map(|text| serde_json::from_str(&text).unwrap())
+        let call = CallContext::new("t", "u", "i");
+        let answer = found.run(arguments, &call).await.map_err(|e| e.to_string());
+        answer.map(|output| serde_json::from_str(&output.text).unwrap())
     }
 
     #[tokio::test]

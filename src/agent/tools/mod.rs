@@ -10,7 +10,8 @@ pub use room::attach;
 pub use storage::storage;
 pub use uuid::uuid;
 
-use super::history::ToolCall;
+use super::history::{Part, ToolCall};
+use super::message::LogLine;
 use super::turn::Failure;
 use crate::client::room::RoomError;
 use serde::de::DeserializeOwned;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// Lines of one tool's output that the model sees.
 pub const OUTPUT_LINES_MAX: usize = 2000;
@@ -37,13 +39,73 @@ pub struct ToolSpec {
     pub parameters: Value,
     /// Whether the schema follows the strict rules (every property required, nothing else allowed).
     pub strict: bool,
+    /// Whether a person must approve each call first.
+    pub approval: bool,
 }
 
-/// Something the model may call. What it answers is text.
+/// For whom and where a tool is called. Dropping the call's future cancels it.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// Path of the thread.
+    pub thread: String,
+    pub turn_id: String,
+    pub item_id: String,
+    /// Participant id of the one who began the turn, where it is a participant of the room.
+    pub participant_id: Option<String>,
+    pub sender_name: Option<String>,
+    log: Option<mpsc::Sender<(String, Vec<LogLine>)>>,
+}
+
+impl CallContext {
+    #[must_use]
+    pub fn new(thread: &str, turn_id: &str, item_id: &str) -> Self {
+        let (thread, turn_id, item_id) = (thread.to_owned(), turn_id.to_owned(), item_id.to_owned());
+        Self { thread, turn_id, item_id, participant_id: None, sender_name: None, log: None }
+    }
+
+    /// Lets [`CallContext::log`] show its lines in the thread.
+    #[must_use]
+    pub fn logged(mut self, to: mpsc::Sender<(String, Vec<LogLine>)>) -> Self {
+        self.log = Some(to);
+        self
+    }
+
+    /// Shows lines of a running call in the thread; `source` is `stdout` or `stderr`.
+    pub async fn log(&self, source: &str, text: impl Into<String>) {
+        if let Some(log) = &self.log {
+            let line = LogLine { source: source.to_owned(), text: text.into() };
+            // Nobody listens any more: the turn was stopped.
+            let _ = log.send((self.item_id.clone(), vec![line])).await;
+        }
+    }
+}
+
+/// What a tool gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ToolOutput {
+    /// What the model reads.
+    pub text: String,
+    /// Images and other files for the model, beside the text.
+    pub files: Vec<Part>,
+}
+
+impl From<String> for ToolOutput {
+    fn from(text: String) -> Self {
+        Self { text, files: Vec::new() }
+    }
+}
+
+impl From<&str> for ToolOutput {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+/// Something the model may call: one file each. What goes wrong is told to the model.
 #[async_trait::async_trait]
 pub trait Tool: Send + Sync {
     fn spec(&self) -> &ToolSpec;
-    async fn run(&self, arguments: Value) -> Result<String, ToolError>;
+    async fn run(&self, arguments: Value, call: &CallContext) -> Result<ToolOutput, ToolError>;
 }
 
 /// Why a tool did not do what it was asked.
@@ -104,19 +166,32 @@ impl Tools {
         self.0.iter().find(|candidate| fits(candidate.spec()))
     }
 
-    /// Runs one call. Whatever goes wrong is the output, but for a lost connection. An empty toolkit name matches any.
-    pub async fn run(&self, call: &ToolCall) -> Result<String, Failure> {
-        Ok(clip(match self.try_run(call).await {
-            Ok(text) if text.is_empty() => "ok".to_owned(),
-            Ok(text) => text,
-            Err(ToolError::Lost(error)) => return Err(lost(&error)),
-            Err(ToolError::Told(error)) => {
-                json!({"error": format!("unable to complete tool call: {error}")}).to_string()
-            }
-        }))
+    /// Whether a person must approve this call first.
+    #[must_use]
+    pub fn needs_approval(&self, call: &ToolCall) -> bool {
+        self.find(&call.toolkit, &call.tool).is_some_and(|tool| tool.spec().approval)
     }
 
-    async fn try_run(&self, call: &ToolCall) -> Result<String, ToolError> {
+    /// Toolkit and tool that a call means; an empty toolkit name matches any.
+    #[must_use]
+    pub fn named(&self, call: &ToolCall) -> Option<(String, String)> {
+        let spec = self.find(&call.toolkit, &call.tool)?.spec();
+        Some((spec.toolkit.clone(), spec.tool.clone()))
+    }
+
+    /// Runs one call. Whatever goes wrong is the result, but for a lost connection. An empty toolkit name matches any.
+    pub async fn run(&self, call: &ToolCall, context: &CallContext) -> Result<ToolResult, Failure> {
+        match self.try_run(call, context).await {
+            Ok(output) if output.text.is_empty() && output.files.is_empty() => {
+                Ok(ToolResult::Done("ok".into()))
+            }
+            Ok(output) => Ok(ToolResult::Done(ToolOutput { text: clip(output.text), ..output })),
+            Err(ToolError::Lost(error)) => Err(lost(&error)),
+            Err(ToolError::Told(error)) => Ok(ToolResult::Failed(clip(error))),
+        }
+    }
+
+    async fn try_run(&self, call: &ToolCall, context: &CallContext) -> Result<ToolOutput, ToolError> {
         let Some(tool) = self.find(&call.toolkit, &call.tool) else {
             let known: Vec<_> = self.specs().map(|s| s.tool.as_str()).collect();
             return Err(ToolError::Told(match known.as_slice() {
@@ -128,13 +203,27 @@ impl Tools {
             "" => json!({}),
             text => serde_json::from_str(text).map_err(|e| format!("the arguments are not JSON: {e}"))?,
         };
-        match tokio::time::timeout(TOOL_MAX, tool.run(arguments)).await {
+        match tokio::time::timeout(TOOL_MAX, tool.run(arguments, context)).await {
             Ok(answer) => answer,
             Err(_) => {
                 Err(format!("tool `{}` did not answer within {} s", call.tool, TOOL_MAX.as_secs()).into())
             }
         }
     }
+}
+
+/// How a tool call ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToolResult {
+    Done(ToolOutput),
+    /// Told to the model and shown in the thread.
+    Failed(String),
+}
+
+/// What the model is told of a call that failed.
+#[must_use]
+pub fn failed_text(error: &str) -> String {
+    json!({"error": format!("unable to complete tool call: {error}")}).to_string()
 }
 
 /// Cuts an output at its bounds and says so.
@@ -170,6 +259,7 @@ fn spec(toolkit: &str, tool: &str, description: &str, properties: Value) -> Tool
         description: description.to_owned(),
         parameters: object_schema(properties),
         strict: true,
+        approval: false,
     }
 }
 
@@ -192,14 +282,20 @@ mod tests {
         let mut tools = Tools::default();
         let call = |tool: &str, arguments: &str| ToolCall {
             id: "1".into(),
+            item_id: "1".into(),
             toolkit: String::new(),
             tool: tool.into(),
             arguments: arguments.into(),
         };
-        assert!(tools.run(&call("x", "{}")).await.unwrap().contains("this agent has no tools"));
+        let context = CallContext::new("t", "u", "i");
+        let run = async |tools: &Tools, call: &ToolCall| match tools.run(call, &context).await.unwrap() {
+            ToolResult::Failed(error) => error,
+            done @ ToolResult::Done(_) => panic!("{done:?}"),
+        };
+        assert!(run(&tools, &call("x", "{}")).await.contains("this agent has no tools"));
         tools.extend(uuid(Arc::new(crate::clock::System)));
-        assert!(tools.run(&call("x", "{}")).await.unwrap().contains("the tools are uuid_v4"));
-        assert!(tools.run(&call("uuid_v4", "{").clone()).await.unwrap().contains("are not JSON"));
-        assert!(tools.run(&call("uuid_v4", r#"{"zap":1}"#)).await.unwrap().contains("do not fit"));
+        assert!(run(&tools, &call("x", "{}")).await.contains("the tools are uuid_v4"));
+        assert!(run(&tools, &call("uuid_v4", "{")).await.contains("are not JSON"));
+        assert!(run(&tools, &call("uuid_v4", r#"{"zap":1}"#)).await.contains("do not fit"));
     }
 }

@@ -1,6 +1,6 @@
 //! Toolkits of the room that `--require-toolkit` attaches: each tool becomes one of the agent's.
 
-use super::{Tool, ToolError, ToolSpec};
+use super::{CallContext, Tool, ToolError, ToolOutput, ToolSpec};
 use crate::client::room::{RoomClient, Target, ToolkitFilter};
 use crate::wire::Content;
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ pub async fn attach(client: &RoomClient, name: &str) -> Result<Vec<Arc<dyn Tool>
                 .cloned()
                 .unwrap_or_else(|| json!({"type": "object"})),
             strict: false,
+            approval: false,
         };
         Arc::new(RoomTool { spec, target, client: client.clone() }) as Arc<dyn Tool>
     };
@@ -46,15 +47,15 @@ impl Tool for RoomTool {
         &self.spec
     }
 
-    async fn run(&self, arguments: Value) -> Result<String, ToolError> {
+    async fn run(&self, arguments: Value, _: &CallContext) -> Result<ToolOutput, ToolError> {
         let answer = self.client.invoke(&self.target, Content::Json(arguments)).await;
         match answer? {
-            Content::Json(Value::String(text)) | Content::Text(text) => Ok(text),
-            Content::Json(value) => Ok(value.to_string()),
-            Content::Empty => Ok(String::new()),
-            Content::Link { name, url } => Ok(format!("[{name}]({url})")),
+            Content::Json(Value::String(text)) | Content::Text(text) => Ok(text.into()),
+            Content::Json(value) => Ok(value.to_string().into()),
+            Content::Empty => Ok(ToolOutput::default()),
+            Content::Link { name, url } => Ok(format!("[{name}]({url})").into()),
             Content::File { name, mime_type, data } => match std::str::from_utf8(&data) {
-                Ok(text) => Ok(text.to_owned()),
+                Ok(text) => Ok(text.into()),
                 Err(_) => Err(format!("{name} is a binary file ({mime_type}) and cannot be shown").into()),
             },
             _ => Err("the tool answered with something that is no text".into()),

@@ -1,6 +1,6 @@
 //! Toolkit `storage`: the room's files. Text in, text out; a binary file is described, not shown.
 
-use super::{OUTPUT_BYTES_MAX, Tool, ToolError, ToolSpec, arguments, spec};
+use super::{CallContext, OUTPUT_BYTES_MAX, Tool, ToolError, ToolOutput, ToolSpec, arguments, spec};
 use crate::agent::path::room_path;
 use crate::client::room::RoomClient;
 use regex::RegexBuilder;
@@ -114,8 +114,8 @@ impl Tool for StorageTool {
         &self.spec
     }
 
-    async fn run(&self, given: Value) -> Result<String, ToolError> {
-        match self.op {
+    async fn run(&self, given: Value, _: &CallContext) -> Result<ToolOutput, ToolError> {
+        let text: Result<String, ToolError> = match self.op {
             Op::List => self.list(&arguments::<List>(given)?.path).await,
             Op::Read => {
                 let Read { path, offset } = arguments(given)?;
@@ -139,7 +139,8 @@ impl Tool for StorageTool {
                     Err(error) => Err(error.into()),
                 }
             }
-        }
+        };
+        text.map(ToolOutput::from)
     }
 }
 
@@ -233,7 +234,8 @@ mod tests {
 
     async fn run(tools: &[Arc<dyn Tool>], tool: &str, arguments: Value) -> Result<String, String> {
         let tool = tools.iter().find(|t| t.spec().tool == tool).unwrap();
-        tool.run(arguments).await.map_err(|e| e.to_string())
+        let call = CallContext::new("t", "u", "i");
+        tool.run(arguments, &call).await.map(|output| output.text).map_err(|e| e.to_string())
     }
 
     #[tokio::test]

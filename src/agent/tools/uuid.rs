@@ -1,6 +1,6 @@
 //! Toolkit `uuid`: fresh identifiers.
 
-use super::{Tool, ToolError, ToolSpec, arguments, spec};
+use super::{CallContext, Tool, ToolError, ToolOutput, ToolSpec, arguments, spec};
 use crate::clock::IdSource;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -35,14 +35,14 @@ impl Tool for UuidV4 {
         &self.spec
     }
 
-    async fn run(&self, given: Value) -> Result<String, ToolError> {
+    async fn run(&self, given: Value, _: &CallContext) -> Result<ToolOutput, ToolError> {
         let Arguments { count } = arguments(given)?;
         let count = count.unwrap_or(1);
         if !(1..=COUNT_MAX).contains(&count) {
             return Err(format!("count is {count}; want 1 to {COUNT_MAX}").into());
         }
         let uuids: Vec<_> = (0..count).map(|_| version_4(&*self.ids).to_string()).collect();
-        Ok(json!({"uuids": uuids}).to_string())
+        Ok(json!({"uuids": uuids}).to_string().into())
     }
 }
 
@@ -60,7 +60,8 @@ mod tests {
     #[tokio::test]
     async fn as_many_as_asked_are_given_all_different() {
         let tool = uuid(Arc::new(crate::clock::System)).remove(0);
-        let text = tool.run(json!({"count": 50})).await.unwrap();
+        let context = CallContext::new("t", "u", "i");
+        let text = tool.run(json!({"count": 50}), &context).await.unwrap().text;
         let answer: Value = serde_json::from_str(&text).unwrap();
         let mut seen: Vec<Uuid> = answer["uuids"]
             .as_array()
@@ -72,6 +73,6 @@ mod tests {
         seen.sort();
         seen.dedup();
         assert_eq!(seen.len(), 50);
-        assert!(tool.run(json!({"count": 0})).await.is_err());
+        assert!(tool.run(json!({"count": 0}), &context).await.is_err());
     }
 }

@@ -67,6 +67,8 @@ pub trait ToolHost: Send + Sync + 'static {
 pub(super) struct Hosted {
     toolkit: Toolkit,
     host: Arc<dyn ToolHost>,
+    /// Whether the room knows of it; streams between participants come without.
+    listed: bool,
     /// The connection it is registered on, and the registration.
     registration: tokio::sync::Mutex<Option<(u64, String)>>,
 }
@@ -84,6 +86,9 @@ impl Hosted {
 
     /// Registers on this connection unless that is done.
     pub async fn register(&self, link: &Link) -> Result<(), RoomError> {
+        if !self.listed {
+            return Ok(());
+        }
         let mut registration = self.registration.lock().await;
         if registration.as_ref().is_some_and(|(epoch, _)| *epoch == link.epoch) {
             return Ok(());
@@ -129,7 +134,8 @@ impl RoomClient {
     /// Errors: the room refuses it (no grant, or the name is taken).
     pub async fn host(&self, toolkit: Toolkit, host: Arc<dyn ToolHost>) -> Result<(), RoomError> {
         let name = toolkit.name.clone();
-        let hosted = Arc::new(Hosted { toolkit, host, registration: tokio::sync::Mutex::default() });
+        let hosted =
+            Arc::new(Hosted { toolkit, host, listed: true, registration: tokio::sync::Mutex::default() });
         lock(&self.shared.hosted).insert(name.clone(), hosted.clone());
         let link = self.shared.link("room.register_toolkit").await?;
         match hosted.register(&link).await {
@@ -141,6 +147,22 @@ impl RoomClient {
             }
             Ok(()) => Ok(()),
         }
+    }
+
+    /// Takes the streams that other participants open to this one (`messaging.stream`): tool `stream`, whose first input
+    /// item carries `from_participant_id`, `type` and `message_json`. A streamed reply accepts. The room must know that this
+    /// participant has messaging ([`Self::enable_messaging`]).
+    pub fn accept_streams(&self, host: Arc<dyn ToolHost>) {
+        let toolkit = Toolkit {
+            name: "messaging".to_owned(),
+            title: String::new(),
+            description: String::new(),
+            public: false,
+            annotations: BTreeMap::new(),
+            tools: Vec::new(),
+        };
+        let hosted = Hosted { toolkit, host, listed: false, registration: tokio::sync::Mutex::default() };
+        lock(&self.shared.hosted).insert("messaging".to_owned(), Arc::new(hosted));
     }
 
     /// Withdraws a toolkit.

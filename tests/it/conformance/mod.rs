@@ -1,5 +1,6 @@
 //! The public MeshAgent clients, unchanged, against our server. The scripts are in `tests/conformance`.
 
+mod agent_chat;
 mod command_line;
 mod containers;
 mod installed;

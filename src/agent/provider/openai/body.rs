@@ -18,9 +18,14 @@ pub(super) struct Names(HashMap<String, (String, String)>);
 
 impl Names {
     /// The call that the model means by this function name; an unknown one keeps it, so that the error can name it.
-    pub fn call(&self, id: String, name: &str, arguments: String) -> ToolCall {
-        let (toolkit, tool) = self.0.get(name).cloned().unwrap_or_else(|| (String::new(), name.to_owned()));
-        ToolCall { id, toolkit, tool, arguments }
+    pub fn call(&self, id: String, item_id: String, name: &str, arguments: String) -> ToolCall {
+        let (toolkit, tool) = self.tool(name);
+        ToolCall { id, item_id, toolkit, tool, arguments }
+    }
+
+    /// Toolkit and tool of a function name.
+    pub fn tool(&self, name: &str) -> (String, String) {
+        self.0.get(name).cloned().unwrap_or_else(|| (String::new(), name.to_owned()))
     }
 }
 
@@ -38,6 +43,10 @@ pub(super) fn body(config: &OpenAiConfig, request: Request<'_>) -> (Value, Names
     });
     if !tools.is_empty() {
         body["tools"] = Value::Array(tools);
+    }
+    if let Some(schema) = request.answer_schema {
+        body["text"] =
+            json!({"format": {"type": "json_schema", "name": "response", "strict": true, "schema": schema}});
     }
     if let Some(effort) = &config.reasoning_effort {
         body["reasoning"] = json!({"effort": effort, "summary": "detailed"});
@@ -84,8 +93,13 @@ fn wire_item(item: &Item) -> Value {
         }
         Item::Call(call) => json!({"type": "function_call", "call_id": call.id,
             "name": function_name(&call.toolkit, &call.tool), "arguments": call.arguments}),
-        Item::Output { call_id, text } => {
+        Item::Output { call_id, text, files } if files.is_empty() => {
             json!({"type": "function_call_output", "call_id": call_id, "output": text})
+        }
+        Item::Output { call_id, text, files } => {
+            let mut output = vec![json!({"type": "input_text", "text": text})];
+            output.extend(files.iter().map(wire_part));
+            json!({"type": "function_call_output", "call_id": call_id, "output": output})
         }
         Item::Opaque(value) => value.clone(),
     }
@@ -121,6 +135,7 @@ mod tests {
             description: "d".into(),
             parameters: json!({"type": "object"}),
             strict: true,
+            approval: false,
         }
     }
 
@@ -137,9 +152,9 @@ mod tests {
         let unique: std::collections::HashSet<_> = written.iter().map(|n| n.as_str().unwrap()).collect();
         assert_eq!(unique.len(), 5);
         assert!(unique.iter().all(|n| n.len() <= NAME_CHARS_MAX));
-        let call = names.call("1".into(), "a_b__c_d", "{}".into());
+        let call = names.call("1".into(), "1".into(), "a_b__c_d", "{}".into());
         assert_eq!((call.toolkit.as_str(), call.tool.as_str()), ("a.b", "c d"));
-        assert_eq!(names.call("1".into(), "zap", "{}".into()).tool, "zap");
+        assert_eq!(names.call("1".into(), "1".into(), "zap", "{}".into()).tool, "zap");
     }
 
     #[test]
@@ -151,11 +166,12 @@ mod tests {
             Item::Answer { text: "a".into(), phase: Some("commentary".into()) },
             Item::Call(ToolCall {
                 id: "1".into(),
+                item_id: "1".into(),
                 toolkit: "s".into(),
                 tool: "w".into(),
                 arguments: "{}".into(),
             }),
-            Item::Output { call_id: "1".into(), text: "ok".into() },
+            Item::output("1", "ok"),
             Item::Opaque(json!({"type": "reasoning"})),
         ];
         let config = OpenAiConfig {
@@ -165,7 +181,8 @@ mod tests {
             reasoning_effort: Some("low".into()),
         };
         let items: Vec<_> = items.iter().collect();
-        let request = Request { model: "m", instructions: "i", items: &items, tools: &[] };
+        let request =
+            Request { model: "m", instructions: "i", items: &items, tools: &[], answer_schema: None };
         let (body, _) = body(&config, request);
         assert_eq!(body["input"][0]["content"][1]["image_url"], "data:image/png;base64,AQ==");
         assert_eq!(body["input"][0]["content"][2]["text"], "File m.md:\nhi");

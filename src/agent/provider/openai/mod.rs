@@ -6,7 +6,7 @@ mod body;
 mod reply;
 mod sse;
 
-use super::{Provider, Request, failure};
+use super::{Provider, Request, Said, Say, failure};
 use crate::agent::config::OpenAiConfig;
 use crate::agent::turn::{Failure, Response};
 use crate::client::room::Backoff;
@@ -14,7 +14,7 @@ use crate::clock::IdSource;
 use reply::Reply;
 use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use sse::Events;
 use std::fmt;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl OpenAi {
         Self { config, http, backoff, ids }
     }
 
-    async fn attempt(&self, body: &Value, names: &body::Names) -> Result<Response, Failed> {
+    async fn attempt(&self, body: &Value, names: &body::Names, say: &Say) -> Result<Response, Failed> {
         let http = self.http.as_ref().map_err(|e| Failed::Final(failure(e.clone())))?;
         let url = format!("{}/responses", self.config.base_url);
         let sent = http.post(&url).bearer_auth(&self.config.api_key).json(body).send().await;
@@ -82,7 +82,11 @@ impl OpenAi {
         let mut events = Events::new(response.bytes_stream());
         let mut reply = Reply::new(names);
         while let Some(event) = events.next().await.map_err(passing)? {
-            if let Some(done) = reply.on(&event) {
+            let done = reply.on(&event);
+            for said in reply.take_said() {
+                say.say(said).await;
+            }
+            if let Some(done) = done {
                 return done.map_err(|refusal| match refusal {
                     reply::Refusal::Passing(reason) => passing(reason),
                     reply::Refusal::Final(reason) => Failed::Final(failure(reason)),
@@ -91,6 +95,15 @@ impl OpenAi {
         }
         Err(passing("the answer ended before it was complete".to_owned()))
     }
+}
+
+/// What the thread records of another attempt.
+fn retry(reason: &str, attempt: u32) -> Map<String, Value> {
+    let headline = format!("The model did not answer; attempt {attempt} of {RETRIES_MAX} follows");
+    let event = json!({"type": "agent.event", "source": "openai", "name": "openai.retry", "kind": "message",
+        "state": "in_progress", "headline": headline, "summary": headline, "details": [reason],
+        "correlation_key": "openai.retry", "append_details": true});
+    event.as_object().cloned().unwrap_or_default()
 }
 
 fn passing(reason: String) -> Failed {
@@ -128,11 +141,11 @@ async fn refused(url: &str, response: reqwest::Response) -> Failed {
 
 #[async_trait::async_trait]
 impl Provider for OpenAi {
-    async fn respond(&self, request: Request<'_>) -> Result<Response, Failure> {
+    async fn respond(&self, request: Request<'_>, say: &Say) -> Result<Response, Failure> {
         let (body, names) = body::body(&self.config, request);
         let mut attempt = 0;
         loop {
-            let (reason, wait) = match self.attempt(&body, &names).await {
+            let (reason, wait) = match self.attempt(&body, &names, say).await {
                 Ok(response) => return Ok(response),
                 Err(Failed::Final(failure)) => return Err(failure),
                 Err(Failed::Passing { reason, wait }) => (reason, wait),
@@ -144,6 +157,7 @@ impl Provider for OpenAi {
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(reason, wait_ms, "the model did not answer; trying again");
             attempt += 1;
+            say.say(Said::Notice(retry(&reason, attempt))).await;
             tokio::time::sleep(wait).await;
         }
     }

@@ -2,8 +2,10 @@
 
 use super::body::Names;
 use crate::agent::history::Item;
+use crate::agent::provider::Said;
 use crate::agent::turn::{Response, Usage};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Items that one answer may have.
 const ITEMS_MAX: usize = 1024;
@@ -21,16 +23,84 @@ pub(super) enum Refusal {
 pub(super) struct Reply<'a> {
     names: &'a Names,
     items: Vec<Item>,
+    said: Vec<Said>,
+    /// Phases of the messages that come in, by item id.
+    phases: BTreeMap<String, Option<String>>,
 }
 
 impl<'a> Reply<'a> {
     pub fn new(names: &'a Names) -> Self {
-        Self { names, items: Vec::new() }
+        Self { names, items: Vec::new(), said: Vec::new(), phases: BTreeMap::new() }
+    }
+
+    /// What was heard since the last time.
+    pub fn take_said(&mut self) -> Vec<Said> {
+        std::mem::take(&mut self.said)
+    }
+
+    fn hear(&mut self, kind: &str, event: &Value) {
+        let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let item = |key: &str| {
+            event.pointer(&format!("/item/{key}")).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let (item_id, delta) = (text("item_id"), text("delta"));
+        match kind {
+            "response.output_item.added" if item("type") == "message" => {
+                self.phases.insert(item("id"), Some(item("phase")).filter(|phase| !phase.is_empty()));
+            }
+            "response.output_item.added" if item("type") == "function_call" => {
+                let (toolkit, tool) = self.names.tool(&item("name"));
+                self.said.push(Said::CallPending {
+                    item_id: item("id"),
+                    call_id: item("call_id"),
+                    toolkit,
+                    tool,
+                });
+            }
+            "response.output_text.delta" | "response.refusal.delta" => {
+                let phase = self.phases.get(&item_id).cloned().flatten();
+                self.said.push(Said::Text { item_id, phase, delta });
+            }
+            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
+                self.said.push(Said::Reasoning { item_id, delta });
+            }
+            "response.function_call_arguments.delta" => {
+                self.said.push(Said::CallArguments { item_id, delta })
+            }
+            "response.output_item.done" => self.hear_end(event),
+            _ => {}
+        }
+    }
+
+    /// The end of an item; one whose pieces did not come is told whole.
+    fn hear_end(&mut self, event: &Value) {
+        let Some(item) = event.get("item") else { return };
+        let text = |key: &str| item.get(key).and_then(Value::as_str).unwrap_or_default();
+        let item_id = text("id").to_owned();
+        match text("type") {
+            "message" => {
+                let phase = item.get("phase").and_then(Value::as_str).map(str::to_owned);
+                if self.phases.remove(&item_id).is_none()
+                    && let Some(Item::Answer { text, phase }) = self.item(item)
+                {
+                    self.said.push(Said::Text { item_id: item_id.clone(), phase, delta: text });
+                }
+                self.said.push(Said::TextEnded { item_id, phase });
+            }
+            "reasoning" => {
+                let content = item.get("encrypted_content").filter(|content| content.is_string());
+                let metadata = content.map(|content| json!({"openai": {"encrypted_content": content}}));
+                let metadata = metadata.and_then(|m| m.as_object().cloned()).unwrap_or_default();
+                self.said.push(Said::ReasoningEnded { item_id, metadata });
+            }
+            _ => {}
+        }
     }
 
     /// Takes an event; `Some` when it is the last one.
     pub fn on(&mut self, event: &Value) -> Option<Result<Response, Refusal>> {
         let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
+        self.hear(kind, event);
         match kind {
             "response.output_item.done" => {
                 if self.items.len() == ITEMS_MAX {
@@ -53,6 +123,7 @@ impl<'a> Reply<'a> {
             event.pointer(&format!("/response/usage/{name}")).and_then(Value::as_u64).unwrap_or(0)
         };
         // Some endpoints send the items with the last event only.
+        let said = !self.items.is_empty();
         if self.items.is_empty() {
             let output = event.pointer("/response/output").and_then(Value::as_array);
             let items: Vec<_> =
@@ -63,6 +134,7 @@ impl<'a> Reply<'a> {
             items: std::mem::take(&mut self.items),
             usage: Usage { input_tokens: count("input_tokens"), output_tokens: count("output_tokens") },
             incomplete,
+            said,
         }
     }
 
@@ -79,7 +151,8 @@ impl<'a> Reply<'a> {
             }
             "function_call" => {
                 let id = text("call_id").to_owned();
-                Some(Item::Call(self.names.call(id, text("name"), text("arguments").to_owned())))
+                let item_id = text("id").to_owned();
+                Some(Item::Call(self.names.call(id, item_id, text("name"), text("arguments").to_owned())))
             }
             // Without its encrypted form a reasoning item means nothing to the endpoint, which stores none of it.
             "reasoning" => item.get("encrypted_content").filter(|c| c.is_string()).map(|_| {
@@ -105,7 +178,6 @@ fn refusal(error: Option<&Value>) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn text_reasoning_calls_and_usage_are_gathered() {

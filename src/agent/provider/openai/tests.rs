@@ -3,7 +3,6 @@ use crate::agent::history::{Item, Part};
 use axum::extract::{Json, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response as HttpResponse};
-use serde_json::json;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
@@ -44,8 +43,8 @@ fn said(text: &str) -> (u16, String) {
 
 async fn ask(provider: &OpenAi) -> Result<Response, Failure> {
     let item = Item::User(vec![Part::Text("hi".into())]);
-    let request = Request { model: "m", instructions: "i", items: &[&item], tools: &[] };
-    provider.respond(request).await
+    let request = Request { model: "m", instructions: "i", items: &[&item], tools: &[], answer_schema: None };
+    provider.respond(request, &Say::nobody()).await
 }
 
 #[tokio::test]

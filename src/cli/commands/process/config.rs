@@ -3,7 +3,9 @@
 use super::args::{ModelArgs, ProcessArgs, on};
 use super::join::JoinArgs;
 use crate::agent::Config;
-use crate::agent::config::{OpenAiConfig, RulesConfig, STOP_GRACE, ThreadsConfig, ToolsConfig};
+use crate::agent::config::{
+    MODEL_CALLS_MAX, OpenAiConfig, RulesConfig, STOP_GRACE, ThreadsConfig, ToolsConfig,
+};
 use crate::agent::model::{self, ModelId};
 use crate::agent::{path, rules};
 use crate::cli::error::CliError;
@@ -59,7 +61,7 @@ pub fn config(args: &JoinArgs, place: Place, env: &OpenAiEnv) -> Result<Config, 
         agent_name: place.agent_name,
         room: place.room,
         channels: process.channels.iter().filter(|c| c.is_supported()).cloned().collect(),
-        models,
+        models: models.clone(),
         rules: rules_config(args),
         tools: ToolsConfig {
             storage: on(process.tools.storage.as_ref(), false),
@@ -68,7 +70,13 @@ pub fn config(args: &JoinArgs, place: Place, env: &OpenAiEnv) -> Result<Config, 
             uuid: process.tools.uuid,
             room_toolkits: process.tools.require_toolkits.clone(),
         },
-        threads: ThreadsConfig { dir, single: process.threads.single() },
+        threads: ThreadsConfig {
+            dir,
+            single: process.threads.single(),
+            stored: !process.threads.without_storage(),
+        },
+        decision_model: decision_model(&process.model, &models)?,
+        model_calls_max: MODEL_CALLS_MAX,
         unsupported,
         stop_grace: STOP_GRACE,
     })
@@ -107,6 +115,15 @@ fn models(args: &ModelArgs) -> Result<(Vec<ModelId>, Vec<String>), CliError> {
             .hint("name a model of an OpenAI-compatible endpoint, or --model builtin/echo"));
     }
     Ok((models, dropped))
+}
+
+/// The model that names threads: the one that is named, else a small one where the agent's own are of OpenAI.
+fn decision_model(args: &ModelArgs, models: &[ModelId]) -> Result<Option<ModelId>, CliError> {
+    let named = args.decision_model.as_deref();
+    let of_openai = models.iter().any(|model| model.provider == "openai");
+    let Some(text) = named.or_else(|| of_openai.then_some(model::DECISION_MODEL)) else { return Ok(None) };
+    let model: ModelId = text.parse().map_err(|e: model::InvalidModel| CliError::usage(e.to_string()))?;
+    Ok(Some(model).filter(|model| model.is_supported() && !model.is_builtin()))
 }
 
 /// As the official tool does: what only OpenAI and Grok can do is refused where every named model is of another make.

@@ -4,26 +4,37 @@
 pub mod args;
 mod config;
 mod deploy;
+mod inspect;
 pub mod join;
 mod rewrite;
 pub mod spec;
+mod talk;
+mod use_agent;
 
 pub use rewrite::rewrite;
 
 use crate::cli::error::CliError;
-use crate::cli::resolve::Globals;
+use crate::cli::resolve::{Ctx, Globals};
 
 /// What to do with an agent.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Join a room and run an agent there until it is stopped
     ///
-    /// Threads are kept in memory while the agent runs; work that names the same thread path shares its history.
+    /// Threads are kept in the room's datasets; work that names the same thread path shares its history.
     Join(Box<join::JoinArgs>),
     /// Print the Service document of an agent, for `meshagent apply` or `meshagent service create`
     Spec(Box<spec::SpecArgs>),
     /// Create or replace the service that runs an agent
     Deploy(Box<deploy::DeployArgs>),
+    /// Talk to an agent that is in a room, or ask it one thing
+    Use(use_agent::UseArgs),
+    /// List the threads of an agent, newest first
+    Threads(inspect::ThreadsArgs),
+    /// Print a thread
+    Messages(inspect::MessagesArgs),
+    /// Print the lines of a thread that match a regular expression
+    Grep(inspect::GrepArgs),
 }
 
 /// Runs one of the commands.
@@ -32,6 +43,10 @@ pub async fn run(globals: Globals, command: Command) -> Result<(), CliError> {
         Command::Join(args) => join::run(globals, *args).await,
         Command::Spec(args) => spec::run(&args, &argv()),
         Command::Deploy(args) => deploy::run(globals, &args, &argv()).await,
+        Command::Use(args) => use_agent::run(&Ctx::load(globals)?, args).await,
+        Command::Threads(args) => inspect::threads(&Ctx::load(globals)?, args).await,
+        Command::Messages(args) => inspect::messages(&Ctx::load(globals)?, args).await,
+        Command::Grep(args) => inspect::grep(&Ctx::load(globals)?, args).await,
     }
 }
 

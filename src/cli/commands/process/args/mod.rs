@@ -18,7 +18,7 @@ pub(super) const SWITCH_VALUES: [&str; 2] = ["true", "false"];
 /// Flags that all `process` commands share.
 #[derive(Args, Debug, Clone)]
 pub struct ProcessArgs {
-    /// Way for work to reach the agent: queue:NAME or toolkit:NAME (also chat, mail:ADDRESS, websocket:PORT, command:PROGRAM,
+    /// Way for work to reach the agent: chat, queue:NAME or toolkit:NAME (also mail:ADDRESS, websocket:PORT, command:PROGRAM,
     /// which this version names in a warning and leaves out). Repeatable; at least one
     #[arg(long = "channel", value_name = "CHANNEL", action = ArgAction::Append)]
     pub channels: Vec<AgentChannel>,
@@ -113,7 +113,7 @@ pub struct ModelArgs {
     pub log_llm_requests: Option<String>,
 }
 
-/// Where conversations live. This version keeps them in memory, per thread path.
+/// Where conversations live.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Threads")]
 pub struct ThreadArgs {
@@ -125,7 +125,8 @@ pub struct ThreadArgs {
     #[arg(long, value_name = "PATH")]
     pub thread_dir: Option<String>,
 
-    /// Where threads are kept. Repeatable. This version keeps them in memory while the agent runs
+    /// Where threads are kept: dataset (the room's datasets) or none (they last while they are open). Repeatable
+    /// [default: dataset]
     #[arg(long = "thread-storage", value_name = "STORAGE", value_parser = thread_storage)]
     pub thread_storages: Vec<String>,
 
@@ -191,16 +192,15 @@ impl ProcessArgs {
         let (model, threads) = (&self.model, &self.threads);
         let channels = self.channels.iter().filter(|c| !c.is_supported());
         let mut all: Vec<_> = channels.map(|c| format!("--channel {c}")).collect();
-        let kept = |s: &String| s != "none";
+        let other = |s: &String| s != "none" && s != "dataset";
         all.extend(named(&[
             ("skill-dir", !self.rules.skill_dirs.is_empty()),
-            ("decision-model", model.decision_model.is_some()),
             ("context-management", model.context_management.is_some_and(|m| m != ContextManagement::None)),
             ("compaction-threshold", model.compaction_threshold.is_some()),
             ("llm-participant", model.llm_participant.is_some()),
             ("llm-delegation", model.llm_delegation == Some(LlmDelegation::Required)),
             ("log-llm-requests", on(model.log_llm_requests.as_ref(), false)),
-            ("thread-storage", threads.thread_storages.iter().any(kept)),
+            ("thread-storage", threads.thread_storages.iter().any(other)),
             ("always-reply", on(threads.always_reply.as_ref(), false)),
         ]));
         all.extend(self.tools.unsupported());

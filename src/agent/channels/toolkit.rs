@@ -1,11 +1,10 @@
 //! Channel `toolkit:NAME`: the agent as a tool of the room (process agents §10).
 
-use super::engine::TurnRequest;
-use super::job::JobPart;
-use super::path;
-use super::run::Agent;
-use super::turn::Outcome;
-use crate::client::room::{Reply, ToolCall, ToolHost, Toolkit, ToolkitTool};
+use crate::agent::channel::{Agent, Channel, TurnRequest};
+use crate::agent::message::InputContent;
+use crate::agent::turn::Outcome;
+use crate::agent::{naming, path};
+use crate::client::room::{Reply, RoomError, ToolCall, ToolHost, Toolkit, ToolkitTool};
 use crate::error_code::RoomCode;
 use crate::wire::Content;
 use serde::Deserialize;
@@ -13,10 +12,53 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The channel.
+#[derive(Debug)]
+pub struct TaskToolkit {
+    name: String,
+    under_way: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl TaskToolkit {
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), under_way: TaskTracker::new(), stopping: CancellationToken::new() }
+    }
+}
+
+#[async_trait::async_trait]
+impl Channel for TaskToolkit {
+    fn name(&self) -> String {
+        format!("toolkit:{}", self.name)
+    }
+
+    async fn open(&self, agent: &Agent) -> Result<(), RoomError> {
+        let host = TaskHost {
+            name: self.name.clone(),
+            agent: agent.clone(),
+            under_way: self.under_way.clone(),
+            stopping: self.stopping.clone(),
+        };
+        agent.room().host(toolkit(&self.name), Arc::new(host)).await
+    }
+
+    async fn serve(self: Arc<Self>, _: Agent, stop: CancellationToken, abort: CancellationToken) {
+        stop.cancelled().await;
+        self.under_way.close();
+        tokio::select! {
+            () = self.under_way.wait() => {}
+            () = abort.cancelled() => self.stopping.cancel(),
+        }
+        self.under_way.wait().await;
+    }
+}
 
 /// The toolkit that channel `toolkit:name` hosts: one task tool, under the name as it is and, where that differs,
 /// with underscores for what is no letter or digit, as the documentation spells it.
-pub(super) fn toolkit(name: &str) -> Toolkit {
+fn toolkit(name: &str) -> Toolkit {
     let mut names = vec![format!("run_{name}_task"), format!("run_{}_task", underscored(name))];
     names.dedup();
     let tool = |tool_name: String| ToolkitTool {
@@ -84,16 +126,17 @@ impl Task {
 }
 
 /// Answers the calls of one toolkit channel.
-pub(super) struct TaskHost {
-    pub name: String,
-    pub agent: Arc<Agent>,
-    pub abort: CancellationToken,
+struct TaskHost {
+    name: String,
+    agent: Agent,
+    under_way: TaskTracker,
+    stopping: CancellationToken,
 }
 
 #[async_trait::async_trait]
 impl ToolHost for TaskHost {
     async fn call(&self, call: ToolCall) -> Reply {
-        let _under_way = self.agent.work.token();
+        let _under_way = self.under_way.token();
         if !toolkit(&self.name).tools.iter().any(|tool| tool.name == call.tool) {
             let text =
                 format!("toolkit `{}` has no tool `{}`; call run_{}_task", self.name, call.tool, self.name);
@@ -103,20 +146,28 @@ impl ToolHost for TaskHost {
             Ok(task) => task,
             Err(text) => return Reply::Unary(Content::error(RoomCode::InvalidRequest, text)),
         };
-        let wanted = task.path.or(task.thread_id).map(|p| path::thread_path(&p));
-        let (thread, remember) = self.agent.thread(wanted.as_deref());
         let filled = |text: Option<String>| text.filter(|t| !t.trim().is_empty());
         let request = TurnRequest {
-            parts: vec![JobPart::Text(task.prompt)],
+            thread: filled(task.path.or(task.thread_id)).map(|p| path::thread_path(&p)),
+            thread_name: Some(naming::sanitize(&task.prompt)),
+            content: vec![InputContent::text(task.prompt)],
             model: filled(task.model),
             instructions: filled(task.instructions),
-            sender: call.on_behalf_of_id.or(Some(call.caller_id)),
-            cancel: self.abort.child_token(),
+            participant_id: call.on_behalf_of_id.or(Some(call.caller_id)),
+            unattended: true,
+            ..TurnRequest::default()
         };
-        Reply::Unary(match self.agent.turn(&thread, request, remember).await {
+        let stopped = "toolkit channel stopped before the turn completed";
+        let outcome = tokio::select! {
+            outcome = self.agent.turn(request) => outcome,
+            () = self.stopping.cancelled() => {
+                return Reply::Unary(Content::error(RoomCode::OperationFailed, stopped));
+            }
+        };
+        Reply::Unary(match outcome {
             Outcome::Done { text, .. } => Content::Text(text),
             Outcome::Failed(failure) if failure.code == "cancelled" => {
-                Content::error(RoomCode::OperationFailed, "toolkit channel stopped before the turn completed")
+                Content::error(RoomCode::OperationFailed, stopped)
             }
             Outcome::Failed(failure) => Content::error(RoomCode::OperationFailed, failure.message),
         })

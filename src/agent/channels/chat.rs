@@ -1,0 +1,284 @@
+//! Channel `chat`: conversations over the room's messaging, as single messages and as streams (process agents §3, §7).
+
+use crate::agent::channel::{Agent, Channel, OUTBOX_MAX, Outgoing};
+use crate::agent::config::EMPTY_STATE_TITLE;
+use crate::client::room::{Reply, RoomError, RoomMessage, ToolCall, ToolHost};
+use crate::error_code::RoomCode;
+use crate::wire::{Content, Control};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// Type of a message that carries an agent message.
+const AGENT_MESSAGE: &str = "agent-message";
+/// Type of a stream for one thread.
+const THREAD_STREAM: &str = "meshagent.chat.thread.subscribe";
+/// Type of a stream for the list of threads.
+const LIST_STREAM: &str = "meshagent.chat.thread_list.subscribe";
+/// Messages that may wait on one stream.
+const STREAM_MAX: usize = 256;
+/// Streams of one participant.
+const STREAMS_MAX: usize = 64;
+
+/// The channel.
+#[derive(Debug, Default)]
+pub struct Chat {
+    peers: Arc<Mutex<HashMap<String, Peer>>>,
+}
+
+/// A participant with messaging.
+#[derive(Debug, Default)]
+struct Peer {
+    /// Streams by thread, and under the empty name that of the list. The number tells a stream from its successor.
+    streams: BTreeMap<String, (u64, mpsc::Sender<Content>)>,
+    next: u64,
+}
+
+fn lock(peers: &Mutex<HashMap<String, Peer>>) -> MutexGuard<'_, HashMap<String, Peer>> {
+    peers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait::async_trait]
+impl Channel for Chat {
+    fn name(&self) -> String {
+        "chat".to_owned()
+    }
+
+    fn attributes(&self) -> Map<String, Value> {
+        let attributes = json!({"supports_chat": true, "supports_agent_messages": true,
+            "supports_messaging_streams": true, "empty_state_title": EMPTY_STATE_TITLE});
+        attributes.as_object().cloned().unwrap_or_default()
+    }
+
+    fn is_threaded(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, agent: &Agent) -> Result<(), RoomError> {
+        let host = Streams { agent: agent.clone(), peers: self.peers.clone() };
+        agent.room().accept_streams(Arc::new(host));
+        Ok(())
+    }
+
+    async fn serve(self: Arc<Self>, agent: Agent, stop: CancellationToken, _abort: CancellationToken) {
+        let mut pushes = agent.room().pushes();
+        if let Err(error) = agent.room().enable_messaging().await {
+            tracing::error!(%error, "the room's messaging could not be joined");
+        }
+        loop {
+            let push = tokio::select! {
+                () = stop.cancelled() => return,
+                push = pushes.recv() => push,
+            };
+            match push {
+                Ok(push) => {
+                    if let Some(message) = RoomMessage::from_push(&push) {
+                        self.heard(&agent, message).await;
+                    }
+                }
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::error!(missed, "messages came faster than they were read and are lost");
+                    // The room tells again who is there.
+                    if let Err(error) = agent.room().enable_messaging().await {
+                        tracing::error!(%error, "the room's messaging could not be joined");
+                    }
+                }
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+}
+
+impl Chat {
+    async fn heard(&self, agent: &Agent, message: RoomMessage) {
+        let from = &message.from_participant_id;
+        let id = |value: &Value| value.get("id").and_then(Value::as_str).map(str::to_owned);
+        match message.kind.as_str() {
+            "messaging.enabled" => {
+                let all =
+                    message.body.get("participants").and_then(Value::as_array).cloned().unwrap_or_default();
+                let here: Vec<String> = all.iter().filter_map(id).collect();
+                let gone: Vec<String> =
+                    lock(&self.peers).keys().filter(|id| !here.contains(id)).cloned().collect();
+                for id in gone {
+                    self.left(agent, &id).await;
+                }
+                for participant in &all {
+                    self.came(agent, participant).await;
+                }
+            }
+            "participant.enabled" => self.came(agent, &message.body).await,
+            "participant.disabled" => {
+                if let Some(id) = id(&message.body) {
+                    self.left(agent, &id).await;
+                }
+            }
+            AGENT_MESSAGE => {
+                let body = match message.body.get("payload") {
+                    Some(inner @ Value::Object(_)) => inner.clone(),
+                    _ => message.body,
+                };
+                agent.say(from, body).await;
+            }
+            _ => {}
+        }
+    }
+
+    async fn came(&self, agent: &Agent, participant: &Value) {
+        let Some(id) = participant.get("id").and_then(Value::as_str) else { return };
+        let name = participant.pointer("/attributes/name").and_then(Value::as_str).unwrap_or_default();
+        {
+            let mut peers = lock(&self.peers);
+            if peers.contains_key(id) {
+                return;
+            }
+            peers.insert(id.to_owned(), Peer::default());
+        }
+        let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
+        agent.connect(id, name, outbox).await;
+        tokio::spawn(forward(agent.clone(), self.peers.clone(), id.to_owned(), messages));
+    }
+
+    async fn left(&self, agent: &Agent, id: &str) {
+        lock(&self.peers).remove(id);
+        agent.disconnect(id).await;
+    }
+}
+
+/// Sends a participant what they are to hear: on the thread's stream where there is one, else as single messages.
+async fn forward(
+    agent: Agent,
+    peers: Arc<Mutex<HashMap<String, Peer>>>,
+    id: String,
+    mut messages: mpsc::Receiver<Outgoing>,
+) {
+    while let Some(outgoing) = messages.recv().await {
+        let key = if outgoing.is_of_list() { "" } else { outgoing.thread_id().unwrap_or("") };
+        let stream =
+            lock(&peers).get(&id).and_then(|peer| peer.streams.get(key)).map(|(_, stream)| stream.clone());
+        let body = Value::Object((*outgoing.message).clone());
+        if let Some(stream) = stream {
+            let item =
+                json!({"kind": "message", "type": AGENT_MESSAGE, "message": body, "attachment_base64": null});
+            if stream.send(Content::Json(item)).await.is_ok() {
+                continue;
+            }
+        }
+        if let Err(error) = agent.room().send_message(&id, AGENT_MESSAGE, &body, None).await {
+            if error.is_final() {
+                return;
+            }
+            tracing::debug!(participant = id, %error, "a message could not be sent");
+        }
+    }
+    // Too far behind: the streams end, so that the other side notices.
+    lock(&peers).remove(&id);
+}
+
+/// Takes the streams that participants open.
+struct Streams {
+    agent: Agent,
+    peers: Arc<Mutex<HashMap<String, Peer>>>,
+}
+
+fn refused(text: &str) -> Reply {
+    Reply::Unary(Content::error(RoomCode::InvalidRequest, text))
+}
+
+/// The type and the message of one item.
+fn item(content: &Content) -> Option<(String, Value)> {
+    let Content::Json(item) = content else { return None };
+    let kind = item.get("type")?.as_str()?.to_owned();
+    let message = match item.get("message_json")? {
+        Value::String(text) => serde_json::from_str(text).ok()?,
+        other => other.clone(),
+    };
+    Some((kind, message))
+}
+
+#[async_trait::async_trait]
+impl ToolHost for Streams {
+    async fn call(&self, mut call: ToolCall) -> Reply {
+        let Some(mut input) = call.input.take() else { return refused("a stream was expected") };
+        let Some(first) = input.recv().await else { return refused("the stream ended before it began") };
+        let from = match &first {
+            Content::Json(fields) => {
+                fields.get("from_participant_id").and_then(Value::as_str).map(str::to_owned)
+            }
+            _ => None,
+        };
+        let from = from.unwrap_or(call.caller_id);
+        let Some((kind, message)) = item(&first) else {
+            return refused("invalid agent subscription message");
+        };
+        if ![THREAD_STREAM, LIST_STREAM, AGENT_MESSAGE].contains(&kind.as_str()) {
+            return refused("unsupported messaging chat stream type");
+        }
+        let thread = match message.get("type").and_then(Value::as_str) {
+            Some("meshagent.agent.thread.open") => {
+                message.get("thread_id").and_then(Value::as_str).unwrap_or_default()
+            }
+            Some("meshagent.agent.thread.watch") => "",
+            _ => return refused("messaging chat streams require ThreadOpen or ThreadWatch"),
+        };
+        let thread = thread.to_owned();
+        let (stream, items) = mpsc::channel(STREAM_MAX);
+        let number = {
+            let mut peers = lock(&self.peers);
+            let Some(peer) = peers.get_mut(&from) else { return refused("the participant has no messaging") };
+            if peer.streams.len() >= STREAMS_MAX && !peer.streams.contains_key(&thread) {
+                return refused("too many streams are open; close some first");
+            }
+            peer.next += 1;
+            let number = peer.next;
+            // The old one ends with its sender.
+            peer.streams.insert(thread.clone(), (number, stream));
+            number
+        };
+        self.agent.say(&from, message).await;
+        let (agent, peers) = (self.agent.clone(), self.peers.clone());
+        tokio::spawn(listen(agent, peers, from, thread, number, input));
+        Reply::Stream(items)
+    }
+}
+
+/// Passes on what comes on a stream, until it ends.
+async fn listen(
+    agent: Agent,
+    peers: Arc<Mutex<HashMap<String, Peer>>>,
+    from: String,
+    thread: String,
+    number: u64,
+    mut input: mpsc::Receiver<Content>,
+) {
+    while let Some(content) = input.recv().await {
+        if matches!(content, Content::Control(Control::Close { .. })) {
+            break;
+        }
+        if let Some((kind, message)) = item(&content)
+            && kind == AGENT_MESSAGE
+        {
+            agent.say(&from, message).await;
+        }
+    }
+    let current = {
+        let mut peers = lock(&peers);
+        match peers.get_mut(&from) {
+            Some(peer) if peer.streams.get(&thread).is_some_and(|(current, _)| *current == number) => {
+                peer.streams.remove(&thread);
+                true
+            }
+            _ => false,
+        }
+    };
+    if current {
+        let closed = if thread.is_empty() {
+            json!({"type": "meshagent.agent.thread.unwatch"})
+        } else {
+            json!({"type": "meshagent.agent.thread.close", "thread_id": thread})
+        };
+        agent.say(&from, closed).await;
+    }
+}

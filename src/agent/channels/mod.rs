@@ -1,0 +1,20 @@
+//! The channels: one file each, made from its spelling by [`of`]. What they share is [`super::channel`].
+
+mod chat;
+mod queue;
+mod toolkit;
+
+use super::channel::Channel;
+use super::channel_spec::AgentChannel;
+use std::sync::Arc;
+
+/// The channel that a spelling names; `None` where this version does not serve it.
+#[must_use]
+pub fn of(spec: &AgentChannel) -> Option<Arc<dyn Channel>> {
+    Some(match spec {
+        AgentChannel::Chat => Arc::new(chat::Chat::default()),
+        AgentChannel::Queue(name) => Arc::new(queue::Queue::new(name)),
+        AgentChannel::Toolkit(name) => Arc::new(toolkit::TaskToolkit::new(name)),
+        _ => return None,
+    })
+}

@@ -1,0 +1,322 @@
+//! Channel `queue:NAME`: jobs of a room queue (process agents §8).
+//!
+//! Where the server has leases, a job is taken under one, the lease is extended while the turn runs, and the job is
+//! acknowledged when the turn is done and stored, or given back when it failed; after too many attempts the server puts it with
+//! the dead letters. A job that comes again is first looked for in its thread: one that is done there is not done twice.
+//! Elsewhere `receive` takes a job for good.
+
+use crate::agent::channel::{Agent, Channel, TurnRequest};
+use crate::agent::config::QUEUE_TURNS_MAX;
+use crate::agent::engine::FILE_BYTES_MAX;
+use crate::agent::job::{Job, JobPart};
+use crate::agent::message::InputContent;
+use crate::agent::tools::lost;
+use crate::agent::turn::{Failure, Outcome};
+use crate::client::room::{Leased, RoomClient, RoomError};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+/// How long the server holds a job for us without hearing from us, ms.
+pub const LEASE_MS: u64 = 60_000;
+/// A lease is extended this many times within its length.
+const EXTENDS_PER_LEASE: u64 = 3;
+/// Attempts to settle a job (acknowledge it or give it back) over lost connections.
+const SETTLE_ATTEMPTS: u32 = 5;
+/// Wait before a failed job is offered again, ms; doubles with each attempt.
+const RETRY_JOB_MS: u64 = 1000;
+/// Longest such wait, ms.
+const RETRY_JOB_MS_MAX: u64 = 60_000;
+/// Reason with which a stopping agent gives its jobs back. Their wait lets this connection end first.
+const STOPPING: &str = "the agent is stopping";
+/// Wait after a failed look at the queue.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
+
+/// Earlier attempts at a job that are looked for in its thread.
+const ATTEMPTS_LOOKED_AT: usize = 64;
+/// How long a look at the queue lingers when the agent ends.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// The channel.
+#[derive(Debug)]
+pub struct Queue {
+    name: String,
+}
+
+impl Queue {
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned() }
+    }
+}
+
+#[async_trait::async_trait]
+impl Channel for Queue {
+    fn name(&self) -> String {
+        format!("queue:{}", self.name)
+    }
+
+    fn is_threaded(&self) -> bool {
+        true
+    }
+
+    async fn serve(self: Arc<Self>, agent: Agent, stop: CancellationToken, abort: CancellationToken) {
+        let under_way = TaskTracker::new();
+        consume(&agent, &self.name, &under_way, &stop, &abort).await;
+        under_way.close();
+        under_way.wait().await;
+    }
+}
+
+/// Consumes queue `name` until `stop`. A job that is handed over between `stop` and `abort` is given back.
+async fn consume(
+    agent: &Agent,
+    name: &str,
+    under_way: &TaskTracker,
+    stop: &CancellationToken,
+    abort: &CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(QUEUE_TURNS_MAX));
+    while let Some(slot) = free(&slots, stop).await {
+        match take(agent.room(), name, abort).await {
+            Ok(Some(taken)) if stop.is_cancelled() => {
+                give_back(agent.room(), name, &taken, STOPPING).await;
+            }
+            Ok(Some(taken)) => {
+                let (agent, name, abort) = (agent.clone(), name.to_owned(), abort.clone());
+                under_way.spawn(async move {
+                    handle(&agent, &name, taken, &abort).await;
+                    drop(slot);
+                });
+            }
+            Ok(None) => {}
+            Err(error) if error.is_final() => break,
+            // The next look waits for the connection to come back.
+            Err(error) if error.is_lost() => {}
+            Err(error) => {
+                tracing::error!(queue = name, %error, "the queue cannot be read; trying again");
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(RETRY_WAIT) => {}
+                }
+            }
+        }
+    }
+}
+
+/// A job on its way through the agent.
+enum Taken {
+    Leased(Leased),
+    /// Taken for good.
+    Received(Value),
+}
+
+impl Taken {
+    fn message(&self) -> &Value {
+        match self {
+            Self::Leased(item) => &item.message,
+            Self::Received(message) => message,
+        }
+    }
+}
+
+async fn free(slots: &Arc<Semaphore>, stop: &CancellationToken) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        slot = slots.clone().acquire_owned() => slot.ok(),
+    }
+}
+
+/// The next job. On `abort` it lingers a moment, so that a job that was just handed over is not lost sight of.
+async fn take(
+    client: &RoomClient,
+    name: &str,
+    abort: &CancellationToken,
+) -> Result<Option<Taken>, RoomError> {
+    let queues = client.queues();
+    let wait = async {
+        // Asked each time: a reconnect may lead to another server version.
+        if queues.can_lease().await? {
+            Ok(queues.lease(name, true, true, LEASE_MS).await?.map(Taken::Leased))
+        } else {
+            Ok(queues.receive(name, true, true).await?.map(Taken::Received))
+        }
+    };
+    tokio::pin!(wait);
+    tokio::select! {
+        taken = &mut wait => taken,
+        () = abort.cancelled() => match tokio::time::timeout(LINGER, wait).await {
+            Ok(taken) => taken,
+            Err(_) => Ok(None),
+        },
+    }
+}
+
+async fn handle(agent: &Agent, name: &str, taken: Taken, abort: &CancellationToken) {
+    let attempt = match &taken {
+        Taken::Leased(item) => item.attempt,
+        Taken::Received(_) => 1,
+    };
+    tracing::info!(queue = name, attempt, "job taken");
+    let outcome = match prepare(agent, name, &taken).await {
+        Err(failure) => Outcome::Failed(failure),
+        Ok(request) => {
+            let (thread, turn) =
+                (request.thread.clone().unwrap_or_default(), request.turn_id.clone().unwrap_or_default());
+            let run = agent.turn(request);
+            tokio::pin!(run);
+            tokio::select! {
+                outcome = &mut run => outcome,
+                lost = keep(agent.room(), name, &taken) => {
+                    agent.cancel(&thread, &turn).await;
+                    tracing::error!(queue = name, error = %lost, "the lease of a job is lost; its turn was stopped");
+                    return;
+                }
+                () = abort.cancelled() => {
+                    agent.cancel(&thread, &turn).await;
+                    run.await
+                }
+            }
+        }
+    };
+    match outcome {
+        Outcome::Done { .. } => {
+            acknowledge(agent.room(), name, &taken).await;
+            tracing::info!(queue = name, "job done");
+        }
+        Outcome::Failed(failure) => {
+            let stopped = failure.code == "cancelled" && abort.is_cancelled();
+            let reason = if stopped { STOPPING } else { &failure.message };
+            give_back(agent.room(), name, &taken, reason).await;
+        }
+    }
+}
+
+/// The turn that a job asks for. A leased job names its turns and its thread itself, so that an agent to which it comes again
+/// finds what was done.
+async fn prepare(agent: &Agent, queue: &str, taken: &Taken) -> Result<TurnRequest, Failure> {
+    let invalid = |message: String| Failure { message, code: "invalid_job" };
+    let job =
+        Job::read(taken.message(), agent.engine.clock.now()).map_err(|error| invalid(error.to_string()))?;
+    let mut content = Vec::with_capacity(job.parts.len());
+    for part in job.parts {
+        content.extend(input(agent, part).await?);
+    }
+    let sender = job.sender_name;
+    let mut request = TurnRequest {
+        thread: job.thread,
+        model_names_thread: true,
+        content,
+        model: job.model,
+        instructions: job.instructions,
+        sender_name: sender,
+        ..TurnRequest::default()
+    };
+    if let Taken::Leased(item) = taken {
+        let named = |what: &str| {
+            Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{queue}/{}/{what}", item.item_id).as_bytes())
+        };
+        let turn = |attempt: u32| named(&format!("turn/{attempt}")).to_string();
+        request.turn_id = Some(turn(item.attempt));
+        request.before = (1..item.attempt).rev().take(ATTEMPTS_LOOKED_AT).map(turn).collect();
+        if request.thread.is_none() && !agent.engine.config.threads.single {
+            request.new_thread = true;
+            request.thread = Some(format!("{}/{}", agent.engine.config.threads.dir, named("thread")));
+        }
+    }
+    if request.thread.is_none() {
+        request.new_thread = !agent.engine.config.threads.single;
+        request.thread = Some(agent.new_thread());
+    }
+    request.turn_id = request.turn_id.or_else(|| Some(agent.engine.ids.fresh().to_string()));
+    Ok(request)
+}
+
+/// A file whose text belongs into the prompt is put there; one that is no text, or is not there, is left out.
+async fn input(agent: &Agent, part: JobPart) -> Result<Option<InputContent>, Failure> {
+    Ok(match part {
+        JobPart::Text(text) => Some(InputContent::Text { text }),
+        JobPart::Link { name, url } => Some(InputContent::File { url, name }),
+        JobPart::RoomFile { path, inline: false } => {
+            Some(InputContent::File { url: format!("room:///{path}"), name: None })
+        }
+        JobPart::RoomFile { path, inline: true } => {
+            match agent.room().storage().read(&path, FILE_BYTES_MAX).await {
+                Ok((data, _)) => {
+                    let text = String::from_utf8(data.into()).ok();
+                    if text.is_none() {
+                        tracing::warn!(path, "a file of the job is no text and is left out");
+                    }
+                    text.map(InputContent::text)
+                }
+                Err(error) if error.is_lost() => return Err(lost(&error)),
+                Err(error) => {
+                    tracing::warn!(path, %error, "a file of the job is left out");
+                    None
+                }
+            }
+        }
+    })
+}
+
+/// Extends the lease for ever; returns only when it is lost.
+async fn keep(client: &RoomClient, name: &str, taken: &Taken) -> RoomError {
+    let Taken::Leased(item) = taken else { return std::future::pending().await };
+    let every = Duration::from_millis(LEASE_MS / EXTENDS_PER_LEASE);
+    loop {
+        tokio::time::sleep(every).await;
+        match client.queues().extend(name, item, LEASE_MS).await {
+            Ok(()) => {}
+            // The server may be back before the lease ends.
+            Err(error) if error.is_lost() => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+async fn acknowledge(client: &RoomClient, name: &str, taken: &Taken) {
+    let Taken::Leased(item) = taken else { return };
+    for _ in 0..SETTLE_ATTEMPTS {
+        match client.queues().ack(name, item).await {
+            Err(error) if error.is_lost() => {}
+            Ok(()) => return,
+            Err(error) => {
+                tracing::error!(queue = name, %error, "a finished job could not be acknowledged; it will come again");
+                return;
+            }
+        }
+    }
+}
+
+async fn give_back(client: &RoomClient, name: &str, taken: &Taken, reason: &str) {
+    let Taken::Leased(item) = taken else {
+        if reason == STOPPING {
+            // Best effort: it goes to the end of the line.
+            let sent = client.queues().send(name, true, taken.message().clone()).await;
+            if let Err(error) = sent {
+                tracing::error!(queue = name, %error, "a job could not be put back");
+            }
+            return;
+        }
+        tracing::error!(queue = name, reason, "the job failed; this server has no leases, so it is gone");
+        return;
+    };
+    let doubled = RETRY_JOB_MS << item.attempt.saturating_sub(1).min(16);
+    let delay_ms = doubled.min(RETRY_JOB_MS_MAX);
+    tracing::warn!(queue = name, attempt = item.attempt, delay_ms, reason, "the job is given back");
+    for _ in 0..SETTLE_ATTEMPTS {
+        match client.queues().nack(name, item, reason, delay_ms).await {
+            Err(error) if error.is_lost() => {}
+            Ok(()) => return,
+            Err(error) => {
+                tracing::error!(queue = name, %error, "a job could not be given back; its lease will end");
+                return;
+            }
+        }
+    }
+}

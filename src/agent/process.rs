@@ -1,0 +1,530 @@
+//! Acts for one thread while somebody needs it: one task that feeds its [`Thread`] and does what that says.
+
+use super::engine::{Engine, Plan, Work};
+use super::message::{Body, InputContent, Message, ThreadLoaded, ToolInfo, ToolkitInfo};
+use super::model::ModelId;
+use super::provider::{SAYINGS_MAX, Said, Say};
+use super::storage::Place;
+use super::thread::machine::{Begin, Effect};
+use super::thread::project::{self, Restored};
+use super::thread::record::{Recorder, Row};
+use super::thread::{By, Input, Prepared, Thread};
+use super::tools::CallContext;
+use super::turn::{Failure, Limits, Outcome};
+use super::writer::Writer;
+use crate::agent::message::LogLine;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// Messages that may wait for one thread; more are refused.
+pub const INBOX_MAX: usize = 512;
+/// How long a client's own tool may take.
+const CLIENT_TOOL_MAX: Duration = Duration::from_mins(5);
+
+/// What a thread is told.
+#[derive(Debug)]
+pub(super) enum In {
+    Input(Input),
+    /// A turn whose outcome somebody waits for. It is not run again where one of `before` is done.
+    Turn {
+        message: Box<Message>,
+        turn_id: String,
+        by: By,
+        before: Vec<String>,
+        done: oneshot::Sender<Outcome>,
+    },
+    /// Wants the stored history.
+    Load {
+        to: String,
+        message_id: String,
+        since: Option<String>,
+    },
+    Capabilities {
+        to: String,
+        message_id: String,
+    },
+    Inject(Vec<Message>),
+}
+
+/// What a thread tells.
+#[derive(Debug)]
+pub(super) enum Out {
+    /// To all who have the thread open.
+    Message(Message),
+    /// To one participant, whole.
+    To { to: String, message: Map<String, Value> },
+    /// Nothing runs or waits, after so many messages.
+    Idle { handled: u64 },
+}
+
+/// A thread's task.
+#[derive(Debug)]
+pub(super) struct Process {
+    inbox: mpsc::Sender<In>,
+    task: JoinHandle<()>,
+    sent: u64,
+    idle_at: Option<u64>,
+}
+
+/// Where a thread's messages go: the supervisor's own channel, marked with the thread.
+pub(super) type Outlet = Box<dyn Fn(Out) -> BoxFuture<'static, ()> + Send + Sync>;
+
+impl Process {
+    /// Starts the task of thread `path`; `before` is the one that served the thread earlier and must be gone first.
+    pub fn start(engine: Arc<Engine>, path: String, before: Option<JoinHandle<()>>, out: Outlet) -> Self {
+        let (inbox, messages) = mpsc::channel(INBOX_MAX);
+        let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                // It may have panicked; that is not ours to tell.
+                let _ = before.await;
+            }
+            serve(engine, path, messages, out).await;
+        });
+        Self { inbox, task, sent: 0, idle_at: None }
+    }
+
+    /// Hands a message over; gives it back when too many wait.
+    pub fn send(&mut self, message: In) -> Result<(), In> {
+        self.inbox.try_send(message).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(message) | mpsc::error::TrySendError::Closed(message) => message,
+        })?;
+        self.sent += 1;
+        Ok(())
+    }
+
+    /// Notes that the thread was idle after so many messages.
+    pub fn idle(&mut self, handled: u64) {
+        self.idle_at = Some(handled);
+    }
+
+    /// Whether it has done all it was told.
+    pub fn is_idle(&self) -> bool {
+        self.idle_at == Some(self.sent)
+    }
+
+    /// Lets it end; what it holds is written first.
+    pub fn end(self) -> JoinHandle<()> {
+        self.task
+    }
+}
+
+/// What the work of a turn came to.
+enum Worked {
+    Input(Input),
+    Prepared { turn_id: String, result: Result<(Prepared, Work), Failure> },
+}
+
+struct Actor {
+    engine: Arc<Engine>,
+    path: String,
+    thread: Thread,
+    recorder: Recorder,
+    writer: Option<Writer>,
+    out: Outlet,
+    /// What was begun for the running turn.
+    work: FuturesUnordered<BoxFuture<'static, Worked>>,
+    /// Waits for clients; outlives the turn, since late ends are ignored.
+    waits: FuturesUnordered<BoxFuture<'static, Input>>,
+    using: Work,
+    said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
+    logs: (mpsc::Sender<(String, Vec<LogLine>)>, mpsc::Receiver<(String, Vec<LogLine>)>),
+    waiters: HashMap<String, oneshot::Sender<Outcome>>,
+    by: BTreeMap<String, By>,
+    done_turns: BTreeSet<String>,
+    handled: u64,
+}
+
+async fn serve(engine: Arc<Engine>, path: String, mut messages: mpsc::Receiver<In>, out: Outlet) {
+    let (writer, restored) = match open(&engine, &path).await {
+        Ok(opened) => opened,
+        Err(failure) => return refuse_all(&engine, &path, &failure, messages, &out).await,
+    };
+    let begin = Begin {
+        path: path.clone(),
+        agent: engine.config.agent_name.clone(),
+        models: engine.config.models.clone(),
+        model: restored.model,
+        history: restored.items,
+        limits: Limits { model_calls_max: engine.config.model_calls_max, ..Limits::default() },
+    };
+    let Some(thread) = Thread::new(begin, engine.clock.clone(), engine.ids.clone()) else { return };
+    let mut actor = Actor {
+        recorder: Recorder::new(engine.ids.clone()),
+        engine,
+        path,
+        thread,
+        writer,
+        out,
+        work: FuturesUnordered::new(),
+        waits: FuturesUnordered::new(),
+        using: Work::default(),
+        said: mpsc::channel(SAYINGS_MAX),
+        logs: mpsc::channel(SAYINGS_MAX),
+        waiters: HashMap::new(),
+        by: BTreeMap::new(),
+        done_turns: restored.done_turns,
+        handled: 0,
+    };
+    actor.close_open_turns(restored.open_turns).await;
+    actor.run(&mut messages).await;
+    if let Some(writer) = actor.writer {
+        writer.end().await;
+    }
+}
+
+async fn open(engine: &Engine, path: &str) -> Result<(Option<Writer>, Restored), Failure> {
+    if !engine.config.threads.stored || path.starts_with("tmp://") {
+        return Ok((None, Restored::default()));
+    }
+    let place = Place::parse(path)
+        .map_err(|error| Failure { message: error.to_string(), code: "thread_process_creation_failed" })?;
+    let opened = Writer::open(engine.client.clone(), place).await;
+    let (writer, stored) = opened.map_err(|error| {
+        let code = if error.is_lost() { "room_lost" } else { "thread_process_creation_failed" };
+        Failure { message: format!("thread {path} cannot be opened: {error}"), code }
+    })?;
+    Ok((Some(writer), project::restore(stored.iter().map(|row| &row.message))))
+}
+
+/// Answers for a thread that cannot be opened.
+async fn refuse_all(
+    engine: &Engine,
+    path: &str,
+    failure: &Failure,
+    mut messages: mpsc::Receiver<In>,
+    out: &Outlet,
+) {
+    tracing::error!(thread = path, %failure, "a thread cannot be served");
+    let mut handled = 0;
+    let reject = |source_message_id: String| {
+        let error =
+            super::message::Failed { message: failure.message.clone(), code: Some(failure.code.to_owned()) };
+        let body = Body::StartRejected(super::message::Rejected {
+            thread_id: path.to_owned(),
+            source_message_id,
+            error,
+        });
+        Message::new(engine.ids.fresh().to_string(), engine.clock.now(), body)
+    };
+    while let Some(message) = messages.recv().await {
+        handled += 1;
+        match message {
+            In::Turn { message, done, .. } => {
+                out(Out::Message(reject(message.message_id))).await;
+                // Nobody may be waiting any more.
+                let _ = done.send(Outcome::Failed(failure.clone()));
+            }
+            In::Input(Input::Start { message, .. }) => out(Out::Message(reject(message.message_id))).await,
+            _ => {}
+        }
+        out(Out::Idle { handled }).await;
+    }
+}
+
+impl Actor {
+    /// Turns that began under an agent that is gone end here, so that every turn ends.
+    async fn close_open_turns(&mut self, turns: Vec<String>) {
+        for turn_id in turns {
+            let error = super::message::Failed {
+                message: "the agent stopped before the turn was done".into(),
+                code: Some("interrupted".into()),
+            };
+            let body = Body::TurnEnded(super::message::TurnEnded {
+                thread_id: self.path.clone(),
+                turn_id,
+                error: Some(error),
+            });
+            let message = Message::new(self.engine.ids.fresh().to_string(), self.engine.clock.now(), body);
+            self.store(&message).await;
+        }
+    }
+
+    async fn run(&mut self, messages: &mut mpsc::Receiver<In>) {
+        loop {
+            let input = tokio::select! {
+                biased;
+                Some(said) = self.said.1.recv() => Input::Said(said),
+                Some((item_id, lines)) = self.logs.1.recv() => Input::ToolLog { item_id, lines },
+                message = messages.recv() => {
+                    let Some(message) = message else { return self.stop().await };
+                    self.handled += 1;
+                    self.told(message).await;
+                    self.say_idle().await;
+                    continue;
+                }
+                Some(worked) = self.work.next() => match worked {
+                    Worked::Input(input) => {
+                        self.drain().await;
+                        input
+                    }
+                    Worked::Prepared { turn_id, result } => {
+                        let result = result.map(|(prepared, work)| {
+                            self.using = work;
+                            prepared
+                        });
+                        Input::Prepared { turn_id, result }
+                    }
+                },
+                Some(input) = self.waits.next() => input,
+            };
+            self.take(input).await;
+            self.say_idle().await;
+        }
+    }
+
+    /// What was said before the work ended is told before its end.
+    async fn drain(&mut self) {
+        while let Ok(said) = self.said.1.try_recv() {
+            self.take(Input::Said(said)).await;
+        }
+        while let Ok((item_id, lines)) = self.logs.1.try_recv() {
+            self.take(Input::ToolLog { item_id, lines }).await;
+        }
+    }
+
+    async fn say_idle(&mut self) {
+        if !self.thread.is_busy() {
+            (self.out)(Out::Idle { handled: self.handled }).await;
+        }
+    }
+
+    /// Nobody needs the thread any more.
+    async fn stop(&mut self) {
+        if self.thread.is_busy() {
+            self.take(Input::Cancelled).await;
+        }
+    }
+
+    async fn told(&mut self, message: In) {
+        match message {
+            In::Input(input) => {
+                if let Input::Start { turn_id, by, .. } = &input {
+                    self.by.insert(turn_id.clone(), by.clone());
+                }
+                self.take(input).await;
+            }
+            In::Turn { message, turn_id, by, before, done } => {
+                if before.iter().any(|turn| self.done_turns.contains(turn)) {
+                    // Done by somebody who could not say so any more.
+                    let _ = done.send(Outcome::Done { text: String::new(), usage: Default::default() });
+                    return;
+                }
+                self.waiters.insert(turn_id.clone(), done);
+                self.by.insert(turn_id.clone(), by.clone());
+                self.take(Input::Start { message, turn_id, by }).await;
+            }
+            In::Load { to, message_id, since } => self.load(to, message_id, since).await,
+            In::Capabilities { to, message_id } => self.capabilities(to, message_id).await,
+            In::Inject(messages) => {
+                for message in messages {
+                    self.store(&message).await;
+                    (self.out)(Out::Message(message)).await;
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, input: Input) {
+        for effect in self.thread.on(input) {
+            self.act(effect).await;
+        }
+    }
+
+    async fn store(&mut self, message: &Message) {
+        let rows = self.recorder.on(message);
+        self.write(rows).await;
+    }
+
+    async fn write(&mut self, rows: Vec<Row>) {
+        if let (Some(writer), false) = (&self.writer, rows.is_empty()) {
+            writer.write(rows).await;
+        }
+    }
+
+    async fn act(&mut self, effect: Effect) {
+        match effect {
+            Effect::Emit(message) => {
+                self.store(&message).await;
+                (self.out)(Out::Message(message)).await;
+            }
+            Effect::Show(message) => (self.out)(Out::Message(message)).await,
+            Effect::Tell { to, message } => (self.out)(Out::To { to, message: message.full() }).await,
+            Effect::Store(message) => self.store(&message).await,
+            Effect::Prepare { turn_id, start, model, by } => self.prepare(turn_id, *start, model, by),
+            Effect::Load { message_id, content } => self.load_files(message_id, content),
+            Effect::Ask { model, items } => {
+                let (engine, using, history) =
+                    (self.engine.clone(), self.using.clone(), self.thread.history());
+                let say = Say::new(self.said.0.clone());
+                self.work.push(Box::pin(async move {
+                    Worked::Input(Input::Answered(engine.ask(&model, &using, &history, &items, &say).await))
+                }));
+            }
+            Effect::Run { call } => {
+                let tools = self.using.tools.clone();
+                let by =
+                    self.thread.turn_id().and_then(|turn| self.by.get(turn)).cloned().unwrap_or_default();
+                let turn_id = self.thread.turn_id().unwrap_or_default();
+                let mut context =
+                    CallContext::new(&self.path, turn_id, &call.item_id).logged(self.logs.0.clone());
+                (context.participant_id, context.sender_name) = (by.participant, by.name);
+                self.work.push(Box::pin(async move {
+                    tracing::info!(tool = call.tool, "tool call");
+                    let result = tools.run(&call, &context).await;
+                    Worked::Input(Input::ToolFinished { call_id: call.id, result })
+                }));
+            }
+            Effect::Wait { request_id } => self.waits.push(Box::pin(async move {
+                tokio::time::sleep(CLIENT_TOOL_MAX).await;
+                Input::ClientTimedOut { request_id }
+            })),
+            Effect::Cancel => {
+                self.work.clear();
+                while self.said.1.try_recv().is_ok() {}
+                while self.logs.1.try_recv().is_ok() {}
+            }
+            Effect::Done { turn_id, outcome } => self.done(turn_id, outcome),
+        }
+    }
+
+    fn prepare(&self, turn_id: String, start: super::message::TurnStart, model: ModelId, by: By) {
+        let plan = Plan {
+            thread: self.path.clone(),
+            content: start.content,
+            instructions: start.options.instructions,
+            client_tools: start.options.client_toolkits.unwrap_or_default(),
+            model,
+            by,
+        };
+        let engine = self.engine.clone();
+        self.work
+            .push(Box::pin(async move { Worked::Prepared { turn_id, result: engine.prepare(plan).await } }));
+    }
+
+    fn load_files(&self, message_id: String, content: Vec<InputContent>) {
+        let engine = self.engine.clone();
+        self.waits.push(Box::pin(async move {
+            let item = match engine.input(content.clone(), None).await {
+                Ok(item) => item,
+                Err(_) => super::history::Item::User(content.iter().map(project::part).collect()),
+            };
+            Input::Loaded { message_id, item }
+        }));
+    }
+
+    /// Tells those who wait, once all of the turn is stored.
+    fn done(&mut self, turn_id: String, outcome: Outcome) {
+        self.by.remove(&turn_id);
+        if matches!(outcome, Outcome::Done { .. }) {
+            self.done_turns.insert(turn_id.clone());
+        }
+        match &outcome {
+            Outcome::Done { usage, .. } => tracing::info!(
+                thread = self.path,
+                input_tokens = usage.input_tokens,
+                output_tokens = usage.output_tokens,
+                "turn done"
+            ),
+            Outcome::Failed(failure) => {
+                tracing::warn!(thread = self.path, code = failure.code, %failure, "turn failed")
+            }
+        }
+        let Some(waiter) = self.waiters.remove(&turn_id) else { return };
+        let flushed = self.writer.as_ref().map(Writer::flush);
+        tokio::spawn(async move {
+            let outcome = match flushed {
+                None => outcome,
+                Some(flushed) => match flushed.await {
+                    Ok(()) => outcome,
+                    Err(failure) => Outcome::Failed(failure),
+                },
+            };
+            // Nobody may be waiting any more.
+            let _ = waiter.send(outcome);
+        });
+    }
+
+    async fn load(&mut self, to: String, message_id: String, since: Option<String>) {
+        let rows = match &self.writer {
+            Some(writer) => writer.rows().await.unwrap_or_else(|failure| {
+                tracing::error!(thread = self.path, %failure, "the history of a thread cannot be read");
+                Vec::new()
+            }),
+            None => Vec::new(),
+        };
+        let is = |row: &super::storage::Stored, id: &str| {
+            row.turn_id.as_deref() == Some(id)
+                || row.message.get("message_id").and_then(Value::as_str) == Some(id)
+        };
+        let from = match &since {
+            None => 0,
+            Some(id) => rows.iter().position(|row| is(row, id)).unwrap_or(rows.len()),
+        };
+        let usage = rows
+            .iter()
+            .rev()
+            .find(|row| row.message.get("type").is_some_and(|kind| kind == "meshagent.agent.usage.updated"));
+        let usage = usage.map(|row| row.message.clone());
+        for row in rows.into_iter().skip(from) {
+            (self.out)(Out::To { to: to.clone(), message: row.message }).await;
+        }
+        (self.out)(Out::To { to: to.clone(), message: self.thread.model_changed(None).full() }).await;
+        if let Some(message) = usage {
+            (self.out)(Out::To { to: to.clone(), message }).await;
+        }
+        let loaded = ThreadLoaded {
+            thread_id: self.path.clone(),
+            source_message_id: Some(message_id),
+            since_turn: since,
+        };
+        let message = Message::new(
+            self.engine.ids.fresh().to_string(),
+            self.engine.clock.now(),
+            Body::ThreadLoaded(loaded),
+        );
+        (self.out)(Out::To { to, message: message.full() }).await;
+    }
+
+    async fn capabilities(&mut self, to: String, message_id: String) {
+        let tools = match self.engine.tools(&self.path).await {
+            Ok(tools) => tools,
+            Err(failure) => {
+                tracing::warn!(thread = self.path, %failure, "the tools of the agent cannot be listed");
+                return;
+            }
+        };
+        let mut kits: BTreeMap<String, Vec<ToolInfo>> = BTreeMap::new();
+        for spec in tools.specs() {
+            let info = ToolInfo {
+                name: spec.tool.clone(),
+                title: None,
+                description: Some(spec.description.clone()),
+            };
+            kits.entry(spec.toolkit.clone()).or_default().push(info);
+        }
+        let kit = |(name, tools): (String, Vec<ToolInfo>)| ToolkitInfo {
+            name,
+            title: None,
+            description: None,
+            rules: Vec::new(),
+            client_options: None,
+            hidden: false,
+            tools,
+        };
+        let body = Body::Capabilities(super::message::Capabilities {
+            thread_id: self.path.clone(),
+            source_message_id: message_id,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            toolkits: kits.into_iter().map(kit).collect(),
+        });
+        let message = Message::new(self.engine.ids.fresh().to_string(), self.engine.clock.now(), body);
+        (self.out)(Out::To { to, message: message.full() }).await;
+    }
+}

@@ -1,0 +1,421 @@
+//! The life of a thread: turns wait in line and run one at a time; what is said meanwhile steers the running one.
+
+use super::messages::Stamp;
+use super::running::Running;
+use crate::agent::history::{self, Item, ToolCall};
+use crate::agent::message::{
+    Accepted, Answered, Body, Failed, InputContent, LogLine, Message, ModelChange, ModelChanged,
+    OfTurnSource, Rejected, SteerAccepted, SteerRejected, ThreadEvent, TurnStart,
+};
+use crate::agent::model::{ModelId, Unknown, choose};
+use crate::agent::provider::Said;
+use crate::agent::tools::{ToolResult, ToolSpec};
+use crate::agent::turn::{Failure, Limits, Outcome, Response};
+use crate::clock::{Clock, IdSource};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Turns that may wait on one thread.
+pub const TURNS_WAITING_MAX: usize = 256;
+/// What may be said to a running turn before it listens.
+pub const STEERS_WAITING_MAX: usize = 64;
+
+/// Who began a turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct By {
+    /// Where a client waits for its own tools to be called.
+    pub participant: Option<String>,
+    pub name: Option<String>,
+    /// Nobody is there to approve: calls that need it are refused.
+    pub unattended: bool,
+}
+
+/// What a turn works with.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    /// What was said, with its files.
+    pub input: Option<Item>,
+    pub tools: Arc<Vec<ToolSpec>>,
+    /// Tokens that fit the model, where known.
+    pub context_window: Option<u64>,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A `turn.start`; the turn id is the message's own or a fresh one.
+    Start {
+        message: Box<Message>,
+        turn_id: String,
+        by: By,
+    },
+    Steer {
+        message: Box<Message>,
+        participant: Option<String>,
+    },
+    Interrupt {
+        message_id: String,
+        turn_id: String,
+    },
+    /// An approval (`true`) or refusal of a call.
+    Judged {
+        turn_id: String,
+        item_id: String,
+        approved: bool,
+    },
+    ClientAnswered {
+        turn_id: String,
+        request_id: String,
+        participant: String,
+        response: Value,
+    },
+    ClientTimedOut {
+        request_id: String,
+    },
+    ParticipantGone(String),
+    ModelChange {
+        message_id: String,
+        change: ModelChange,
+    },
+    Clear {
+        message_id: String,
+    },
+    Prepared {
+        turn_id: String,
+        result: Result<Prepared, Failure>,
+    },
+    /// The files of a steering message were fetched.
+    Loaded {
+        message_id: String,
+        item: Item,
+    },
+    Said(Said),
+    Answered(Result<Response, Failure>),
+    ToolLog {
+        item_id: String,
+        lines: Vec<LogLine>,
+    },
+    ToolFinished {
+        call_id: String,
+        result: Result<ToolResult, Failure>,
+    },
+    /// The agent stops.
+    Cancelled,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Tell all clients, and store.
+    Emit(Message),
+    /// Tell all clients.
+    Show(Message),
+    /// Tell one client.
+    Tell {
+        to: String,
+        message: Message,
+    },
+    /// Store without telling.
+    Store(Message),
+    /// Fetch files, read rules, find tools; then [`Input::Prepared`].
+    Prepare {
+        turn_id: String,
+        start: Box<TurnStart>,
+        model: ModelId,
+        by: By,
+    },
+    /// Fetch the files of a steering message; then [`Input::Loaded`].
+    Load {
+        message_id: String,
+        content: Vec<InputContent>,
+    },
+    /// Ask the model with the thread and these items.
+    Ask {
+        model: ModelId,
+        items: Vec<Item>,
+    },
+    Run {
+        call: ToolCall,
+    },
+    /// [`Input::ClientTimedOut`] after the time that a client's tool has.
+    Wait {
+        request_id: String,
+    },
+    /// Stop whatever was begun by `Prepare`, `Load`, `Ask` and `Run`.
+    Cancel,
+    /// A turn ended.
+    Done {
+        turn_id: String,
+        outcome: Outcome,
+    },
+}
+
+struct Pending {
+    message: Box<Message>,
+    turn_id: String,
+    model: ModelId,
+    by: By,
+}
+
+/// A thread.
+pub struct Thread {
+    pub(super) stamp: Stamp,
+    models: Vec<ModelId>,
+    model: ModelId,
+    limits: Limits,
+    history: Arc<Vec<Item>>,
+    waiting: VecDeque<Pending>,
+    running: Option<Running>,
+}
+
+impl std::fmt::Debug for Thread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Thread").field("path", &self.stamp.path).finish_non_exhaustive()
+    }
+}
+
+/// What a thread begins with.
+#[derive(Debug)]
+pub struct Begin {
+    pub path: String,
+    /// The agent's name.
+    pub agent: String,
+    /// The first is the default; at least one.
+    pub models: Vec<ModelId>,
+    /// The model that was used last, where it was another.
+    pub model: Option<ModelId>,
+    pub history: Vec<Item>,
+    pub limits: Limits,
+}
+
+impl Thread {
+    /// `None` without a model.
+    pub fn new(begin: Begin, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Option<Self> {
+        let model =
+            begin.model.filter(|m| begin.models.contains(m)).or_else(|| begin.models.first().cloned())?;
+        let stamp = Stamp { path: begin.path, agent: begin.agent, clock, ids };
+        let mut history = begin.history;
+        history::trim(&mut history);
+        Some(Self {
+            stamp,
+            models: begin.models,
+            model,
+            limits: begin.limits,
+            history: Arc::new(history),
+            waiting: VecDeque::new(),
+            running: None,
+        })
+    }
+
+    /// What the thread remembers.
+    pub fn history(&self) -> Arc<Vec<Item>> {
+        self.history.clone()
+    }
+
+    /// Forgets all before `items`, which stand for it.
+    pub fn compact(&mut self, items: Vec<Item>) {
+        self.history = Arc::new(items);
+    }
+
+    /// The running turn.
+    pub fn turn_id(&self) -> Option<&str> {
+        self.running.as_ref().map(|running| running.turn_id.as_str())
+    }
+
+    /// Whether a turn runs or waits.
+    pub fn is_busy(&self) -> bool {
+        self.running.is_some() || !self.waiting.is_empty()
+    }
+
+    /// `model.changed` for the model in use, with what it was asked by.
+    pub fn model_changed(&self, source_message_id: Option<String>) -> Message {
+        self.stamp.message(Body::ModelChanged(ModelChanged {
+            thread_id: self.stamp.path.clone(),
+            source_message_id,
+            provider: self.model.provider.clone(),
+            backend: Some(self.model.backend_name().to_owned()),
+            model: self.model.name.clone(),
+            voice: None,
+            input_format: None,
+            output_format: None,
+            turn_detection: None,
+            output_modalities: vec!["text".into()],
+            realtime_protocols: Vec::new(),
+            supports_attachments: true,
+            accepts: vec!["*/*".into()],
+        }))
+    }
+
+    /// Takes what happened.
+    pub fn on(&mut self, input: Input) -> Vec<Effect> {
+        let mut out = Vec::new();
+        match input {
+            Input::Start { message, turn_id, by } => self.start(message, turn_id, by, &mut out),
+            Input::Steer { message, participant } => self.steer(&message, participant.as_deref(), &mut out),
+            Input::Interrupt { message_id, turn_id } => self.interrupt(message_id, &turn_id, &mut out),
+            Input::ModelChange { message_id, change } => self.change_model(message_id, &change, &mut out),
+            Input::Clear { message_id } => {
+                self.history = Arc::default();
+                let thread_id = self.stamp.path.clone();
+                let cleared = Answered { thread_id, source_message_id: message_id };
+                out.push(Effect::Emit(self.stamp.message(Body::ThreadCleared(cleared))));
+            }
+            Input::Cancelled => {
+                self.waiting.clear();
+                if let Some(running) = &mut self.running {
+                    out.push(Effect::Cancel);
+                    running.cancel(&self.stamp, &mut out);
+                }
+            }
+            other => {
+                if let Some(running) = &mut self.running {
+                    running.on(other, &self.stamp, self.limits, &mut out);
+                }
+            }
+        }
+        self.next(&mut out);
+        out
+    }
+
+    /// After the end of a turn, the next one.
+    fn next(&mut self, out: &mut Vec<Effect>) {
+        if let Some(done) = self.running.take_if(|running| running.is_done()) {
+            let mut all = Arc::unwrap_or_clone(std::mem::take(&mut self.history));
+            all.extend(done.into_items());
+            history::trim(&mut all);
+            self.history = Arc::new(all);
+        }
+        if self.running.is_some() {
+            return;
+        }
+        let Some(next) = self.waiting.pop_front() else { return };
+        let changed = next.model != self.model;
+        self.model = next.model;
+        let source = next.message.message_id.clone();
+        let mut running =
+            Running::new(next.turn_id, source, self.model.clone(), next.by.clone(), &self.stamp);
+        running.announce(&self.stamp, out);
+        if changed {
+            out.push(Effect::Emit(self.model_changed(None)));
+        }
+        if let Body::TurnStart(start) = next.message.body {
+            let turn_id = running.turn_id.clone();
+            let model = self.model.clone();
+            out.push(Effect::Prepare { turn_id, start: Box::new(start), model, by: next.by });
+        }
+        self.running = Some(running);
+    }
+
+    fn start(&mut self, mut message: Box<Message>, turn_id: String, by: By, out: &mut Vec<Effect>) {
+        let path = self.stamp.path.clone();
+        let Body::TurnStart(start) = &mut message.body else { return };
+        start.turn_id = Some(turn_id.clone());
+        let options = &start.options;
+        let chosen = choose(
+            &self.models,
+            &self.model,
+            options.backend.as_deref(),
+            options.provider.as_deref(),
+            options.model.as_deref(),
+        );
+        let full = self.waiting.len() >= TURNS_WAITING_MAX;
+        let refused = match &chosen {
+            Ok(_) if full => Some((
+                format!("thread {path} has {TURNS_WAITING_MAX} turns waiting; send the next one later"),
+                "thread_busy",
+            )),
+            Ok(_) => None,
+            Err(Unknown { message, code }) => Some((message.clone(), *code)),
+        };
+        if let Some((text, code)) = refused {
+            let error = Failed { message: text.clone(), code: Some(code.to_owned()) };
+            let rejected = Rejected { thread_id: path, source_message_id: message.message_id.clone(), error };
+            out.push(Effect::Emit(self.stamp.message(Body::StartRejected(rejected))));
+            out.push(Effect::Done { turn_id, outcome: Outcome::Failed(Failure { message: text, code }) });
+            return;
+        }
+        let Ok(model) = chosen else { return };
+        let accepted = Accepted {
+            thread_id: path,
+            turn_id: Some(turn_id.clone()),
+            source_message_id: message.message_id.clone(),
+            content: start.content.clone(),
+        };
+        let mut stored = message.clone();
+        if let Body::TurnStart(start) = &mut stored.body {
+            start.options = start.options.scrubbed();
+        }
+        stored.sender_name.clone_from(&by.name);
+        out.push(Effect::Store(*stored));
+        let mut accepted = self.stamp.message(Body::StartAccepted(accepted));
+        accepted.sender_name.clone_from(&by.name);
+        out.push(Effect::Emit(accepted));
+        self.waiting.push_back(Pending { message, turn_id, model: model.clone(), by });
+    }
+
+    fn steer(&mut self, message: &Message, participant: Option<&str>, out: &mut Vec<Effect>) {
+        let Body::TurnSteer(steer) = &message.body else { return };
+        let (thread_id, turn_id) = (self.stamp.path.clone(), steer.turn_id.clone());
+        let source_message_id = message.message_id.clone();
+        let refused = match self.running.as_mut().filter(|running| running.turn_id == steer.turn_id) {
+            None => ("the turn is not running; start a new one", "turn_not_in_progress"),
+            Some(r) if !r.may_steer(participant) => (
+                "the turn uses tools of the one who started it; only they may add to it",
+                "turn_owned_by_participant",
+            ),
+            Some(r) if r.steers_waiting() >= STEERS_WAITING_MAX => {
+                ("too much waits to be heard by this turn; wait for it", "turn_busy")
+            }
+            Some(running) => {
+                out.push(Effect::Store(message.clone()));
+                let accepted = SteerAccepted { thread_id, turn_id, source_message_id, content: Vec::new() };
+                out.push(Effect::Emit(self.stamp.message(Body::SteerAccepted(accepted))));
+                running.steer(message.message_id.clone(), &steer.content, out);
+                return;
+            }
+        };
+        let error = Failed { message: refused.0.to_owned(), code: Some(refused.1.to_owned()) };
+        let rejected = SteerRejected { thread_id, turn_id, source_message_id, error };
+        out.push(Effect::Emit(self.stamp.message(Body::SteerRejected(rejected))));
+    }
+
+    /// An interrupt of any other turn than the running one is ignored.
+    fn interrupt(&mut self, message_id: String, turn_id: &str, out: &mut Vec<Effect>) {
+        let Some(running) = self.running.as_mut().filter(|running| running.turn_id == turn_id) else {
+            return;
+        };
+        let source = |source_message_id: String| OfTurnSource {
+            thread_id: self.stamp.path.clone(),
+            turn_id: turn_id.to_owned(),
+            source_message_id,
+        };
+        out.push(Effect::Emit(self.stamp.message(Body::InterruptAccepted(source(message_id.clone())))));
+        out.push(Effect::Cancel);
+        running.interrupt(Body::Interrupted(source(message_id)), &self.stamp, out);
+    }
+
+    fn change_model(&mut self, message_id: String, change: &ModelChange, out: &mut Vec<Effect>) {
+        let chosen = choose(
+            &self.models,
+            &self.model,
+            change.backend.as_deref(),
+            change.provider.as_deref(),
+            change.model.as_deref(),
+        );
+        match chosen {
+            Ok(model) => {
+                self.model = model.clone();
+                out.push(Effect::Emit(self.model_changed(Some(message_id))));
+            }
+            Err(Unknown { message, code }) => {
+                let event = json!({"type": "model_change_rejected", "kind": "message", "state": "failed", "summary": message,
+                    "headline": "Model change rejected", "details": [message], "code": code, "source_message_id": message_id});
+                let event = event.as_object().cloned().unwrap_or_default();
+                let thread_id = self.stamp.path.clone();
+                let event = ThreadEvent { thread_id, provider: None, model: None, event };
+                out.push(Effect::Emit(self.stamp.message(Body::ThreadEvent(event))));
+            }
+        }
+    }
+}

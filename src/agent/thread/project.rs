@@ -1,0 +1,269 @@
+//! What a model is shown of a stored thread (process agents §14). Pure: rows in, items out. Rows of the official agent read alike.
+
+use crate::agent::history::{Item, Part, ToolCall};
+use crate::agent::message::InputContent;
+use crate::agent::model::{Backend, ModelId};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A thread, read back.
+#[derive(Debug, Default, PartialEq)]
+pub struct Restored {
+    pub items: Vec<Item>,
+    /// The model of the last turn.
+    pub model: Option<ModelId>,
+    /// Turns that began and never ended: whoever ran them is gone.
+    pub open_turns: Vec<String>,
+    /// Turns that ended without an error.
+    pub done_turns: BTreeSet<String>,
+    /// The last `usage.updated`.
+    pub usage: Option<Map<String, Value>>,
+    /// Tokens that the context took at the last request.
+    pub used_tokens: u64,
+}
+
+#[derive(Default)]
+struct Reader {
+    restored: Restored,
+    /// Inputs of turns that have not begun so far, by message id.
+    held: BTreeMap<String, Item>,
+    inputs: BTreeSet<String>,
+    open_turns: Vec<String>,
+    texts: BTreeMap<String, (String, Option<String>)>,
+    calls: BTreeMap<String, Vec<String>>,
+    /// Call item → call id, of calls without output so far.
+    unanswered: BTreeMap<String, String>,
+}
+
+/// Reads the messages of a thread, oldest first.
+#[must_use]
+pub fn restore<'a>(messages: impl IntoIterator<Item = &'a Map<String, Value>>) -> Restored {
+    let mut reader = Reader::default();
+    for message in messages {
+        let kind = message.get("type").and_then(Value::as_str).unwrap_or_default();
+        reader.read(kind.strip_prefix(crate::agent::message::PREFIX).unwrap_or_default(), message);
+    }
+    reader.end_texts();
+    reader.answer_all();
+    reader.restored.open_turns = reader.open_turns;
+    reader.restored
+}
+
+fn text<'a>(message: &'a Map<String, Value>, key: &str) -> &'a str {
+    message.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+impl Reader {
+    fn read(&mut self, kind: &str, message: &Map<String, Value>) {
+        match kind {
+            "turn.start" => self.hold(text(message, "message_id"), message),
+            "turn.start.accepted" => {
+                self.hold(text(message, "source_message_id"), message);
+                let turn = text(message, "turn_id");
+                if !turn.is_empty() && !self.restored.done_turns.contains(turn) {
+                    self.open_turns.push(turn.to_owned());
+                }
+            }
+            "turn.start.rejected" => {
+                self.held.remove(text(message, "source_message_id"));
+            }
+            "turn.started" => {
+                if let Some(input) = self.held.remove(text(message, "source_message_id")) {
+                    self.end_texts();
+                    self.restored.items.push(input);
+                }
+            }
+            "turn.steer" => {
+                if let Some(input) = self.input(text(message, "message_id"), message) {
+                    self.end_texts();
+                    self.restored.items.push(input);
+                }
+            }
+            "turn.ended" => self.ended(message),
+            "text_content.delta" => {
+                let entry = self.texts.entry(text(message, "item_id").to_owned()).or_default();
+                entry.0.push_str(text(message, "text"));
+                let phase = Some(text(message, "phase")).filter(|p| !p.is_empty()).map(str::to_owned);
+                entry.1 = phase.or_else(|| entry.1.take());
+            }
+            "text_content.ended" => self.end_text(text(message, "item_id")),
+            "reasoning_content.ended" => self.reasoning(message),
+            "tool_call.started" => self.call(message),
+            "tool_call.log_delta" => {
+                let lines = message.get("lines").and_then(Value::as_array).into_iter().flatten();
+                let lines =
+                    lines.filter_map(|line| line.get("text").and_then(Value::as_str)).map(str::to_owned);
+                self.calls.entry(text(message, "item_id").to_owned()).or_default().extend(lines);
+            }
+            "tool_call.ended" => self.end_call(message),
+            "context.compacted" => self.compacted(message),
+            "thread.cleared" => {
+                self.restored.items.clear();
+                self.texts.clear();
+                self.unanswered.clear();
+            }
+            "usage.updated" => {
+                let used =
+                    message.get("context_window").and_then(|w| w.get("used_tokens")).and_then(Value::as_u64);
+                self.restored.used_tokens = used.unwrap_or(0);
+                self.restored.usage = Some(message.clone());
+            }
+            "model.changed" => {
+                let (provider, name) = (text(message, "provider"), text(message, "model"));
+                let (provider, name) = (provider.to_owned(), name.to_owned());
+                self.restored.model = Some(ModelId { backend: Backend::Llm, provider, name });
+            }
+            _ => {}
+        }
+    }
+
+    /// What was said, unless it is empty or was read already.
+    fn input(&mut self, id: &str, message: &Map<String, Value>) -> Option<Item> {
+        let content = message.get("content").and_then(Value::as_array).cloned().unwrap_or_default();
+        if content.is_empty() || !self.inputs.insert(id.to_owned()) {
+            return None;
+        }
+        let content: Vec<InputContent> =
+            content.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect();
+        Some(Item::User(content.iter().map(part).collect()))
+    }
+
+    /// A turn may be accepted long before it begins; its input belongs where it begins.
+    fn hold(&mut self, id: &str, message: &Map<String, Value>) {
+        if let Some(input) = self.input(id, message) {
+            self.held.insert(id.to_owned(), input);
+        }
+    }
+
+    fn ended(&mut self, message: &Map<String, Value>) {
+        let turn = text(message, "turn_id");
+        self.open_turns.retain(|open| open != turn);
+        if message.get("error").is_none_or(Value::is_null) {
+            self.restored.done_turns.insert(turn.to_owned());
+        }
+        self.end_texts();
+        self.answer_all();
+    }
+
+    fn end_text(&mut self, item_id: &str) {
+        if let Some((text, phase)) = self.texts.remove(item_id) {
+            self.restored.items.push(Item::Answer { text, phase });
+        }
+    }
+
+    fn end_texts(&mut self) {
+        for item in self.texts.keys().cloned().collect::<Vec<_>>() {
+            self.end_text(&item);
+        }
+    }
+
+    /// Reasoning means something only to the provider that wrote it, and only in its encrypted form.
+    fn reasoning(&mut self, message: &Map<String, Value>) {
+        let content = message.get("metadata").and_then(|m| m.pointer("/openai/encrypted_content"));
+        if let Some(content) = content.filter(|c| c.is_string()) {
+            self.restored.items.push(Item::Opaque(json!({
+                "type": "reasoning", "id": text(message, "item_id"), "summary": [], "encrypted_content": content,
+            })));
+        }
+    }
+
+    fn call(&mut self, message: &Map<String, Value>) {
+        if text(message, "namespace") != "meshagent" {
+            return;
+        }
+        let item_id = text(message, "item_id").to_owned();
+        let id = Some(text(message, "call_id")).filter(|id| !id.is_empty()).unwrap_or(&item_id).to_owned();
+        let arguments = message.get("arguments").filter(|a| !a.is_null());
+        let arguments = arguments.map_or_else(|| "{}".to_owned(), ToString::to_string);
+        self.end_texts();
+        self.unanswered.insert(item_id.clone(), id.clone());
+        let (toolkit, tool) = (text(message, "toolkit").to_owned(), text(message, "tool").to_owned());
+        self.restored.items.push(Item::Call(ToolCall { id, item_id, toolkit, tool, arguments }));
+    }
+
+    fn end_call(&mut self, message: &Map<String, Value>) {
+        let item_id = text(message, "item_id");
+        let logs = self.calls.remove(item_id).unwrap_or_default();
+        let Some(id) = self.unanswered.remove(item_id) else { return };
+        let error = message.get("error").and_then(|e| e.get("message")).and_then(Value::as_str);
+        let output = match (error, message.get("result").filter(|r| !r.is_null())) {
+            (Some(error), _) => crate::agent::tools::failed_text(error),
+            (None, Some(result)) => content_text(result),
+            (None, None) if !logs.is_empty() => logs.join("\n"),
+            (None, None) => "ok".to_owned(),
+        };
+        self.restored.items.push(Item::output(id, output));
+    }
+
+    /// No call stays without an output: providers refuse that.
+    fn answer_all(&mut self) {
+        for id in std::mem::take(&mut self.unanswered).into_values() {
+            self.restored.items.push(Item::output(id, "error: the call was cancelled"));
+        }
+    }
+
+    fn compacted(&mut self, message: &Map<String, Value>) {
+        let Some(messages) = message.get("messages").and_then(Value::as_array) else { return };
+        self.texts.clear();
+        self.unanswered.clear();
+        self.restored.items = messages.iter().map(compacted_item).collect();
+    }
+}
+
+/// A message in a provider's form: texts are read, everything else goes back to its provider as it is.
+fn compacted_item(message: &Value) -> Item {
+    let plain = |content: &Value| -> Option<String> {
+        match content {
+            Value::String(text) => Some(text.clone()),
+            Value::Array(parts) => {
+                let texts: Option<Vec<_>> =
+                    parts.iter().map(|p| p.get("text").and_then(Value::as_str)).collect();
+                Some(texts?.concat())
+            }
+            _ => None,
+        }
+    };
+    let role = message.get("role").and_then(Value::as_str);
+    match (role, message.get("content").and_then(plain)) {
+        (Some("user"), Some(text)) => Item::User(vec![Part::Text(text)]),
+        (Some("assistant"), Some(text)) => Item::Answer { text, phase: None },
+        _ => Item::Opaque(message.clone()),
+    }
+}
+
+/// The text of a room content's header.
+fn content_text(content: &Value) -> String {
+    match content.get("type").and_then(Value::as_str) {
+        Some("text") => content.get("text").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        Some("json") => content.get("json").unwrap_or(&Value::Null).to_string(),
+        Some("empty") => "ok".to_owned(),
+        _ => content.to_string(),
+    }
+}
+
+/// What was said, as far as it is known without fetching.
+#[must_use]
+pub fn part(content: &InputContent) -> Part {
+    match content {
+        InputContent::Text { text } => Part::Text(text.clone()),
+        InputContent::File { url, name } => data_file(url, name.as_deref())
+            .unwrap_or_else(|| Part::Link { name: name.clone(), url: url.clone() }),
+        InputContent::Audio { url } => {
+            data_file(url, Some("audio")).unwrap_or_else(|| Part::Link { name: None, url: url.clone() })
+        }
+    }
+}
+
+fn data_file(url: &str, name: Option<&str>) -> Option<Part> {
+    let (mime_type, data) = url.strip_prefix("data:")?.split_once(',')?;
+    let mime_type = mime_type.strip_suffix(";base64")?;
+    let data = STANDARD.decode(data).ok()?;
+    let mime_type = if mime_type.is_empty() { "application/octet-stream" } else { mime_type };
+    Some(Part::File {
+        name: name.unwrap_or("file").to_owned(),
+        mime_type: mime_type.to_owned(),
+        data: data.into(),
+    })
+}

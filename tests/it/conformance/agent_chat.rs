@@ -1,0 +1,67 @@
+//! The official chat clients with our agent. What the scripts check is in `tests/conformance/chat.py`.
+
+use super::command_line::Tool;
+use super::room_client::environment;
+use crate::agent::joined::Joined;
+use crate::support::clients;
+use crate::support::script::Script;
+use crate::support::server::Server;
+use std::path::Path;
+use std::process::Command;
+
+const ROOM: &str = "conformance";
+const FLAGS: [&str; 6] = ["--channel", "chat", "--model", "builtin/echo", "--require-toolkit", "queues"];
+
+fn holds(case: &str) {
+    let Some(python) = clients::python() else { return };
+    let server = Server::start(&[]);
+    let _agent = Joined::start(&server, ROOM, &FLAGS, &[]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/chat.py");
+    let mut command = Command::new(&python.python);
+    command.arg(script).arg(case).env("PYTHONDONTWRITEBYTECODE", "1");
+    environment(&mut command, &server);
+    Script::start(command).must_say("done");
+}
+
+#[test]
+fn python_chats_over_streams() {
+    holds("streams");
+}
+
+#[test]
+fn python_chats_over_single_messages() {
+    holds("unary");
+}
+
+#[test]
+fn python_lists_renames_and_deletes_threads() {
+    holds("lists");
+}
+
+#[test]
+fn python_steers_and_interrupts() {
+    holds("steers");
+}
+
+#[test]
+fn the_official_command_line_uses_our_agent_and_reads_its_threads() {
+    let Some(python) = clients::python() else { return };
+    let server = Server::start(&[]);
+    let _agent = Joined::start(&server, ROOM, &FLAGS, &[]);
+    let tool = Tool::new(python, &server);
+    let at = ["--room", ROOM, "--agent-name", "support-agent"];
+    let used = [&["process", "use"], &at[..], &["--message", "hello from the command line"]].concat();
+    tool.run(&used, "> hello from the command line");
+    let listed = tool
+        .run(&[&["process", "threads"], &at[..], &["-o", "json"]].concat(), "Hello From The Command Line");
+    let threads: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let path = threads[0]["path"].as_str().unwrap();
+    let thread = ["--thread-id", path];
+    let said =
+        tool.run(&[&["process", "messages"], &at[..], &thread].concat(), "hello from the command line");
+    assert!(said.contains("support-agent ["), "{said}");
+    tool.run(
+        &["process", "grep", "COMMAND LINE", "--room", ROOM, "--thread-id", path],
+        "hello from the command line",
+    );
+}
