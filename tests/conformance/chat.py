@@ -47,6 +47,9 @@ async def join(name: str):
 async def chat(name: str, kind=MessagingChatClient):
     async with join(name) as room:
         async with kind(room=room, participant_name=AGENT, timeout=STEP_SECONDS) as client:
+            # Everything that comes, before the sessions sort it.
+            client.heard = asyncio.Queue()
+            client.add_event_listener(client.heard.put_nowait)
             yield room, client
 
 
@@ -54,12 +57,12 @@ def start(text: str) -> StartThread:
     return StartThread(type="meshagent.agent.thread.start", content=[AgentTextContent(type="text", text=text)])
 
 
-async def until(session, kind: str, **fields) -> list[dict]:
+async def until(client, kind: str, **fields) -> list[dict]:
     """The events up to the first of this type."""
     seen = []
     async with asyncio.timeout(STEP_SECONDS):
         while True:
-            event = await session.receive()
+            event = await client.heard.get()
             seen.append(event)
             if event["type"] == f"meshagent.agent.{kind}" and all(event.get(k) == v for k, v in fields.items()):
                 return seen
@@ -78,7 +81,7 @@ async def talks(kind) -> None:
         session = await client.start_thread(start("hello"))
         path = session.thread_path
         assert path.startswith(f"dataset://agents/{AGENT}/threads/"), path
-        events = await until(session, "turn.ended")
+        events = await until(client, "turn.ended")
         assert "> hello" in text(events), events
         assert events[-1].get("error") is None, events[-1]
         say("a thread starts with a turn")
@@ -91,7 +94,7 @@ async def talks(kind) -> None:
         # Another client opens the thread and gets its history.
         async with chat("bob", kind) as (_, other):
             opened = await other.open_thread(path, load=True)
-            events = await until(opened, "thread.loaded")
+            events = await until(other, "thread.loaded")
             inputs = [e for e in events if e["type"] == "meshagent.agent.turn.start"]
             assert [e["content"][0]["text"] for e in inputs] == ["hello", "again"], events
             assert [e["sender_name"] for e in inputs] == ["ann", "ann"], inputs
@@ -99,7 +102,7 @@ async def talks(kind) -> None:
             assert "model.changed" in kinds(events), kinds(events)
             say("the history is replayed")
             await session.ask(prompt="third")
-            events = await until(opened, "turn.ended")
+            events = await until(other, "turn.ended")
             assert "> third" in text(events), events
             say("a second client follows the turn live")
 
@@ -107,7 +110,7 @@ async def talks(kind) -> None:
 async def lists() -> None:
     async with chat("ann") as (_, client):
         session = await client.start_thread(start("plan the party"))
-        await until(session, "turn.ended")
+        await until(client, "turn.ended")
         path = session.thread_path
         watched = []
         client.add_event_listener(lambda event: watched.append(event))
@@ -139,29 +142,27 @@ async def lists() -> None:
 async def steers() -> None:
     async with chat("ann") as (room, client):
         session = await client.start_thread(start(HANG))
-        await until(session, "tool_call.started")
-        heard = asyncio.Event()
-        assert session.steer(prompt="and this too", on_applied=heard.set) is not None
-        await until(session, "turn.steer.accepted")
+        await until(client, "tool_call.started")
+        assert session.steer(prompt="and this too") is not None
+        await until(client, "turn.steer.accepted")
         await room.queues.send(name="gate", create=True, message={"go": 1})
-        events = await until(session, "turn.ended")
+        events = await until(client, "turn.ended")
         assert "turn.steered" in kinds(events), kinds(events)
         assert "> and this too" in text(events), text(events)
-        await asyncio.wait_for(heard.wait(), STEP_SECONDS)
         say("a turn is steered")
         source = await session.send_text(text=HANG)
-        await until(session, "turn.started", source_message_id=source)
-        await until(session, "tool_call.started")
+        await until(client, "turn.started", source_message_id=source)
+        await until(client, "tool_call.started")
         async with chat("bob") as (_, other):
             opened = await other.open_thread(session.thread_path, load=False)
-            events = await until(opened, "tool_call.started")
+            events = await until(other, "tool_call.started")
             assert "turn.started" in kinds(events), kinds(events)
             say("one who comes in the middle sees the turn so far")
             assert session.interrupt()
-            events = await until(session, "turn.ended")
+            events = await until(client, "turn.ended")
             assert "turn.interrupted" in kinds(events), kinds(events)
             assert events[-1]["error"]["code"] == "cancelled", events[-1]
-            await until(opened, "turn.ended")
+            await until(other, "turn.ended")
         say("a turn is interrupted")
         answer = await session.ask(prompt="still here?")
         assert "> still here?" in answer, answer

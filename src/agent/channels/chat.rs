@@ -8,7 +8,8 @@ use crate::wire::{Content, Control};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{broadcast, mpsc};
+use std::time::Duration;
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// Type of a message that carries an agent message.
@@ -19,14 +20,20 @@ const THREAD_STREAM: &str = "meshagent.chat.thread.subscribe";
 const LIST_STREAM: &str = "meshagent.chat.thread_list.subscribe";
 /// Messages that may wait on one stream.
 const STREAM_MAX: usize = 256;
+/// How long the news of a participant may take after their stream.
+const NEWS_MAX: Duration = Duration::from_secs(5);
 /// Streams of one participant.
 const STREAMS_MAX: usize = 64;
 
 /// The channel.
 #[derive(Debug, Default)]
 pub struct Chat {
-    peers: Arc<Mutex<HashMap<String, Peer>>>,
+    peers: Peers,
+    /// Said when somebody comes: a stream may be quicker than the news of who opens it.
+    came: Arc<Notify>,
 }
+
+type Peers = Arc<Mutex<HashMap<String, Peer>>>;
 
 /// A participant with messaging.
 #[derive(Debug, Default)]
@@ -57,7 +64,7 @@ impl Channel for Chat {
     }
 
     async fn open(&self, agent: &Agent) -> Result<(), RoomError> {
-        let host = Streams { agent: agent.clone(), peers: self.peers.clone() };
+        let host = Streams { agent: agent.clone(), peers: self.peers.clone(), came: self.came.clone() };
         agent.room().accept_streams(Arc::new(host));
         Ok(())
     }
@@ -138,6 +145,7 @@ impl Chat {
         }
         let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
         agent.connect(id, name, outbox).await;
+        self.came.notify_waiters();
         tokio::spawn(forward(agent.clone(), self.peers.clone(), id.to_owned(), messages));
     }
 
@@ -148,12 +156,7 @@ impl Chat {
 }
 
 /// Sends a participant what they are to hear: on the thread's stream where there is one, else as single messages.
-async fn forward(
-    agent: Agent,
-    peers: Arc<Mutex<HashMap<String, Peer>>>,
-    id: String,
-    mut messages: mpsc::Receiver<Outgoing>,
-) {
+async fn forward(agent: Agent, peers: Peers, id: String, mut messages: mpsc::Receiver<Outgoing>) {
     while let Some(outgoing) = messages.recv().await {
         let key = if outgoing.is_of_list() { "" } else { outgoing.thread_id().unwrap_or("") };
         let stream =
@@ -180,7 +183,27 @@ async fn forward(
 /// Takes the streams that participants open.
 struct Streams {
     agent: Agent,
-    peers: Arc<Mutex<HashMap<String, Peer>>>,
+    peers: Peers,
+    came: Arc<Notify>,
+}
+
+impl Streams {
+    /// Waits a moment for the news that this participant is there.
+    async fn here(&self, id: &str) {
+        let news = async {
+            loop {
+                let came = self.came.notified();
+                tokio::pin!(came);
+                came.as_mut().enable();
+                if lock(&self.peers).contains_key(id) {
+                    return;
+                }
+                came.await;
+            }
+        };
+        // Without the news the stream is refused.
+        let _ = tokio::time::timeout(NEWS_MAX, news).await;
+    }
 }
 
 fn refused(text: &str) -> Reply {
@@ -224,6 +247,7 @@ impl ToolHost for Streams {
             _ => return refused("messaging chat streams require ThreadOpen or ThreadWatch"),
         };
         let thread = thread.to_owned();
+        self.here(&from).await;
         let (stream, items) = mpsc::channel(STREAM_MAX);
         let number = {
             let mut peers = lock(&self.peers);
@@ -247,7 +271,7 @@ impl ToolHost for Streams {
 /// Passes on what comes on a stream, until it ends.
 async fn listen(
     agent: Agent,
-    peers: Arc<Mutex<HashMap<String, Peer>>>,
+    peers: Peers,
     from: String,
     thread: String,
     number: u64,

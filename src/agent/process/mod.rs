@@ -1,7 +1,10 @@
 //! Acts for one thread while somebody needs it: one task that feeds its [`Thread`] and does what that says.
 
+mod answers;
+
+use super::channel::Outgoing;
 use super::engine::{Engine, Plan, Work};
-use super::message::{Body, InputContent, Message, ThreadLoaded, ToolInfo, ToolkitInfo};
+use super::message::{Body, InputContent, Message};
 use super::model::ModelId;
 use super::provider::{SAYINGS_MAX, Said, Say};
 use super::storage::Place;
@@ -42,7 +45,7 @@ pub(super) enum In {
     },
     /// Wants the stored history.
     Load {
-        to: String,
+        to: mpsc::Sender<Outgoing>,
         message_id: String,
         since: Option<String>,
     },
@@ -144,7 +147,7 @@ struct Actor {
 async fn serve(engine: Arc<Engine>, path: String, mut messages: mpsc::Receiver<In>, out: Outlet) {
     let (writer, restored) = match open(&engine, &path).await {
         Ok(opened) => opened,
-        Err(failure) => return refuse_all(&engine, &path, &failure, messages, &out).await,
+        Err(failure) => return answers::refuse_all(&engine, &path, &failure, messages, &out).await,
     };
     let begin = Begin {
         path: path.clone(),
@@ -191,41 +194,6 @@ async fn open(engine: &Engine, path: &str) -> Result<(Option<Writer>, Restored),
         Failure { message: format!("thread {path} cannot be opened: {error}"), code }
     })?;
     Ok((Some(writer), project::restore(stored.iter().map(|row| &row.message))))
-}
-
-/// Answers for a thread that cannot be opened.
-async fn refuse_all(
-    engine: &Engine,
-    path: &str,
-    failure: &Failure,
-    mut messages: mpsc::Receiver<In>,
-    out: &Outlet,
-) {
-    tracing::error!(thread = path, %failure, "a thread cannot be served");
-    let mut handled = 0;
-    let reject = |source_message_id: String| {
-        let error =
-            super::message::Failed { message: failure.message.clone(), code: Some(failure.code.to_owned()) };
-        let body = Body::StartRejected(super::message::Rejected {
-            thread_id: path.to_owned(),
-            source_message_id,
-            error,
-        });
-        Message::new(engine.ids.fresh().to_string(), engine.clock.now(), body)
-    };
-    while let Some(message) = messages.recv().await {
-        handled += 1;
-        match message {
-            In::Turn { message, done, .. } => {
-                out(Out::Message(reject(message.message_id))).await;
-                // Nobody may be waiting any more.
-                let _ = done.send(Outcome::Failed(failure.clone()));
-            }
-            In::Input(Input::Start { message, .. }) => out(Out::Message(reject(message.message_id))).await,
-            _ => {}
-        }
-        out(Out::Idle { handled }).await;
-    }
 }
 
 impl Actor {
@@ -449,82 +417,5 @@ impl Actor {
             // Nobody may be waiting any more.
             let _ = waiter.send(outcome);
         });
-    }
-
-    async fn load(&mut self, to: String, message_id: String, since: Option<String>) {
-        let rows = match &self.writer {
-            Some(writer) => writer.rows().await.unwrap_or_else(|failure| {
-                tracing::error!(thread = self.path, %failure, "the history of a thread cannot be read");
-                Vec::new()
-            }),
-            None => Vec::new(),
-        };
-        let is = |row: &super::storage::Stored, id: &str| {
-            row.turn_id.as_deref() == Some(id)
-                || row.message.get("message_id").and_then(Value::as_str) == Some(id)
-        };
-        let from = match &since {
-            None => 0,
-            Some(id) => rows.iter().position(|row| is(row, id)).unwrap_or(rows.len()),
-        };
-        let usage = rows
-            .iter()
-            .rev()
-            .find(|row| row.message.get("type").is_some_and(|kind| kind == "meshagent.agent.usage.updated"));
-        let usage = usage.map(|row| row.message.clone());
-        for row in rows.into_iter().skip(from) {
-            (self.out)(Out::To { to: to.clone(), message: row.message }).await;
-        }
-        (self.out)(Out::To { to: to.clone(), message: self.thread.model_changed(None).full() }).await;
-        if let Some(message) = usage {
-            (self.out)(Out::To { to: to.clone(), message }).await;
-        }
-        let loaded = ThreadLoaded {
-            thread_id: self.path.clone(),
-            source_message_id: Some(message_id),
-            since_turn: since,
-        };
-        let message = Message::new(
-            self.engine.ids.fresh().to_string(),
-            self.engine.clock.now(),
-            Body::ThreadLoaded(loaded),
-        );
-        (self.out)(Out::To { to, message: message.full() }).await;
-    }
-
-    async fn capabilities(&mut self, to: String, message_id: String) {
-        let tools = match self.engine.tools(&self.path).await {
-            Ok(tools) => tools,
-            Err(failure) => {
-                tracing::warn!(thread = self.path, %failure, "the tools of the agent cannot be listed");
-                return;
-            }
-        };
-        let mut kits: BTreeMap<String, Vec<ToolInfo>> = BTreeMap::new();
-        for spec in tools.specs() {
-            let info = ToolInfo {
-                name: spec.tool.clone(),
-                title: None,
-                description: Some(spec.description.clone()),
-            };
-            kits.entry(spec.toolkit.clone()).or_default().push(info);
-        }
-        let kit = |(name, tools): (String, Vec<ToolInfo>)| ToolkitInfo {
-            name,
-            title: None,
-            description: None,
-            rules: Vec::new(),
-            client_options: None,
-            hidden: false,
-            tools,
-        };
-        let body = Body::Capabilities(super::message::Capabilities {
-            thread_id: self.path.clone(),
-            source_message_id: message_id,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            toolkits: kits.into_iter().map(kit).collect(),
-        });
-        let message = Message::new(self.engine.ids.fresh().to_string(), self.engine.clock.now(), body);
-        (self.out)(Out::To { to, message: message.full() }).await;
     }
 }

@@ -1,0 +1,231 @@
+//! What participants say, and where it goes.
+
+use super::{Hub, Job};
+use crate::agent::message::{
+    Body, InputContent, Message, Models, OfItem, OpenThread, StartThread, ThreadNotice, ThreadStarted,
+    TurnStart,
+};
+use crate::agent::process::In;
+use crate::agent::thread::{By, Input};
+use crate::agent::{model, naming};
+use serde_json::Value;
+
+impl Hub {
+    pub(super) fn said(&mut self, id: &str, value: &Value) {
+        let Some(name) = self.participants.get(id).map(|p| p.name.clone()) else {
+            tracing::warn!(participant = id, "a message of somebody who is not there is dropped");
+            return;
+        };
+        let ids = self.engine.ids.clone();
+        let message = Message::parse(value, || ids.fresh().to_string(), self.engine.clock.now());
+        let mut message = match message {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::warn!(participant = id, %error, "a message is dropped");
+                return;
+            }
+        };
+        // Who it is from is known, whatever it says.
+        message.sender_name = Some(name).filter(|name| !name.is_empty());
+        self.route(id, message);
+    }
+
+    /// What is about a turn or a thread goes to the thread.
+    fn route(&mut self, id: &str, message: Message) {
+        let source = message.message_id.clone();
+        match message.body.clone() {
+            Body::ThreadStart(start) => self.start_thread(id, &message, start),
+            Body::TurnStart(start) => self.turn_start(id, message, start),
+            Body::TurnSteer(steer) => self.steer(id, message, &steer.thread_id),
+            Body::TurnInterrupt(of) => {
+                self.pass(
+                    &of.thread_id,
+                    In::Input(Input::Interrupt { message_id: source, turn_id: of.turn_id }),
+                );
+            }
+            Body::ToolCallApprove(of) => self.judged(of, true),
+            Body::ToolCallReject(of) => self.judged(of, false),
+            Body::ClientToolResponse(answer) => {
+                let (turn_id, request_id) = (answer.turn_id, answer.request_id);
+                let participant = id.to_owned();
+                let input =
+                    Input::ClientAnswered { turn_id, request_id, participant, response: answer.response };
+                self.pass(&answer.thread_id, In::Input(input));
+            }
+            Body::ThreadOpen(open) => self.open(id, source, open),
+            Body::ThreadClose(of) => {
+                if let Some(thread) = self.threads.get_mut(&of.thread_id) {
+                    thread.board.close(id);
+                }
+                self.settle(&of.thread_id);
+            }
+            Body::ThreadClear(of) => {
+                self.serve(&of.thread_id, In::Input(Input::Clear { message_id: source }))
+            }
+            Body::ModelChange(change) => {
+                let path = change.thread_id.clone();
+                self.serve(&path, In::Input(Input::ModelChange { message_id: source, change }));
+            }
+            Body::CapabilitiesRequest(of) => {
+                self.serve(&of.thread_id, In::Capabilities { to: id.to_owned(), message_id: source });
+            }
+            Body::Inject(inject) => self.inject(&inject.thread_id, &inject.messages),
+            other => self.route_list(id, source, other),
+        }
+    }
+
+    /// What is about the list of threads, or the agent.
+    fn route_list(&mut self, id: &str, source: String, body: Body) {
+        match body {
+            Body::ThreadDelete(of) => self.job(Job::Delete { path: of.thread_id, by: id.to_owned() }),
+            Body::ThreadRename(rename) => {
+                let name = rename.name.split_whitespace().collect::<Vec<_>>().join(" ");
+                if !name.is_empty() {
+                    self.job(Job::Rename { path: rename.thread_id, name, by: Some(id.to_owned()) });
+                }
+            }
+            Body::ThreadList(page) => {
+                let limit = usize::try_from(page.limit.clamp(1, 200)).unwrap_or(200);
+                let offset = usize::try_from(page.offset.max(0)).unwrap_or(0);
+                self.job(Job::List { to: id.to_owned(), message_id: source, limit, offset });
+            }
+            Body::ThreadWatch(_) => {
+                self.watching.insert(id.to_owned());
+            }
+            Body::ThreadUnwatch(_) => {
+                self.watching.remove(id);
+            }
+            Body::ModelsRequest(_) => {
+                let providers = model::catalogue(&self.engine.config.models);
+                self.tell(id, Body::Models(Models { source_message_id: source, providers }));
+            }
+            other => tracing::warn!(
+                participant = id,
+                kind = other.kind(),
+                "a message that only agents send is dropped"
+            ),
+        }
+    }
+
+    fn judged(&mut self, of: OfItem, approved: bool) {
+        let input = Input::Judged { turn_id: of.turn_id, item_id: of.item_id, approved };
+        self.pass(&of.thread_id, In::Input(input));
+    }
+
+    fn by(&self, id: &str) -> By {
+        let name = self.participants.get(id).map(|p| p.name.clone()).filter(|name| !name.is_empty());
+        By { participant: Some(id.to_owned()), name, unattended: false }
+    }
+
+    pub(super) fn new_path(&self) -> String {
+        let threads = &self.engine.config.threads;
+        if threads.single {
+            format!("{}/main", threads.dir)
+        } else {
+            format!("{}/{}", threads.dir, self.fresh())
+        }
+    }
+
+    fn start_thread(&mut self, id: &str, message: &Message, start: StartThread) {
+        let path = self.new_path();
+        let content = start.content.clone().unwrap_or_default();
+        let named = start.name.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+        let name = named.clone().unwrap_or_else(|| naming::from_content(&content));
+        let entry = self.entry(path.clone(), name);
+        self.job(Job::Put { entry: entry.clone(), stored: None });
+        self.announce(Body::ThreadCreated(ThreadNotice { thread: entry }), Some(id));
+        let source_message_id = message.message_id.clone();
+        let started = ThreadStarted { source_message_id, thread_id: path.clone(), realtime_connection: None };
+        self.tell(id, Body::ThreadStarted(started));
+        self.threads.entry(path.clone()).or_default().board.open(id);
+        if named.is_none() {
+            self.name_by_model(&path, &content);
+        }
+        let Some(content) = start.content else { return };
+        let begun = TurnStart { thread_id: path.clone(), turn_id: None, content, options: start.options };
+        let turn = Message { body: Body::TurnStart(begun), ..message.clone() };
+        self.begin_turn(id, &path, turn);
+    }
+
+    fn turn_start(&mut self, id: &str, message: Message, start: TurnStart) {
+        let path = start.thread_id;
+        self.threads.entry(path.clone()).or_default().board.open(id);
+        self.job(Job::Bump { path: path.clone(), name: naming::of_path(&path) });
+        self.begin_turn(id, &path, message);
+    }
+
+    /// Shows the others what was said and hands it to the thread.
+    fn begin_turn(&mut self, id: &str, path: &str, mut message: Message) {
+        if let Body::TurnStart(start) = &mut message.body {
+            start.content.iter_mut().for_each(in_room);
+        }
+        self.show_said(id, path, &message);
+        let turn_id = match &message.body {
+            Body::TurnStart(start) => start.turn_id.clone().filter(|turn| !turn.trim().is_empty()),
+            _ => None,
+        };
+        let turn_id = turn_id.unwrap_or_else(|| self.fresh());
+        let by = self.by(id);
+        self.serve(path, In::Input(Input::Start { message: Box::new(message), turn_id, by }));
+    }
+
+    fn steer(&mut self, id: &str, mut message: Message, path: &str) {
+        if let Body::TurnSteer(steer) = &mut message.body {
+            steer.content.iter_mut().for_each(in_room);
+        }
+        self.threads.entry(path.to_owned()).or_default().board.open(id);
+        self.job(Job::Bump { path: path.to_owned(), name: naming::of_path(path) });
+        self.show_said(id, path, &message);
+        let participant = Some(id.to_owned());
+        self.serve(path, In::Input(Input::Steer { message: Box::new(message), participant }));
+    }
+
+    pub(super) fn show_said(&mut self, id: &str, path: &str, message: &Message) {
+        let Some(thread) = self.threads.get_mut(path) else { return };
+        let mut full = message.full();
+        full.remove("llm_authorization");
+        let live = thread.board.said(&full);
+        let others: Vec<_> = thread.board.watchers().filter(|other| *other != id).cloned().collect();
+        for other in others {
+            self.send(&other, live.clone());
+        }
+    }
+
+    fn open(&mut self, id: &str, message_id: String, open: OpenThread) {
+        let path = open.thread_id;
+        if let Some(backend) = open.backend.as_deref().filter(|backend| !backend.is_empty())
+            && !self.engine.config.models.iter().any(|model| model.backend_name() == backend)
+        {
+            return;
+        }
+        let thread = self.threads.entry(path.clone()).or_default();
+        thread.board.open(id);
+        if open.load == Some(true) {
+            let Some(to) = self.participants.get(id).map(|p| p.outbox.clone()) else { return };
+            self.serve(&path, In::Load { to, message_id, since: open.since_turn });
+            return;
+        }
+        for message in thread.board.replay() {
+            self.send(id, message);
+        }
+    }
+
+    fn inject(&mut self, path: &str, messages: &[Value]) {
+        let (ids, now) = (self.engine.ids.clone(), self.engine.clock.now());
+        let read = |value: &Value| match Message::parse(value, || ids.fresh().to_string(), now) {
+            Ok(message) if message.body.thread_id() == Some(path) => Some(message),
+            _ => None,
+        };
+        let messages = messages.iter().filter_map(read).collect();
+        self.serve(path, In::Inject(messages));
+    }
+}
+
+/// A file address without a scheme is a path in the room.
+fn in_room(content: &mut InputContent) {
+    if let InputContent::File { url, .. } | InputContent::Audio { url } = content
+        && !url.contains(':')
+    {
+        *url = format!("room:///{}", url.trim_start_matches('/'));
+    }
+}
