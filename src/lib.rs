@@ -28,6 +28,7 @@ pub mod containers;
 pub mod dataset;
 pub mod document;
 pub mod lease;
+pub mod llm;
 pub mod mail;
 pub mod memory;
 pub mod queue;

@@ -12,8 +12,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Roles that this server can serve at all; the model proxy is not built yet.
-const NOT_SERVED: &[&str] = &["llm_proxy_user", "llm_quota_manager", "billing_manager"];
+/// Roles that this server cannot serve at all.
+const NOT_SERVED: &[&str] = &["billing_manager"];
 
 pub(super) fn routes() -> Vec<Route> {
     vec![

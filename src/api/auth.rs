@@ -29,6 +29,8 @@ pub enum Access {
     Account,
     /// A service account that operates this server.
     Operator,
+    /// Whoever may use models: as [`Access::SignedIn`], a token with the `llm` grant, or a delegation.
+    Models,
 }
 
 /// A verified caller.
@@ -90,6 +92,11 @@ pub(super) async fn guard(
     if access == Access::Open {
         return Ok(next.run(request).await);
     }
+    if access == Access::Models {
+        let user = super::llm::admit(&api, request.headers()).await?;
+        request.extensions_mut().insert(user);
+        return Ok(next.run(request).await);
+    }
     let bearer = bearer(request.headers()).map(str::to_owned);
     let caller = identify(&api.app, bearer.as_deref()).await?;
     let project = path.iter().find(|(name, _)| *name == "project_id").map(|(_, value)| value.to_owned());
@@ -115,9 +122,8 @@ fn allow(access: Access, caller: &Caller, project: Option<&str>, path: &str) -> 
         }
     }
     match (access, caller) {
-        (Access::Open | Access::SignedIn | Access::Member, _) | (Access::Account, Caller::Account { .. }) => {
-            Ok(())
-        }
+        (Access::Open | Access::SignedIn | Access::Member | Access::Models, _)
+        | (Access::Account, Caller::Account { .. }) => Ok(()),
         (Access::Account, Caller::Participant(_)) => {
             Err(Problem::forbidden("participant tokens cannot do this; use an API key of the project"))
         }

@@ -10,6 +10,7 @@ mod body;
 mod error;
 mod events;
 mod files;
+mod llm;
 mod mailboxes;
 pub mod openapi;
 mod otlp;
@@ -30,6 +31,7 @@ mod tokens;
 
 pub use auth::{Access, Caller, OPERATOR_ANNOTATION};
 pub use error::Problem;
+pub use llm::Llm;
 pub use otlp_grpc::router as otlp_grpc_router;
 pub use route::{Route, router, routes};
 
@@ -53,6 +55,7 @@ pub struct Api {
     pub outward: Arc<Outward>,
     pub ingest: Arc<Ingest>,
     pub telemetry: Telemetry,
+    pub llm: Arc<Llm>,
     pub outbox: Arc<dyn Outbox>,
     /// To a collector of the operator's, where there is one.
     pub forward: Option<Forward>,

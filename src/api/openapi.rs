@@ -72,5 +72,8 @@ fn who(access: Access) -> &'static str {
         Access::Member => "service accounts and participants of the project",
         Access::Account => "service accounts of the project",
         Access::Operator => "operators of this server",
+        Access::Models => {
+            "whoever may use models: service accounts, participants with the `llm` grant, delegations"
+        }
     }
 }

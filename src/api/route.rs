@@ -53,6 +53,7 @@ pub fn routes() -> Vec<Route> {
     all.extend(super::accounts::routes());
     all.extend(super::secrets::routes());
     all.extend(super::proxy::routes());
+    all.extend(super::llm::routes());
     all.extend(super::tokens::routes());
     all.extend(super::rooms::routes());
     all.extend(super::services::routes());

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod apply;
+pub mod delegation;
 mod error;
 mod execute;
 pub mod host;
@@ -18,6 +19,7 @@ mod rooms;
 pub mod secrets;
 mod services;
 mod sessions;
+mod settings;
 mod tasks;
 pub mod token;
 pub mod tools;

@@ -4,7 +4,7 @@ use crate::app::outward::Outward;
 use crate::vault::Secret;
 use std::sync::Arc;
 
-/// A provider of models that the operator has a key for; its key is handed to agents.
+/// A provider of models that the operator has a key for.
 #[derive(Clone, Debug)]
 pub struct Provider {
     /// `None`: the provider's own address.
@@ -15,10 +15,9 @@ pub struct Provider {
 /// Options of the controllers.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Handed to agents as `OPENAI_API_KEY` and `OPENAI_BASE_URL`. Without it they get this server's address and
-    /// their participant token.
+    /// Asked for agents, which get this server's address as `OPENAI_BASE_URL` and their participant token as the key.
     pub openai: Option<Provider>,
-    /// Handed to agents as `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL`, likewise.
+    /// Likewise, by `ANTHROPIC_BASE_URL`.
     pub anthropic: Option<Provider>,
     /// Where calls to services elsewhere may go, and who signs them.
     pub outward: Arc<Outward>,

@@ -89,6 +89,8 @@ events! {
     NameClaimed(names::Claimed) = "names.claimed" v 1;
     NameReleased(names::Key) = "names.released" v 1;
     ProjectCreated(project::Created) = "project.created" v 1;
+    ProjectSettingsRemoved(project::SettingsRemoved) = "project.settings-removed" v 1;
+    ProjectSettingsSet(project::SettingsSet) = "project.settings-set" v 1;
     RoomCreated(room::Created) = "room.created" v 1;
     RoomDeleted(Nothing) = "room.deleted" v 1;
     RoomUpdated(room::Updated) = "room.updated" v 1;

@@ -10,6 +10,7 @@ mod host;
 mod keeper;
 mod lines;
 mod livekit;
+mod llm;
 mod mail;
 mod memory;
 mod options;

@@ -45,6 +45,8 @@ pub struct Options {
     pub memory_model: String,
     /// Makes vectors of what is remembered; none without it.
     pub embedding_model: Option<String>,
+    /// The operator's key for Grok; those for OpenAI and Anthropic are among the controllers' options.
+    pub grok: Option<crate::control::Provider>,
     /// Project, key id and secret for the first start, instead of fresh ones.
     pub api_key: Option<ApiKeyText>,
     /// Name of the project that the first start makes.
@@ -86,6 +88,7 @@ impl Options {
             webhook_secret: None,
             memory_model: DEFAULT_MEMORY_MODEL.to_owned(),
             embedding_model: None,
+            grok: None,
             api_key: None,
             project_name: "default".to_owned(),
             control: crate::control::Settings::default(),

@@ -24,6 +24,7 @@ use crate::control::{self, ControlHandle, ControlParts};
 use crate::dataset::DatasetStore;
 use crate::document::Documents;
 use crate::eventlog::LogError;
+use crate::llm::usage::Ledger;
 use crate::projection::{OpenError, Projection};
 use crate::room::Hub;
 use crate::room::toolkits::containers::Containers;
@@ -86,6 +87,7 @@ pub struct Server {
     http: JoinHandle<()>,
     workers: Vec<JoinHandle<()>>,
     containers: Arc<Containers>,
+    usage: Arc<Ledger>,
 }
 
 impl std::fmt::Debug for Server {
@@ -115,6 +117,8 @@ impl Server {
         let telemetry = Telemetry::open(&options.data_dir, options.telemetry_limits, Arc::clone(&clock))?;
 
         let outward = super::secrets::outward(&mut options);
+        let llm = super::llm::make(&options, &stores, &clock, &outward)?;
+        let usage = Arc::clone(&llm.ledger);
         let (keeper, hub) = sessions(&app, &stores);
         hub.keep_lines(Arc::new(KeptLines { telemetry: telemetry.clone(), clock: Arc::clone(&clock) }));
         let documents = documents(&options, &files, &keeper, &app);
@@ -144,6 +148,7 @@ impl Server {
             outward,
             ingest,
             telemetry,
+            llm,
             outbox: Arc::clone(&stores.outbox),
             forward: options.telemetry_collector.clone().map(Forward::start),
         };
@@ -157,12 +162,13 @@ impl Server {
             tokio::spawn(keeper.renew()),
             tokio::spawn(cleaner),
             tokio::spawn(sweeper),
+            tokio::spawn(Arc::clone(&usage).follow()),
         ];
         (connection.smtp, connection.smtp_submission) = (mail.receiver, mail.submission);
         workers.extend(mail.tasks);
         let http = serve(listener, router, stop.clone());
         connection.write(&options.data_dir).map_err(|source| data_dir_error(&options.data_dir, source))?;
-        Ok(Self { app, hub, stores, control, connection, stop, http, workers, containers })
+        Ok(Self { app, hub, stores, control, connection, stop, http, workers, containers, usage })
     }
 
     /// How clients on this machine connect.
@@ -189,6 +195,9 @@ impl Server {
         }
         for worker in &self.workers {
             worker.abort();
+        }
+        if let Err(error) = self.usage.flush().await {
+            tracing::warn!(%error, "some usage of models was not recorded");
         }
         self.app.projection.save().await;
         self.stores.close().await;

@@ -9,6 +9,7 @@ use crate::eventlog::EventLog;
 use crate::eventlog::postgres::PostgresLog;
 use crate::eventlog::sqlite::SqliteLog;
 use crate::lease::{LeaseStore, PostgresLeases, SqliteLeases};
+use crate::llm::usage::{PostgresUsage, SqliteUsage, UsageStore};
 use crate::mail::outbox::{Outbox, PostgresOutbox, SqliteOutbox};
 use crate::queue::{Limits, PostgresQueues, QueueStore, SqliteQueues};
 use crate::sqlite_db::SqliteDatabases;
@@ -30,6 +31,7 @@ pub(super) struct Stores {
     pub queues: Arc<dyn QueueStore>,
     pub leases: Arc<dyn LeaseStore>,
     pub secrets: Arc<dyn SecretStore>,
+    pub usage: Arc<dyn UsageStore>,
     pub outbox: Arc<dyn Outbox>,
     pub datasets: Arc<SqliteDatasets>,
     pub databases: Arc<SqliteDatabases>,
@@ -70,6 +72,7 @@ impl Stores {
             queues,
             leases: Arc::new(SqliteLeases::new(Arc::clone(&store), Arc::clone(clock))),
             secrets: Arc::new(SqliteSecrets::new(Arc::clone(&store))),
+            usage: Arc::new(SqliteUsage::new(Arc::clone(&store))),
             outbox: Arc::new(SqliteOutbox::new(Arc::clone(&store), Arc::clone(clock), Arc::clone(ids))),
             datasets: datasets(options, clock, ids),
             databases: databases(options, clock, ids),
@@ -93,6 +96,7 @@ impl Stores {
             queues,
             leases: Arc::new(PostgresLeases::new(Arc::clone(&store))),
             secrets: Arc::new(PostgresSecrets::new(Arc::clone(&store))),
+            usage: Arc::new(PostgresUsage::new(Arc::clone(&store))),
             outbox: Arc::new(PostgresOutbox::new(Arc::clone(&store), Arc::clone(clock), Arc::clone(ids))),
             datasets: datasets(options, clock, ids),
             databases: databases(options, clock, ids),

@@ -10,6 +10,7 @@ mod common;
 mod container;
 mod document;
 pub mod grant;
+pub mod llm;
 mod mailbox;
 mod parse;
 mod port;

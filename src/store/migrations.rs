@@ -25,6 +25,7 @@ migrations! {
     "0003_vault",
     "0004_lease",
     "0005_mail",
+    "0006_llm_usage",
 }
 
 /// The schema version this program knows.

@@ -3,7 +3,7 @@
 use crate::source::{Source, end_of_braces, name_at, report, text, word_positions};
 
 /// Doors of the server; none uses another.
-const EDGES: [&str; 7] = ["api", "room", "llm", "proxy", "smtp", "operator", "runner"];
+const EDGES: [&str; 6] = ["api", "room", "proxy", "smtp", "operator", "runner"];
 
 /// What sits on the user's side of the wire and may use of ours only words, documents and itself.
 const CLIENT_SIDE: [&str; 2] = ["client", "agent"];

@@ -156,6 +156,8 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.embedding_model = args.embedding_model;
     options.control.openai = provider("OPENAI_API_KEY", "OPENAI_BASE_URL");
     options.control.anthropic = provider("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL");
+    options.grok =
+        provider("GROK_API_KEY", "GROK_BASE_URL").or_else(|| provider("XAI_API_KEY", "XAI_BASE_URL"));
     options.telemetry_collector = args.otlp_collector;
     options.telemetry_limits.bytes = args.telemetry_mib * 1024 * 1024;
     options.containers = args.containers.settings();
@@ -194,7 +196,7 @@ fn livekit(url: &url::Url) -> Result<LiveKitServer, CliError> {
     Ok(LiveKitServer { url, api_key: needed("LIVEKIT_API_KEY")?, api_secret })
 }
 
-/// A model provider that the operator's environment has a key for; agents get it.
+/// A model provider that the operator's environment has a key for. Agents ask it through this server's proxy.
 fn provider(key: &str, base_url: &str) -> Option<Provider> {
     let api_key = Secret::new(settings::env(key)?.into_bytes());
     Some(Provider { base_url: settings::env(base_url), api_key })

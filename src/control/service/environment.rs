@@ -4,7 +4,7 @@
 
 use super::plan::reason;
 use crate::control::ControlParts;
-use crate::control::settings::{Provider, Settings};
+use crate::control::settings::Settings;
 use crate::id::{ProjectId, SessionId};
 use crate::projection::World;
 use crate::runtime::{ContainerExtras, is_own_image};
@@ -12,7 +12,6 @@ use crate::spec::{
     ApiScope, Container, EnvironmentTemplate, ParticipantRole, PortNumber, RoomMount, RunAs, Service,
     TokenValue,
 };
-use crate::vault::Secret;
 use serde_json::json;
 
 /// Where the template `agent` mounts the room's files.
@@ -52,7 +51,6 @@ pub enum Value {
     },
     /// The service's own participant token: minted once, used wherever it stands.
     OwnToken,
-    Key(Secret),
     /// The current value of a secret of the service account that the container runs as.
     Stored {
         id: String,
@@ -176,8 +174,11 @@ fn addresses(place: &Place, add: &mut impl FnMut(&str, Value)) {
 
 fn credentials(name: &str, place: &Place, settings: &Settings, add: &mut impl FnMut(&str, Value)) {
     add("MESHAGENT_TOKEN", Value::OwnToken);
-    provider("OPENAI", settings.openai.as_ref(), &format!("{}/openai/v1", place.url), add);
-    provider("ANTHROPIC", settings.anthropic.as_ref(), &format!("{}/anthropic", place.url), add);
+    // Models are asked through this server, which puts the providers' keys in.
+    for (prefix, path) in [("OPENAI", "openai/v1"), ("ANTHROPIC", "anthropic")] {
+        add(&format!("{prefix}_API_KEY"), Value::OwnToken);
+        add(&format!("{prefix}_BASE_URL"), Value::Text(format!("{}/{path}", place.url)));
+    }
     if let Some(telemetry) = &settings.telemetry {
         add("OTEL_ENDPOINT", Value::Text(telemetry.endpoint(&place.url, place.session)));
     }
@@ -187,20 +188,6 @@ fn credentials(name: &str, place: &Place, settings: &Settings, add: &mut impl Fn
         add("SMTP_HOSTNAME", Value::Text(mail.host.clone()));
         add("SMTP_PORT", Value::Text(mail.port.to_string()));
         add("MESHAGENT_MAIL_DOMAIN", Value::Text(mail.domain.clone()));
-    }
-}
-
-/// Key and address of a provider of models: the operator's, else this server's with the own token.
-fn provider(prefix: &str, chosen: Option<&Provider>, here: &str, add: &mut impl FnMut(&str, Value)) {
-    let (key, url) = (format!("{prefix}_API_KEY"), format!("{prefix}_BASE_URL"));
-    let Some(provider) = chosen else {
-        add(&key, Value::OwnToken);
-        add(&url, Value::Text(here.to_owned()));
-        return;
-    };
-    add(&key, Value::Key(provider.api_key.clone()));
-    if let Some(base_url) = &provider.base_url {
-        add(&url, Value::Text(base_url.clone()));
     }
 }
 
@@ -233,9 +220,7 @@ fn check(name: &str, value: &Value) -> Result<(), Refused> {
     }
     match value {
         Value::Text(text) if text.contains('\0') => Err(bad("its value contains NUL")),
-        Value::Text(_) | Value::Token { .. } | Value::OwnToken | Value::Key(_) | Value::Stored { .. } => {
-            Ok(())
-        }
+        Value::Text(_) | Value::Token { .. } | Value::OwnToken | Value::Stored { .. } => Ok(()),
     }
 }
 

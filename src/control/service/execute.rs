@@ -304,7 +304,6 @@ async fn mint_all(
     for (variable, value) in variables {
         let value = match value {
             Value::Text(text) => EnvValue::Plain(text),
-            Value::Key(key) => EnvValue::Secret(key),
             Value::Stored { id, run_as } => {
                 EnvValue::Secret(stored(app, service, &variable, &id, &run_as).await?)
             }

@@ -99,7 +99,6 @@ impl Services {
         let variables = environment::agent_variables(name, &place, &parts.settings);
         let valued = variables.into_iter().filter_map(|(name, value)| match value {
             Value::Text(text) => Some((name, Secret::from(text))),
-            Value::Key(key) => Some((name, key)),
             Value::OwnToken => Some((name, token.clone())),
             Value::Token { .. } | Value::Stored { .. } => None,
         });

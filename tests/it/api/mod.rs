@@ -2,6 +2,7 @@
 
 mod access;
 mod files;
+mod llm;
 mod proxy;
 mod rooms;
 mod secrets;
@@ -13,7 +14,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use chrono::{DateTime, Utc};
-use meshagent::api::{self, Api};
+use meshagent::api::{self, Api, Llm};
 use meshagent::app::host::{Hosted, RoomHost};
 use meshagent::app::ingest::Ingest;
 use meshagent::app::links::Links;
@@ -24,6 +25,9 @@ use meshagent::clock::{Clock, IdSource, System};
 use meshagent::domain::session::Reason;
 use meshagent::eventlog::memory::MemoryLog;
 use meshagent::id::{ProjectId, RoomId, SessionId};
+use meshagent::llm::Provider;
+use meshagent::llm::upstream::{Endpoint, Upstreams};
+use meshagent::llm::usage::{Ledger, MemoryUsage};
 use meshagent::mail::outbox::SqliteOutbox;
 use meshagent::projection::Projection;
 use meshagent::store::sqlite::Sqlite;
@@ -87,6 +91,11 @@ impl Platform {
 
     /// With what an operator chose about the way out.
     pub async fn with(outward: Outward) -> Self {
+        Self::with_models(outward, vec![]).await
+    }
+
+    /// With the operator's providers of models, too.
+    pub async fn with_models(outward: Outward, operator: Vec<(Provider, Endpoint)>) -> Self {
         let files = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(System);
         let ids: Arc<dyn IdSource> = Arc::new(System);
@@ -109,6 +118,8 @@ impl Platform {
         let (project, key) = project(&app, "one").await;
         let (_, other_key) = project_key(&app, "two").await;
         let ingest = Arc::new(Ingest::new(&Secret::new(b"0123456789abcdef".to_vec())));
+        let ledger = Ledger::new(Arc::new(MemoryUsage::default()), Arc::new(System));
+        let upstreams = Upstreams::new(operator, outward.allowed.clone()).unwrap();
         let api = Api {
             app: Arc::clone(&app),
             host: Arc::new(NoRooms { app: Arc::clone(&app) }),
@@ -117,6 +128,7 @@ impl Platform {
             outward: Arc::new(outward),
             ingest: Arc::clone(&ingest),
             telemetry: Telemetry::open(files.path(), Limits::default(), Arc::new(System)).unwrap(),
+            llm: Arc::new(Llm::new(upstreams, Arc::new(ledger))),
             outbox: Arc::new(SqliteOutbox::new(
                 Arc::new(Sqlite::open(&files.path().join("database")).unwrap()),
                 Arc::new(System),

@@ -1,0 +1,163 @@
+//! Plain HTTP and event streams. The request is read whole, because it names the model; the answer passes as it comes.
+
+use super::admit::User;
+use super::asked::{self, Asked};
+use super::count::{Answer, Counter};
+use super::refusal::Refusal;
+use super::{Turn, spend, upstream};
+use crate::api::Api;
+use crate::llm::upstream::Ask;
+use crate::llm::{ANSWER_BYTES_MAX, Meter, Operation, headers};
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::Response;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+pub(super) async fn pass(
+    api: &Api,
+    user: User,
+    operation: Operation,
+    request: Request,
+    turn: Turn,
+) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let mut asked = asked::read(&operation, &parts.method, &parts.headers, body).await?;
+    check_models(&user, &operation, &parts.method, &asked)?;
+    let price = spend::check(api, &user, &operation, asked.model()).await?;
+    let upstream = upstream(api, user.project, operation.provider).await?;
+    asked.ask_for_usage(&operation);
+    let annotations = headers::annotations(&parts.headers);
+    let counter = Counter::new(api, &user, operation.provider, asked.model(), annotations, price);
+    let ask = Ask {
+        operation: &operation,
+        method: parts.method,
+        query: parts.uri.query(),
+        headers: headers::onward(&parts.headers),
+        body: asked.bytes.clone(),
+    };
+    let answer = upstream.send(ask).await?;
+    let status = answer.status();
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Err(key_refused(&operation, status));
+    }
+    let back = headers::back(answer.headers());
+    let counts = operation.generates && status.is_success();
+    let passing = Passing {
+        parts: answer.bytes_stream().boxed(),
+        meter: Meter::new(content_type(&back), asked.hides_usage),
+        answer: counts.then(|| counter.answer()),
+        request_bytes: asked.bytes.len() as u64,
+        passed: 0,
+        ended: false,
+        _turn: turn,
+    };
+    let mut response = Response::new(Body::from_stream(passing));
+    *response.status_mut() = status;
+    *response.headers_mut() = back;
+    Ok(response)
+}
+
+/// Every model that is named must be allowed, and where not all are, one must be named.
+fn check_models(user: &User, operation: &Operation, method: &Method, asked: &Asked) -> Result<(), Refusal> {
+    for model in &asked.models {
+        user.check_model(operation.provider, model)?;
+    }
+    let makes = operation.generates || operation.nested_models;
+    if asked.models.is_empty() && makes && *method != Method::GET && user.is_restricted() {
+        return Err(Refusal::bad_request(
+            "the body names no `model`, and this credential may not use every one; name it",
+        ));
+    }
+    Ok(())
+}
+
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The provider does not take the key. What it says of the key is not the caller's to know.
+fn key_refused(operation: &Operation, status: StatusCode) -> Refusal {
+    let provider = operation.provider;
+    tracing::warn!(%provider, status = status.as_u16(), "a provider of models refused the key that it was given");
+    Refusal {
+        status: StatusCode::FAILED_DEPENDENCY,
+        code: "provider-refused",
+        message: format!(
+            "{provider} refused the key that this server gave it (HTTP {}); set another with `meshagent llm provider set {provider}`, or in the server's environment",
+            status.as_u16()
+        ),
+    }
+}
+
+/// An answer on its way; counted when it ends, and when it is cut off.
+struct Passing {
+    parts: BoxStream<'static, reqwest::Result<Bytes>>,
+    meter: Meter,
+    answer: Option<Answer>,
+    request_bytes: u64,
+    passed: u64,
+    ended: bool,
+    _turn: Turn,
+}
+
+impl Passing {
+    fn read(&mut self, part: Bytes) -> Result<Bytes, io::Error> {
+        self.passed = self.passed.saturating_add(part.len() as u64);
+        if self.passed > ANSWER_BYTES_MAX {
+            return Err(io::Error::other(format!("an answer has at most {ANSWER_BYTES_MAX} bytes")));
+        }
+        let part = self.meter.feed(part);
+        // Before the caller can know, so that who asks then is told all.
+        if let (Some(answer), Some(tokens)) = (&mut self.answer, self.meter.told()) {
+            answer.told(tokens, false);
+        }
+        Ok(part)
+    }
+}
+
+impl Stream for Passing {
+    type Item = Result<Bytes, io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            let part = match self.parts.poll_next_unpin(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(part) => part,
+            };
+            let passed = match part {
+                Some(Ok(part)) => self.read(part),
+                Some(Err(error)) => Err(io::Error::other(error.without_url())),
+                None => {
+                    self.ended = true;
+                    Ok(self.meter.rest())
+                }
+            };
+            match passed {
+                Ok(part) if part.is_empty() => {}
+                Ok(part) => return Poll::Ready(Some(Ok(part))),
+                Err(error) => {
+                    self.ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        let Some(answer) = &mut self.answer else { return };
+        match self.meter.reading(self.request_bytes) {
+            Some(reading) => answer.told(reading.tokens, reading.estimated),
+            None => answer.ended(),
+        }
+    }
+}

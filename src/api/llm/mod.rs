@@ -1,0 +1,183 @@
+//! The proxy of model providers: `/openai/v1`, `/anthropic`, `/grok/v1`, what projects set about them, and what was used
+//! (REST reference §5.16, §5.17, §9).
+//!
+//! Decides who may use which model; how a request goes out and what its answer used is [`crate::llm`]'s.
+
+mod admit;
+mod asked;
+mod connect;
+mod count;
+mod forward;
+mod refusal;
+mod settings;
+mod socket;
+mod spend;
+mod usage;
+
+pub(super) use admit::admit;
+
+use super::auth::Access;
+use super::route::Route;
+use super::{Api, Problem};
+use crate::id::ProjectId;
+use crate::llm::upstream::{Upstream, Upstreams};
+use crate::llm::usage::Ledger;
+use crate::llm::{AT_ONCE_MAX, AT_ONCE_PER_PROJECT_MAX, Operation, Provider};
+use admit::User;
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, post, put};
+use refusal::Refusal;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the proxy keeps between requests.
+#[derive(Debug)]
+pub struct Llm {
+    pub upstreams: Upstreams,
+    pub ledger: Arc<Ledger>,
+    turns: Arc<Turns>,
+}
+
+impl Llm {
+    #[must_use]
+    pub fn new(upstreams: Upstreams, ledger: Arc<Ledger>) -> Self {
+        Self { upstreams, ledger, turns: Arc::default() }
+    }
+}
+
+/// Requests that are being passed on, by project.
+#[derive(Debug, Default)]
+struct Turns(Mutex<HashMap<ProjectId, usize>>);
+
+/// A place among them, held until the answer ends.
+#[derive(Debug)]
+struct Turn {
+    turns: Arc<Turns>,
+    project: ProjectId,
+}
+
+impl Turns {
+    fn take(self: &Arc<Self>, project: ProjectId) -> Option<Turn> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy: usize = all.values().sum();
+        let own = all.entry(project).or_default();
+        if busy >= AT_ONCE_MAX || *own >= AT_ONCE_PER_PROJECT_MAX {
+            return None;
+        }
+        *own += 1;
+        Some(Turn { turns: Arc::clone(self), project })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut all = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = all.get_mut(&self.project) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                all.remove(&self.project);
+            }
+        }
+    }
+}
+
+/// Where each provider is on this server.
+const PREFIXES: [(Provider, &str, &str); 3] = [
+    (Provider::OpenAi, "/openai/v1/", "/openai/v1/{*path}"),
+    (Provider::Anthropic, "/anthropic/", "/anthropic/{*path}"),
+    (Provider::Grok, "/grok/v1/", "/grok/v1/{*path}"),
+];
+
+pub(super) fn routes() -> Vec<Route> {
+    let mut all = Vec::new();
+    for (provider, _, path) in PREFIXES {
+        let names = match provider {
+            Provider::OpenAi => ["openai_get", "openai_post", "openai_put", "openai_delete"],
+            Provider::Anthropic => ["anthropic_get", "anthropic_post", "anthropic_put", "anthropic_delete"],
+            Provider::Grok => ["grok_get", "grok_post", "grok_put", "grok_delete"],
+        };
+        let handlers: [(Method, MethodRouter<Api>); 4] = [
+            (Method::GET, get(pass)),
+            (Method::POST, post(pass)),
+            (Method::PUT, put(pass)),
+            (Method::DELETE, delete(pass)),
+        ];
+        for ((method, handler), name) in handlers.into_iter().zip(names) {
+            let summary = "Pass a request on to the model provider";
+            all.push(Route::new(method, path, name, summary, Access::Models, handler));
+        }
+    }
+    all.extend(connect::routes());
+    all.extend(settings::routes());
+    all.extend(usage::routes());
+    all
+}
+
+/// One request to a provider.
+async fn pass(State(api): State<Api>, Extension(user): Extension<User>, request: Request) -> Response {
+    passed(&api, user, request).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn passed(api: &Api, user: User, request: Request) -> Result<Response, Refusal> {
+    let operation = operation(request.uri().path())?;
+    user.check_provider(operation.provider)?;
+    let turn = api.llm.turns.take(user.project).ok_or_else(|| Refusal {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        code: "busy",
+        message: format!(
+            "{AT_ONCE_PER_PROJECT_MAX} requests to models are under way for this project already; try again in a moment"
+        ),
+    })?;
+    if api.llm.ledger.is_full() {
+        return Err(Refusal {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "busy",
+            message: "what models are used cannot be recorded now; try again later".to_owned(),
+        });
+    }
+    if is_upgrade(&request) {
+        return socket::pass(api, user, operation, request, turn).await;
+    }
+    forward::pass(api, user, operation, request, turn).await
+}
+
+fn operation(path: &str) -> Result<Operation, Refusal> {
+    let of = |(provider, prefix, _): &(Provider, &str, &str)| {
+        path.strip_prefix(prefix).map(|below| (*provider, below.to_owned()))
+    };
+    let found = PREFIXES.iter().find_map(of);
+    let operation = found.and_then(|(provider, below)| Operation::of(provider, &below));
+    operation.ok_or_else(|| Refusal {
+        status: StatusCode::NOT_FOUND,
+        code: "not-found",
+        message: format!("`{path}` is not passed on to a provider; models are asked by responses, chat, messages, embeddings, images, audio and realtime"),
+    })
+}
+
+fn is_upgrade(request: &Request) -> bool {
+    let upgrade = request.headers().get("upgrade").and_then(|value| value.to_str().ok());
+    upgrade.is_some_and(|text| text.eq_ignore_ascii_case("websocket"))
+}
+
+/// Who is asked: the project's own provider, else the operator's.
+async fn upstream(api: &Api, project: ProjectId, provider: Provider) -> Result<Arc<Upstream>, Refusal> {
+    let Some(own) = api.app.settings_document(project, provider.name()) else {
+        return api.llm.upstreams.operator(provider).ok_or_else(|| Refusal {
+            status: StatusCode::NOT_FOUND,
+            code: "provider-not-configured",
+            message: format!(
+                "no key for {provider} here; set the project's with `meshagent llm provider set {provider}`, or start the server with {}_API_KEY",
+                provider.name().to_uppercase()
+            ),
+        });
+    };
+    if let Some(known) = api.llm.upstreams.known(own.revision) {
+        return Ok(known);
+    }
+    let secret = api.app.settings_secret(project, &own).await.map_err(Problem::from)?;
+    let endpoint = settings::endpoint(&own, secret).map_err(Problem::bad_request)?;
+    Ok(api.llm.upstreams.tenant(own.revision, provider, &endpoint).await?)
+}

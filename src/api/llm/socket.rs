@@ -1,0 +1,241 @@
+//! WebSockets: responses and realtime. Each message of the caller that asks for something is looked at before it goes on;
+//! each answer that tells what it used is counted.
+
+use super::admit::User;
+use super::count::Counter;
+use super::refusal::Refusal;
+use super::{Turn, spend, upstream};
+use crate::api::Api;
+use crate::llm::body::{Fields, nested_models};
+use crate::llm::meter::MessageMeter;
+use crate::llm::{Form, Operation, headers};
+use crate::net::socket::{MESSAGE_BYTES_MAX, Upstream as Socket};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{FromRequestParts, Request};
+use axum::http::header;
+use axum::response::Response;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio_tungstenite::tungstenite as ws;
+
+/// Longest time without a message in either direction.
+const SILENCE_MAX: Duration = Duration::from_mins(65);
+/// Longest message from the provider to the caller, or back, that may wait to be written.
+const WRITE_WAIT: Duration = Duration::from_mins(2);
+
+/// One connection's user, and what it asks for.
+struct Session {
+    api: Api,
+    user: User,
+    operation: Operation,
+    annotations: BTreeMap<String, String>,
+    /// Of the answer that is under way.
+    counter: Option<Counter>,
+    meter: MessageMeter,
+}
+
+pub(super) async fn pass(
+    api: &Api,
+    user: User,
+    operation: Operation,
+    request: Request,
+    turn: Turn,
+) -> Result<Response, Refusal> {
+    if !operation.takes_socket() {
+        return Err(Refusal::bad_request(format!(
+            "`{}` takes no WebSocket; send an ordinary request",
+            operation.path
+        )));
+    }
+    let (mut parts, _) = request.into_parts();
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
+        .await
+        .map_err(|error| Refusal::bad_request(error.to_string()))?;
+    let query = parts.uri.query().map(str::to_owned);
+    let mut session = Session {
+        api: api.clone(),
+        user,
+        operation,
+        annotations: headers::annotations(&parts.headers),
+        counter: None,
+        meter: MessageMeter::default(),
+    };
+    if session.operation.form == Form::Realtime {
+        session.begin(&query_model(query.as_deref())).await?;
+    }
+    let upstream = upstream(api, session.user.project, session.operation.provider).await?;
+    let mut onward = headers::onward(&parts.headers);
+    onward.remove(header::ACCEPT_ENCODING);
+    let protocols = headers::protocols(&parts.headers);
+    if let Ok(value) = protocols.join(", ").parse()
+        && !protocols.is_empty()
+    {
+        onward.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    let (provider, answer) = upstream.dial(&session.operation, query.as_deref(), onward).await?;
+    let chosen = answer.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+    let upgrade = match chosen.map(str::to_owned) {
+        Some(protocol) => upgrade.protocols([protocol]),
+        None => upgrade,
+    };
+    let upgrade = upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX);
+    Ok(upgrade.on_upgrade(move |caller| async move {
+        relay(session, caller, provider).await;
+        drop(turn);
+    }))
+}
+
+fn query_model(query: Option<&str>) -> String {
+    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs
+        .filter(|(name, _)| name == "model")
+        .map(|(_, value)| value.into_owned())
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+impl Session {
+    /// Whether this model may be used now, and who pays for it.
+    async fn begin(&mut self, model: &str) -> Result<(), Refusal> {
+        let provider = self.operation.provider;
+        if model.is_empty() && self.user.is_restricted() {
+            return Err(Refusal::bad_request(
+                "no `model` is named, and this credential may not use every one; name it",
+            ));
+        }
+        if !model.is_empty() {
+            self.user.check_model(provider, model)?;
+        }
+        let price = spend::check(&self.api, &self.user, &self.operation, model).await?;
+        let annotations = self.annotations.clone();
+        self.counter = Some(Counter::new(&self.api, &self.user, provider, model, annotations, price));
+        Ok(())
+    }
+
+    /// What goes on to the provider of a text of the caller.
+    async fn onward(&mut self, text: &str) -> Result<(), Refusal> {
+        if self.operation.form == Form::Realtime {
+            return self.check_realtime(text).await;
+        }
+        let fields = Fields::parse(text.as_bytes())?;
+        if fields.text("type")?.as_deref() != Some("response.create") {
+            return Ok(());
+        }
+        let model = fields.text("model")?.unwrap_or_default();
+        self.begin(&model).await
+    }
+
+    /// The model is the address's; what else a session names must be allowed too.
+    async fn check_realtime(&mut self, text: &str) -> Result<(), Refusal> {
+        let fields = Fields::parse(text.as_bytes())?;
+        match fields.text("type")?.as_deref() {
+            Some("session.update") => {
+                let session = fields.value("session").unwrap_or(Value::Null);
+                for model in nested_models(&session)? {
+                    self.user.check_model(self.operation.provider, &model)?;
+                }
+                Ok(())
+            }
+            Some("response.create") => {
+                let model = self.counter.as_ref().map(|counter| counter.model().to_owned());
+                self.begin(&model.unwrap_or_default()).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self, text: &str) {
+        let told = self.meter.read(text.as_bytes());
+        if let (Some(tokens), Some(counter)) = (told, &self.counter) {
+            counter.add(tokens);
+        }
+    }
+}
+
+/// Copies messages both ways until one side closes, or both are silent.
+async fn relay(mut session: Session, caller: WebSocket, provider: Socket) {
+    let (mut to_caller, mut from_caller) = caller.split();
+    let (mut to_provider, mut from_provider) = provider.split();
+    loop {
+        let next = tokio::time::timeout(SILENCE_MAX, async {
+            tokio::select! {
+                message = from_caller.next() => Side::Caller(message),
+                message = from_provider.next() => Side::Provider(message),
+            }
+        });
+        let Ok(side) = next.await else { break };
+        let sent = async {
+            match side {
+                Side::Caller(Some(Ok(message))) => {
+                    let looked = match &message {
+                        Message::Text(text) => session.onward(text.as_str()).await,
+                        Message::Binary(_) => Err(Refusal::bad_request("send messages as text")),
+                        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(()),
+                    };
+                    if let Err(refusal) = looked {
+                        return to_caller.send(Message::text(refused(&refusal))).await.is_ok();
+                    }
+                    to_provider.send(onward(message)).await.is_ok()
+                }
+                Side::Provider(Some(Ok(message))) => {
+                    if let ws::Message::Text(text) = &message {
+                        session.count(text.as_str());
+                    }
+                    match back(message) {
+                        Some(message) => to_caller.send(message).await.is_ok(),
+                        None => true,
+                    }
+                }
+                Side::Caller(Some(Err(_)) | None) | Side::Provider(Some(Err(_)) | None) => false,
+            }
+        };
+        if !matches!(tokio::time::timeout(WRITE_WAIT, sent).await, Ok(true)) {
+            break;
+        }
+    }
+    let _ = tokio::time::timeout(WRITE_WAIT, to_provider.close()).await;
+    let _ = tokio::time::timeout(WRITE_WAIT, to_caller.close()).await;
+}
+
+/// Who said something.
+enum Side {
+    Caller(Option<Result<Message, axum::Error>>),
+    Provider(Option<Result<ws::Message, ws::Error>>),
+}
+
+/// A refusal as the provider's own errors look on a socket.
+fn refused(refusal: &Refusal) -> String {
+    let mut body = refusal.body();
+    if let Some(body) = body.as_object_mut() {
+        body.insert("status".to_owned(), Value::from(refusal.status.as_u16()));
+    }
+    body.to_string()
+}
+
+fn onward(message: Message) -> ws::Message {
+    match message {
+        Message::Text(text) => ws::Message::text(text.as_str()),
+        Message::Binary(data) => ws::Message::Binary(data),
+        Message::Ping(data) => ws::Message::Ping(data),
+        Message::Pong(data) => ws::Message::Pong(data),
+        Message::Close(frame) => ws::Message::Close(frame.map(|frame| ws::protocol::CloseFrame {
+            code: frame.code.into(),
+            reason: frame.reason.as_str().into(),
+        })),
+    }
+}
+
+fn back(message: ws::Message) -> Option<Message> {
+    Some(match message {
+        ws::Message::Text(text) => Message::text(text.as_str()),
+        ws::Message::Binary(data) => Message::Binary(data),
+        ws::Message::Ping(data) => Message::Ping(data),
+        ws::Message::Pong(data) => Message::Pong(data),
+        ws::Message::Close(frame) => Message::Close(
+            frame.map(|frame| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() }),
+        ),
+        ws::Message::Frame(_) => return None,
+    })
+}
