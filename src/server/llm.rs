@@ -18,7 +18,7 @@ pub(super) fn make(
     stores: &Stores,
     clock: &Arc<dyn Clock>,
     outward: &Outward,
-) -> Result<Arc<Llm>, StartError> {
+) -> Result<(Arc<Llm>, Arc<Ledger>), StartError> {
     let kept = [
         (Provider::OpenAi, &options.control.openai),
         (Provider::Anthropic, &options.control.anthropic),
@@ -33,7 +33,7 @@ pub(super) fn make(
     let upstreams = Upstreams::new(operator, outward.allowed.clone())
         .map_err(|error| StartError::Option(error.to_string()))?;
     let ledger = Arc::new(Ledger::new(Arc::clone(&stores.usage), Arc::clone(clock)));
-    Ok(Arc::new(Llm::new(upstreams, ledger)))
+    Ok((Arc::new(Llm::new(upstreams, Arc::clone(&ledger))), ledger))
 }
 
 fn endpoint(provider: Provider, kept: &Kept) -> Result<Endpoint, StartError> {

@@ -100,10 +100,7 @@ impl Server {
     /// Starts everything; on return the server answers.
     pub async fn start(mut options: Options) -> Result<Self, StartError> {
         make_data_dir(&options.data_dir)?;
-        let addr = options.listen;
-        let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
-        let bound = listener.local_addr().map_err(|source| StartError::Listen { addr, source })?;
-        let public_url = options.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
+        let (listener, public_url) = listen(&options).await?;
         let clock: Arc<dyn Clock> = Arc::new(System);
         let ids: Arc<dyn IdSource> = Arc::new(System);
         let (app, stores) = application(&options, &public_url, &clock, &ids).await?;
@@ -115,10 +112,8 @@ impl Server {
         let (links, ingest) = (Arc::new(Links::new(&secret, public_url)), Arc::new(Ingest::new(&secret)));
         options.control.telemetry = Some(Arc::clone(&ingest));
         let telemetry = Telemetry::open(&options.data_dir, options.telemetry_limits, Arc::clone(&clock))?;
-
         let outward = super::secrets::outward(&mut options);
-        let llm = super::llm::make(&options, &stores, &clock, &outward)?;
-        let usage = Arc::clone(&llm.ledger);
+        let (llm, usage) = super::llm::make(&options, &stores, &clock, &outward)?;
         let (keeper, hub) = sessions(&app, &stores);
         hub.keep_lines(Arc::new(KeptLines { telemetry: telemetry.clone(), clock: Arc::clone(&clock) }));
         let documents = documents(&options, &files, &keeper, &app);
@@ -153,7 +148,6 @@ impl Server {
             forward: options.telemetry_collector.clone().map(Forward::start),
         };
         let router = router.merge(api::otlp_grpc_router(&api)).merge(api::router(api));
-
         let cleaner = cleanup::follow(Arc::clone(&app), Arc::clone(&stores), files.clone(), documents, seen);
         let sweeper = follow_ends(Arc::clone(&containers), Arc::clone(&app), Arc::clone(&stores.log), seen);
         let mut workers = vec![
@@ -202,6 +196,15 @@ impl Server {
         self.app.projection.save().await;
         self.stores.close().await;
     }
+}
+
+/// Where the server listens, and how clients reach it.
+async fn listen(options: &Options) -> Result<(TcpListener, String), StartError> {
+    let addr = options.listen;
+    let listener = TcpListener::bind(addr).await.map_err(|source| StartError::Listen { addr, source })?;
+    let bound = listener.local_addr().map_err(|source| StartError::Listen { addr, source })?;
+    let public_url = options.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
+    Ok((listener, public_url))
 }
 
 /// The application on its stores, with the log folded.

@@ -52,9 +52,14 @@ fn events(parts: &[&str]) -> Response {
 
 /// A stream that breaks off after two events.
 fn cut() -> Response {
-    let parts = [Ok("data: {\"a\":1}\n\n"), Ok("data: {\"a\":2}\n\n"), Err(std::io::Error::other("cut"))];
-    let body = Body::from_stream(futures_util::stream::iter(parts));
-    ([("content-type", "text/event-stream")], body).into_response()
+    let parts = futures_util::stream::unfold(1, |n| async move {
+        // What came before goes out before the stream breaks.
+        tokio::task::yield_now().await;
+        let part =
+            if n < 3 { Ok(format!("data: {{\"a\":{n}}}\n\n")) } else { Err(std::io::Error::other("cut")) };
+        (n <= 3).then_some((part, n + 1))
+    });
+    ([("content-type", "text/event-stream")], Body::from_stream(parts)).into_response()
 }
 
 /// Answers as the model in the body says.
@@ -296,6 +301,7 @@ async fn what_a_provider_does_wrong_is_passed_on_as_it_is_but_for_its_words_abou
     let answer = rig.post(path, &ann).json(&json!({"model": "garbage"})).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (200, "{\"usage\": {{{"));
     let answer = rig.post(path, &ann).json(&json!({"model": "cut", "stream": true})).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
     assert!(answer.text().await.is_err(), "a stream that broke off does not end well");
     let (status, answer) = rig.ask(path, &ann, json!({"model": "no-key"})).await;
     assert_eq!((status, answer["error"]["code"].as_str().unwrap()), (424, "provider-refused"));
