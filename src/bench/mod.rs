@@ -8,6 +8,7 @@ pub mod fanout;
 pub mod invoke;
 pub mod log;
 pub mod measure;
+pub mod proxy;
 pub mod queue;
 pub mod storage;
 pub mod sync;

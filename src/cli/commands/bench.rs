@@ -1,6 +1,6 @@
 //! `meshagent bench`: measurements beside peers, and the crash harness.
 
-use crate::bench::{crash, dataset, fanout, invoke, log, queue, storage, sync};
+use crate::bench::{crash, dataset, fanout, invoke, log, proxy, queue, storage, sync};
 use crate::cli::error::CliError;
 use crate::cli::output;
 use std::path::PathBuf;
@@ -17,6 +17,8 @@ pub enum Command {
     Invoke(InvokeArgs),
     /// Measure durable appends and replay of the event log, beside peers (benches/peers/with-peers starts them)
     Log(LogArgs),
+    /// Measure what the proxy of models adds to a request, beside asking the provider directly
+    Proxy(ProxyArgs),
     /// Measure uploads through the server beside a copy of the file with fsync
     Storage(StorageArgs),
     /// Measure draining and waking a durable queue, beside graphile-worker (benches/peers/with-peers starts Postgres)
@@ -186,6 +188,16 @@ pub struct InvokeArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub struct ProxyArgs {
+    /// Requests of each kind and way
+    #[arg(long, default_value_t = 2_000)]
+    rounds: usize,
+    /// The binary under test [default: this one]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
 pub struct CrashArgs {
     /// How often to kill it
     #[arg(long, default_value_t = 500)]
@@ -208,6 +220,7 @@ pub async fn run(command: Command) -> Result<(), CliError> {
         Command::Fanout(args) => fanout(args).await,
         Command::Invoke(args) => invoke(args).await,
         Command::Log(args) => log(args).await,
+        Command::Proxy(args) => proxy(args).await,
         Command::Queue(args) => queue(args).await,
         Command::Storage(args) => storage(args).await,
         Command::Sync(args) => sync(args).await,
@@ -296,6 +309,13 @@ async fn fanout(args: FanoutArgs) -> Result<(), CliError> {
         .await
         .map_err(|error| CliError::user(error.to_string()))?;
     show(&report, args.json)
+}
+
+async fn proxy(args: ProxyArgs) -> Result<(), CliError> {
+    let program = under_test(args.program)?;
+    let report =
+        proxy::run(&program, args.rounds).await.map_err(|error| CliError::user(error.to_string()))?;
+    output::data(&report.to_string())
 }
 
 async fn storage(args: StorageArgs) -> Result<(), CliError> {

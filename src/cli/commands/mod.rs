@@ -6,6 +6,7 @@ mod bench;
 mod completion;
 pub mod env;
 mod events;
+mod llm;
 mod log;
 mod mailbox;
 mod port;
@@ -93,6 +94,9 @@ pub enum Command {
     /// Measure beside peers, and try crashes
     #[command(subcommand)]
     Bench(bench::Command),
+    /// Models by way of the server: providers, budgets, usage
+    #[command(subcommand)]
+    Llm(llm::Command),
     /// Check, export or import the whole log, offline
     #[command(subcommand)]
     Log(log::Command),
@@ -137,6 +141,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Token(args) => token::run(&ctx(globals)?, args).await,
         Command::Events(args) => events::run(&ctx(globals)?, args).await,
         Command::Bench(command) => bench::run(command).await,
+        Command::Llm(command) => llm::run(&ctx(globals)?, command).await,
         Command::Log(command) => log::run(command).await,
         Command::Process(command) => process::run(globals, command).await,
         Command::Version => version::run(&ctx(globals)?).await,

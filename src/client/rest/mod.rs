@@ -4,6 +4,7 @@
 mod access;
 mod error;
 mod files;
+mod llm;
 mod models;
 mod projects;
 mod resources;

@@ -4,6 +4,7 @@ mod agent_chat;
 mod command_line;
 mod containers;
 mod installed;
+mod llm;
 mod memory;
 mod methods;
 mod room_client;

@@ -15,6 +15,8 @@ use std::time::Duration;
 const PYTHON_PACKAGE: &str = "meshagent[cli]==0.55.1";
 /// What `npm` installs.
 const NPM_PACKAGE: &str = "@meshagent/meshagent@0.39.9";
+/// What `npm` installs to play a provider of models, and to ask it.
+const MODEL_PACKAGES: [&str; 3] = ["@copilotkit/aimock@1.43.0", "openai@7.55.0", "@anthropic-ai/sdk@1.11.0"];
 /// The oldest Python the clients run on.
 const PYTHON_MINOR_MIN: u32 = 13;
 const PYTHON_MINOR_MAX: u32 = 16;
@@ -47,6 +49,12 @@ pub fn node() -> Option<&'static NodeClients> {
     or_say_skipped(INSTALLED.get_or_init(install_node))
 }
 
+/// A stand-in for providers of models, with their npm SDKs, or nothing after saying why.
+pub fn models() -> Option<&'static NodeClients> {
+    static INSTALLED: OnceLock<Result<NodeClients, String>> = OnceLock::new();
+    or_say_skipped(INSTALLED.get_or_init(|| install_npm("models", &MODEL_PACKAGES)))
+}
+
 fn or_say_skipped<T>(installed: &'static Result<T, String>) -> Option<&'static T> {
     match installed {
         Ok(clients) => Some(clients),
@@ -76,9 +84,13 @@ fn install_python() -> Result<PythonClients, String> {
 }
 
 fn install_node() -> Result<NodeClients, String> {
-    let folder = clients_folder().join("node");
+    install_npm("node", &[NPM_PACKAGE])
+}
+
+fn install_npm(name: &str, packages: &[&str]) -> Result<NodeClients, String> {
+    let folder = clients_folder().join(name);
     let node = find_on_path("node").ok_or("no `node` in PATH")?;
-    once("node", NPM_PACKAGE, || {
+    once(name, &packages.join(" "), || {
         remove(&folder)?;
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let npm = find_on_path("npm").ok_or("no `npm` in PATH")?;
@@ -86,7 +98,7 @@ fn install_node() -> Result<NodeClients, String> {
             Command::new(npm)
                 .args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"])
                 .arg(&folder)
-                .arg(NPM_PACKAGE),
+                .args(packages),
             INSTALL_LIMIT,
         )
     })?;
