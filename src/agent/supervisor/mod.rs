@@ -184,18 +184,20 @@ impl Hub {
     }
 
     /// A turn of a channel that takes jobs.
-    fn turn(&mut self, request: TurnRequest, done: oneshot::Sender<Outcome>) {
+    fn turn(&mut self, request: TurnRequest, mut done: oneshot::Sender<Outcome>) {
         let now = self.engine.clock.now();
         let is_new = request.new_thread || request.thread.is_none();
         let path = request.thread.clone().unwrap_or_else(|| self.new_path());
         if is_new {
             let name = request.thread_name.clone().unwrap_or_else(|| naming::from_content(&request.content));
             let entry = self.entry(path.clone(), name);
-            self.job(Job::Put { entry: entry.clone(), stored: None });
+            let (stored, listed) = oneshot::channel();
+            self.job(Job::Put { entry: entry.clone(), stored: Some(stored) });
             self.announce(Body::ThreadCreated(ThreadNotice { thread: entry }), None);
             if request.model_names_thread {
                 self.name_by_model(&path, &request.content);
             }
+            done = after(listed, done);
         } else {
             let name = request.thread_name.clone().unwrap_or_else(|| naming::of_path(&path));
             self.job(Job::Bump { path: path.clone(), name });
@@ -314,4 +316,23 @@ impl Hub {
             let _ = task.await;
         }
     }
+}
+
+/// Passes an outcome on once its thread is listed: a job whose thread nobody finds is not done.
+fn after(listed: oneshot::Receiver<()>, done: oneshot::Sender<Outcome>) -> oneshot::Sender<Outcome> {
+    let (first, outcome) = oneshot::channel();
+    tokio::spawn(async move {
+        // Dropped: the agent stops, and so hears whoever waits.
+        let Ok(outcome) = outcome.await else { return };
+        let outcome = match (outcome, listed.await) {
+            (Outcome::Done { .. }, Err(_)) => Outcome::Failed(Failure {
+                message: "the thread of the turn could not be listed".into(),
+                code: "room_lost",
+            }),
+            (outcome, _) => outcome,
+        };
+        // Nobody may be waiting any more.
+        let _ = done.send(outcome);
+    });
+    first
 }

@@ -1,5 +1,6 @@
 //! Agents as a person runs them: `meshagent process join` as a process, beside a real server.
 
+mod crash;
 mod endpoint;
 pub mod joined;
 
