@@ -24,7 +24,7 @@ pub struct Config {
     pub models: Vec<ModelId>,
     pub rules: RulesConfig,
     pub tools: ToolsConfig,
-    pub openai: OpenAiConfig,
+    pub endpoints: EndpointsConfig,
     pub threads: ThreadsConfig,
     /// Names new threads; without one they are named after what was said.
     pub decision_model: Option<ModelId>,
@@ -59,20 +59,30 @@ pub struct ToolsConfig {
     pub room_toolkits: Vec<String>,
 }
 
-/// How to reach an OpenAI-compatible endpoint.
-#[derive(Clone)]
-pub struct OpenAiConfig {
+/// Where the providers are.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointsConfig {
+    /// Responses and Chat Completions.
+    pub openai: EndpointConfig,
+    pub anthropic: EndpointConfig,
+    pub grok: EndpointConfig,
+}
+
+/// How to reach a provider.
+#[derive(Clone, Default)]
+pub struct EndpointConfig {
     /// Without a trailing `/`, for example `https://api.openai.com/v1`.
     pub base_url: String,
     /// Secret.
     pub api_key: String,
-    pub max_output_tokens: u64,
+    /// Most tokens of one answer; without it what the provider's language has for the model.
+    pub max_output_tokens: Option<u64>,
     pub reasoning_effort: Option<String>,
 }
 
-impl std::fmt::Debug for OpenAiConfig {
+impl std::fmt::Debug for EndpointConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenAiConfig").field("base_url", &self.base_url).finish_non_exhaustive()
+        f.debug_struct("EndpointConfig").field("base_url", &self.base_url).finish_non_exhaustive()
     }
 }
 

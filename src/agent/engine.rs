@@ -5,7 +5,7 @@ use super::history::{Item, Part};
 use super::message::InputContent;
 use super::model::ModelId;
 use super::path;
-use super::provider::{Provider, Request, Say, echo::Echo, openai::OpenAi};
+use super::provider::{Provider, Providers, Request, Say};
 use super::rules;
 use super::thread::project::part;
 use super::thread::{By, Prepared};
@@ -47,7 +47,7 @@ pub struct Engine {
     pub client: RoomClient,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
-    openai: OpenAi,
+    providers: Providers,
     /// Tools that channels and storage add, for a thread.
     pub extra: Box<dyn Fn(&str) -> Tools + Send + Sync>,
 }
@@ -66,13 +66,13 @@ impl Engine {
         ids: Arc<dyn IdSource>,
         extra: Box<dyn Fn(&str) -> Tools + Send + Sync>,
     ) -> Self {
-        let openai = OpenAi::new(config.openai.clone(), ids.clone());
-        Self { config, client, clock, ids, openai, extra }
+        let providers = Providers::new(&config.endpoints, &ids);
+        Self { config, client, clock, ids, providers, extra }
     }
 
     /// Who answers for a model.
     pub fn provider(&self, model: &ModelId) -> &dyn Provider {
-        if model.is_builtin() { &Echo } else { &self.openai }
+        self.providers.of(model)
     }
 
     /// Fetches what a turn needs.

@@ -35,7 +35,7 @@ pub struct InvalidModel {
     reason: String,
 }
 
-const PROVIDERS: [&str; 5] = ["openai", "anthropic", "grok", "openai-realtime", BUILTIN];
+const PROVIDERS: [&str; 6] = ["openai", "openai-chat", "anthropic", "grok", "openai-realtime", BUILTIN];
 
 impl FromStr for ModelId {
     type Err = InvalidModel;
@@ -95,7 +95,7 @@ impl ModelId {
     /// Whether this version can talk to it.
     #[must_use]
     pub fn is_supported(&self) -> bool {
-        self.backend == Backend::Llm && matches!(self.provider.as_str(), "openai" | BUILTIN)
+        self.backend == Backend::Llm && self.provider != "openai-realtime"
     }
 
     #[must_use]
@@ -154,6 +154,7 @@ pub fn catalogue(models: &[ModelId]) -> Vec<ProviderInfo> {
 fn friendly(provider: &str) -> &str {
     match provider {
         "openai" => "OpenAI",
+        "openai-chat" => "Chat Completions",
         "anthropic" => "Anthropic",
         "grok" => "Grok",
         BUILTIN => "Built in",
@@ -235,7 +236,9 @@ mod tests {
         assert_eq!(read("chat/none"), "chat/none");
         assert_eq!(read("builtin/echo"), "builtin/echo");
         assert!("builtin/echo".parse::<ModelId>().unwrap().is_supported());
-        assert!(!"claude-x".parse::<ModelId>().unwrap().is_supported());
+        assert!("claude-x".parse::<ModelId>().unwrap().is_supported());
+        assert_eq!(read("openai-chat/llama3.2"), "openai-chat/llama3.2");
+        assert!(!"gpt-realtime-2".parse::<ModelId>().unwrap().is_supported());
     }
 
     #[test]

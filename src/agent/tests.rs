@@ -1,6 +1,6 @@
 //! Stories of whole agents in a fake room.
 
-use super::config::{Config, OpenAiConfig, RulesConfig, ThreadsConfig, ToolsConfig};
+use super::config::{Config, EndpointsConfig, RulesConfig, ThreadsConfig, ToolsConfig};
 use super::{AgentChannel, AgentError, run};
 use crate::client::room::fake::FakeRoom;
 use crate::client::room::{Backoff, Options, RoomError, Token};
@@ -19,12 +19,7 @@ fn config(room: &FakeRoom, channels: &[&str]) -> Config {
         models: vec!["builtin/echo".parse().unwrap()],
         rules: RulesConfig::default(),
         tools: ToolsConfig { storage: true, time: true, ..ToolsConfig::default() },
-        openai: OpenAiConfig {
-            base_url: String::new(),
-            api_key: String::new(),
-            max_output_tokens: 1,
-            reasoning_effort: None,
-        },
+        endpoints: EndpointsConfig::default(),
         threads: ThreadsConfig { dir: "dataset://agents/bob/threads".into(), single: false, stored: false },
         decision_model: None,
         model_calls_max: 64,

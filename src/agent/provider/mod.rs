@@ -1,14 +1,31 @@
 //! Models behind one trait: a thread and tools go in, what the model says comes out. One file or folder per provider.
+//!
+//! A new provider that answers with server-sent events is one [`endpoint::Codec`], a line in [`Providers`] and one in
+//! [`super::model`].
 
+mod anthropic;
+mod chat;
 pub mod echo;
-pub mod openai;
+mod endpoint;
+mod names;
+mod openai;
+mod sse;
 
+use super::config::EndpointsConfig;
 use super::history::Item;
+use super::model::ModelId;
 use super::tools::ToolSpec;
 use super::turn::{Failure, Response};
+use crate::clock::IdSource;
+use endpoint::Endpoint;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
+/// Most tokens of one answer unless told.
+pub const OUTPUT_TOKENS: u64 = 32_000;
+/// Items that one answer may have.
+pub const ITEMS_MAX: usize = 1024;
 /// Sayings that may wait to be told; a provider that is quicker waits.
 pub const SAYINGS_MAX: usize = 64;
 
@@ -105,6 +122,40 @@ pub trait Provider: Send + Sync {
     /// Tokens that fit a request to this model, where that is known.
     fn context_window(&self, _model: &str) -> Option<u64> {
         None
+    }
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Providers {
+    openai: Endpoint<openai::Responses>,
+    grok: Endpoint<openai::Responses>,
+    chat: Endpoint<chat::Completions>,
+    anthropic: Endpoint<anthropic::Messages>,
+}
+
+impl Providers {
+    #[must_use]
+    pub fn new(config: &EndpointsConfig, ids: &Arc<dyn IdSource>) -> Self {
+        let ids = || Arc::clone(ids);
+        Self {
+            openai: Endpoint::new(openai::Responses::OpenAi, config.openai.clone(), ids()),
+            grok: Endpoint::new(openai::Responses::Grok, config.grok.clone(), ids()),
+            chat: Endpoint::new(chat::Completions, config.openai.clone(), ids()),
+            anthropic: Endpoint::new(anthropic::Messages, config.anthropic.clone(), ids()),
+        }
+    }
+
+    /// Who answers for a model.
+    #[must_use]
+    pub fn of(&self, model: &ModelId) -> &dyn Provider {
+        match model.provider.as_str() {
+            super::model::BUILTIN => &echo::Echo,
+            "grok" => &self.grok,
+            "anthropic" => &self.anthropic,
+            "openai-chat" => &self.chat,
+            _ => &self.openai,
+        }
     }
 }
 

@@ -1,43 +1,23 @@
 //! The request body. Pure.
 
-use crate::agent::config::OpenAiConfig;
-use crate::agent::history::{Item, Part, ToolCall};
-use crate::agent::provider::Request;
+use crate::agent::config::EndpointConfig;
+use crate::agent::history::{Item, Part};
+use crate::agent::provider::names::{Names, function_name};
+use crate::agent::provider::{OUTPUT_TOKENS, Request};
 use crate::agent::tools::ToolSpec;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 
-/// Longest function name that endpoints take, characters.
-const NAME_CHARS_MAX: usize = 64;
-
-/// Function name on the wire → toolkit and tool.
-#[derive(Debug, Default)]
-pub(super) struct Names(HashMap<String, (String, String)>);
-
-impl Names {
-    /// The call that the model means by this function name; an unknown one keeps it, so that the error can name it.
-    pub fn call(&self, id: String, item_id: String, name: &str, arguments: String) -> ToolCall {
-        let (toolkit, tool) = self.tool(name);
-        ToolCall { id, item_id, toolkit, tool, arguments }
-    }
-
-    /// Toolkit and tool of a function name.
-    pub fn tool(&self, name: &str) -> (String, String) {
-        self.0.get(name).cloned().unwrap_or_else(|| (String::new(), name.to_owned()))
-    }
-}
-
-pub(super) fn body(config: &OpenAiConfig, request: Request<'_>) -> (Value, Names) {
+pub(super) fn body(config: &EndpointConfig, request: Request<'_>) -> (Value, Names) {
     let mut names = Names::default();
     let tools: Vec<_> = request.tools.iter().map(|spec| function(spec, &mut names)).collect();
-    let input: Vec<_> = request.items.iter().map(|item| wire_item(item)).collect();
+    let input: Vec<_> = request.items.iter().filter_map(|item| wire_item(item)).collect();
     let mut body = json!({
         "model": request.model,
         "instructions": request.instructions,
         "input": input,
-        "max_output_tokens": config.max_output_tokens,
+        "max_output_tokens": config.max_output_tokens.unwrap_or(OUTPUT_TOKENS),
         "store": false,
         "stream": true,
     });
@@ -56,29 +36,18 @@ pub(super) fn body(config: &OpenAiConfig, request: Request<'_>) -> (Value, Names
 }
 
 fn function(spec: &ToolSpec, names: &mut Names) -> Value {
-    let mut name = function_name(&spec.toolkit, &spec.tool);
-    if names.0.contains_key(&name) {
-        // Equal after sanitising or cutting: a number tells them apart.
-        name = format!("{}_{}", name.get(..NAME_CHARS_MAX - 8).unwrap_or(&name), names.0.len());
-    }
-    names.0.insert(name.clone(), (spec.toolkit.clone(), spec.tool.clone()));
     json!({
         "type": "function",
-        "name": name,
+        "name": names.add(spec),
         "description": spec.description,
         "parameters": spec.parameters,
         "strict": spec.strict,
     })
 }
 
-/// `<toolkit>__<tool>` in the characters that endpoints take.
-fn function_name(toolkit: &str, tool: &str) -> String {
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    format!("{toolkit}__{tool}").chars().map(allowed).take(NAME_CHARS_MAX).collect()
-}
-
-fn wire_item(item: &Item) -> Value {
-    match item {
+/// Items that only another provider understands are left out.
+fn wire_item(item: &Item) -> Option<Value> {
+    Some(match item {
         Item::User(parts) => {
             let content: Vec<_> = parts.iter().map(wire_part).collect();
             json!({"type": "message", "role": "user", "content": content})
@@ -101,8 +70,11 @@ fn wire_item(item: &Item) -> Value {
             output.extend(files.iter().map(wire_part));
             json!({"type": "function_call_output", "call_id": call_id, "output": output})
         }
-        Item::Opaque(value) => value.clone(),
-    }
+        Item::Opaque(value) if value.get("type").and_then(Value::as_str) == Some("reasoning") => {
+            value.clone()
+        }
+        Item::Opaque(_) => return None,
+    })
 }
 
 fn wire_part(part: &Part) -> Value {
@@ -127,35 +99,7 @@ fn wire_part(part: &Part) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn spec(toolkit: &str, tool: &str) -> ToolSpec {
-        ToolSpec {
-            toolkit: toolkit.into(),
-            tool: tool.into(),
-            description: "d".into(),
-            parameters: json!({"type": "object"}),
-            strict: true,
-            approval: false,
-        }
-    }
-
-    #[test]
-    fn function_names_are_allowed_unique_and_lead_back() {
-        let mut names = Names::default();
-        let long = "x".repeat(80);
-        let written: Vec<_> = [("a.b", "c d"), ("a-b", "e"), (&long, "1"), (&long, "2"), (&long, "3")]
-            .into_iter()
-            .map(|(toolkit, tool)| function(&spec(toolkit, tool), &mut names)["name"].clone())
-            .collect();
-        assert_eq!(written[0], "a_b__c_d");
-        assert_eq!(written[1], "a-b__e");
-        let unique: std::collections::HashSet<_> = written.iter().map(|n| n.as_str().unwrap()).collect();
-        assert_eq!(unique.len(), 5);
-        assert!(unique.iter().all(|n| n.len() <= NAME_CHARS_MAX));
-        let call = names.call("1".into(), "1".into(), "a_b__c_d", "{}".into());
-        assert_eq!((call.toolkit.as_str(), call.tool.as_str()), ("a.b", "c d"));
-        assert_eq!(names.call("1".into(), "1".into(), "zap", "{}".into()).tool, "zap");
-    }
+    use crate::agent::history::ToolCall;
 
     #[test]
     fn a_thread_becomes_input_items() {
@@ -172,12 +116,13 @@ mod tests {
                 arguments: "{}".into(),
             }),
             Item::output("1", "ok"),
+            Item::Opaque(json!({"type": "thinking"})),
             Item::Opaque(json!({"type": "reasoning"})),
         ];
-        let config = OpenAiConfig {
+        let config = EndpointConfig {
             base_url: String::new(),
             api_key: String::new(),
-            max_output_tokens: 5,
+            max_output_tokens: Some(5),
             reasoning_effort: Some("low".into()),
         };
         let items: Vec<_> = items.iter().collect();

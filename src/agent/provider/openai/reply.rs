@@ -1,26 +1,18 @@
 //! What a stream of Responses events amounts to. Pure: events in, a response or a refusal out.
 
-use super::body::Names;
 use crate::agent::history::Item;
-use crate::agent::provider::Said;
+use crate::agent::provider::endpoint::{Refusal, Reply};
+use crate::agent::provider::names::Names;
+use crate::agent::provider::{ITEMS_MAX, Said};
 use crate::agent::turn::{Response, Usage};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Items that one answer may have.
-const ITEMS_MAX: usize = 1024;
 /// Error codes that may pass.
 const PASSING_CODES: [&str; 3] = ["server_error", "rate_limit_exceeded", "overloaded"];
 
-/// Why there is no response.
-#[derive(Debug, PartialEq)]
-pub(super) enum Refusal {
-    Passing(String),
-    Final(String),
-}
-
 /// An answer being received.
-pub(super) struct Reply<'a> {
+pub(super) struct Answer<'a> {
     names: &'a Names,
     items: Vec<Item>,
     said: Vec<Said>,
@@ -28,14 +20,9 @@ pub(super) struct Reply<'a> {
     phases: BTreeMap<String, Option<String>>,
 }
 
-impl<'a> Reply<'a> {
+impl<'a> Answer<'a> {
     pub fn new(names: &'a Names) -> Self {
         Self { names, items: Vec::new(), said: Vec::new(), phases: BTreeMap::new() }
-    }
-
-    /// What was heard since the last time.
-    pub fn take_said(&mut self) -> Vec<Said> {
-        std::mem::take(&mut self.said)
     }
 
     fn hear(&mut self, kind: &str, event: &Value) {
@@ -97,27 +84,6 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// Takes an event; `Some` when it is the last one.
-    pub fn on(&mut self, event: &Value) -> Option<Result<Response, Refusal>> {
-        let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
-        self.hear(kind, event);
-        match kind {
-            "response.output_item.done" => {
-                if self.items.len() == ITEMS_MAX {
-                    return Some(Err(Refusal::Final(format!("the answer has more than {ITEMS_MAX} items"))));
-                }
-                let item = event.get("item").and_then(|item| self.item(item));
-                self.items.extend(item);
-                None
-            }
-            "response.completed" => Some(Ok(self.response(event, false))),
-            "response.incomplete" => Some(Ok(self.response(event, true))),
-            "response.failed" => Some(Err(refusal(event.pointer("/response/error")))),
-            "error" => Some(Err(refusal(event.get("error").or(Some(event))))),
-            _ => None,
-        }
-    }
-
     fn response(&mut self, event: &Value, incomplete: bool) -> Response {
         let count = |name: &str| {
             event.pointer(&format!("/response/usage/{name}")).and_then(Value::as_u64).unwrap_or(0)
@@ -167,6 +133,32 @@ impl<'a> Reply<'a> {
     }
 }
 
+impl Reply for Answer<'_> {
+    fn on(&mut self, event: &Value) -> Option<Result<Response, Refusal>> {
+        let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
+        self.hear(kind, event);
+        match kind {
+            "response.output_item.done" => {
+                if self.items.len() == ITEMS_MAX {
+                    return Some(Err(Refusal::Final(format!("the answer has more than {ITEMS_MAX} items"))));
+                }
+                let item = event.get("item").and_then(|item| self.item(item));
+                self.items.extend(item);
+                None
+            }
+            "response.completed" => Some(Ok(self.response(event, false))),
+            "response.incomplete" => Some(Ok(self.response(event, true))),
+            "response.failed" => Some(Err(refusal(event.pointer("/response/error")))),
+            "error" => Some(Err(refusal(event.get("error").or(Some(event))))),
+            _ => None,
+        }
+    }
+
+    fn take_said(&mut self) -> Vec<Said> {
+        std::mem::take(&mut self.said)
+    }
+}
+
 fn refusal(error: Option<&Value>) -> Refusal {
     let text = |key: &str| error.and_then(|e| e.get(key)).and_then(Value::as_str);
     let code = text("code").unwrap_or_default();
@@ -182,7 +174,7 @@ mod tests {
     #[test]
     fn text_reasoning_calls_and_usage_are_gathered() {
         let names = Names::default();
-        let mut reply = Reply::new(&names);
+        let mut reply = Answer::new(&names);
         for item in [
             json!({"type": "reasoning", "id": "r", "encrypted_content": "x", "status": "completed"}),
             json!({"type": "reasoning", "id": "r2"}),
@@ -209,7 +201,7 @@ mod tests {
     #[test]
     fn failures_tell_whether_they_may_pass() {
         let names = Names::default();
-        let on = |event: Value| Reply::new(&names).on(&event).unwrap();
+        let on = |event: Value| Answer::new(&names).on(&event).unwrap();
         let failed = |code: &str| json!({"type": "response.failed", "response": {"error": {"code": code, "message": "m"}}});
         assert_eq!(on(failed("server_error")), Err(Refusal::Passing("m (server_error)".into())));
         assert_eq!(on(failed("invalid_prompt")), Err(Refusal::Final("m (invalid_prompt)".into())));

@@ -4,7 +4,7 @@ use super::args::{ModelArgs, ProcessArgs, on};
 use super::join::JoinArgs;
 use crate::agent::Config;
 use crate::agent::config::{
-    MODEL_CALLS_MAX, OpenAiConfig, RulesConfig, STOP_GRACE, ThreadsConfig, ToolsConfig,
+    EndpointConfig, EndpointsConfig, MODEL_CALLS_MAX, RulesConfig, STOP_GRACE, ThreadsConfig, ToolsConfig,
 };
 use crate::agent::model::{self, ModelId};
 use crate::agent::{path, rules};
@@ -12,16 +12,42 @@ use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::client::room::Options;
 
-/// Most tokens of one answer unless told.
-const OUTPUT_TOKENS: u64 = 32_000;
-/// Where a key of OpenAI belongs when no other address is named.
-const OPENAI_URL: &str = "https://api.openai.com/v1";
-
-/// What the environment says about OpenAI-compatible endpoints.
-#[derive(Clone, Debug, Default)]
-pub struct OpenAiEnv {
+/// What the environment says about one provider.
+#[derive(Clone, Default)]
+pub struct EndpointEnv {
     pub base_url: Option<String>,
+    /// Secret.
     pub api_key: Option<String>,
+    pub max_output_tokens: Option<u64>,
+}
+
+/// What the environment says about the providers.
+#[derive(Clone, Default)]
+pub struct EndpointsEnv {
+    pub openai: EndpointEnv,
+    pub anthropic: EndpointEnv,
+    pub grok: EndpointEnv,
+}
+
+impl EndpointsEnv {
+    /// `env` gives a variable that is set and not empty.
+    pub fn read(env: impl Fn(&str) -> Option<String>) -> Self {
+        let of = |prefix: &str| EndpointEnv {
+            base_url: env(&format!("{prefix}_BASE_URL")),
+            api_key: env(&format!("{prefix}_API_KEY")),
+            max_output_tokens: env(&format!("{prefix}_MAX_TOKENS")).and_then(|text| text.trim().parse().ok()),
+        };
+        let (grok, xai) = (of("GROK"), of("XAI"));
+        Self {
+            openai: EndpointEnv { max_output_tokens: None, ..of("OPENAI") },
+            anthropic: of("ANTHROPIC"),
+            grok: EndpointEnv {
+                base_url: grok.base_url.or(xai.base_url),
+                api_key: grok.api_key.or(xai.api_key),
+                max_output_tokens: None,
+            },
+        }
+    }
 }
 
 /// Who joins, and where.
@@ -34,7 +60,7 @@ pub struct Place {
 
 /// Puts the configuration together. Warnings are printed: flags that cannot be honoured, missing rules files, and
 /// how to go on where no model can be reached.
-pub fn config(args: &JoinArgs, place: Place, env: &OpenAiEnv) -> Result<Config, CliError> {
+pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Config, CliError> {
     let process = &args.process;
     if process.channels.is_empty() {
         return Err(super::no_channel());
@@ -48,7 +74,7 @@ pub fn config(args: &JoinArgs, place: Place, env: &OpenAiEnv) -> Result<Config, 
         unsupported.push("--reasoning-effort".to_owned());
     }
     warn(&unsupported);
-    if process.model.models.is_empty() && env.base_url.is_none() && env.api_key.is_none() {
+    if process.model.models.is_empty() && env.openai.base_url.is_none() && env.openai.api_key.is_none() {
         output::note(format!(
             "warning: no model endpoint is configured for {}; set OPENAI_API_KEY (and OPENAI_BASE_URL for another \
              endpoint), or try offline with --model builtin/echo",
@@ -57,7 +83,7 @@ pub fn config(args: &JoinArgs, place: Place, env: &OpenAiEnv) -> Result<Config, 
     }
     let dir = path::thread_dir(&place.agent_name, process.threads.thread_dir.as_deref());
     Ok(Config {
-        openai: openai(process, &place, env),
+        endpoints: endpoints(process, &place, env),
         agent_name: place.agent_name,
         room: place.room,
         channels: process.channels.iter().filter(|c| c.is_supported()).cloned().collect(),
@@ -138,18 +164,35 @@ fn refuse_mismatch(process: &ProcessArgs, models: &[ModelId]) -> Result<(), CliE
         .hint("name one with --model, or leave the flag out"))
 }
 
-fn openai(process: &ProcessArgs, place: &Place, env: &OpenAiEnv) -> OpenAiConfig {
+fn endpoints(process: &ProcessArgs, place: &Place, env: &EndpointsEnv) -> EndpointsConfig {
+    let of = |env: &EndpointEnv, public: &str, proxy: &str| endpoint(process, place, env, public, proxy);
+    EndpointsConfig {
+        openai: of(&env.openai, "https://api.openai.com/v1", "/openai/v1"),
+        anthropic: of(&env.anthropic, "https://api.anthropic.com", "/anthropic"),
+        grok: of(&env.grok, "https://api.x.ai/v1", "/grok/v1"),
+    }
+}
+
+/// A key that is not the agent's own belongs to the provider's public address, where no other is named; without one the
+/// server's proxy takes the agent's token.
+fn endpoint(
+    process: &ProcessArgs,
+    place: &Place,
+    env: &EndpointEnv,
+    public: &str,
+    proxy: &str,
+) -> EndpointConfig {
     let token = place.room.token.reveal();
     let own_key = env.api_key.as_deref().filter(|key| *key != token);
     let base_url = match (&env.base_url, own_key, &place.api_url) {
         (Some(url), _, _) => url.clone(),
-        (None, Some(_), _) | (None, None, None) => OPENAI_URL.to_owned(),
-        (None, None, Some(api)) => format!("{api}/openai/v1"),
+        (None, Some(_), _) | (None, None, None) => public.to_owned(),
+        (None, None, Some(api)) => format!("{api}{proxy}"),
     };
-    OpenAiConfig {
+    EndpointConfig {
         base_url: base_url.trim_end_matches('/').to_owned(),
         api_key: env.api_key.clone().unwrap_or_else(|| token.to_owned()),
-        max_output_tokens: process.model.max_output_tokens.unwrap_or(OUTPUT_TOKENS),
+        max_output_tokens: process.model.max_output_tokens.or(env.max_output_tokens),
         reasoning_effort: process.model.reasoning_effort.clone(),
     }
 }

@@ -1,7 +1,7 @@
 //! `meshagent process join`: finds room and token, runs the agent, stops on a signal.
 
 use super::args::{JoinOnly, ProcessArgs};
-use super::config::{self, OpenAiEnv, Place};
+use super::config::{self, EndpointsEnv, Place};
 use crate::agent::{self, AgentError};
 use crate::cli::error::CliError;
 use crate::cli::resolve::{Ctx, Globals};
@@ -41,8 +41,7 @@ pub async fn run(globals: Globals, args: JoinArgs) -> Result<(), CliError> {
     let (agent_name, token) = token(&ctx, &args.join, room).await?;
     let api_url = ctx.api_url().ok();
     let place = Place { agent_name, room: Options::new(socket(&ctx, room)?, token), api_url };
-    let env =
-        OpenAiEnv { base_url: settings::env("OPENAI_BASE_URL"), api_key: settings::env("OPENAI_API_KEY") };
+    let env = EndpointsEnv::read(settings::env);
     let config = config::config(&args, place, &env)?;
     let stop = CancellationToken::new();
     let watcher = tokio::spawn(stop_on_signal(stop.clone())?);

@@ -11,7 +11,7 @@ const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 type Source = Pin<Box<dyn Stream<Item = Result<Bytes, reqwest::Error>> + Send>>;
 
 /// The `data` of each event, as JSON.
-pub(super) struct Events {
+pub struct Events {
     source: Source,
     parser: Parser,
 }

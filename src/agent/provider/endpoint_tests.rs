@@ -1,5 +1,6 @@
 use super::*;
 use crate::agent::history::{Item, Part};
+use crate::agent::provider::openai::Responses;
 use axum::extract::{Json, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response as HttpResponse};
@@ -15,18 +16,22 @@ async fn respond(State(script): State<Script>, headers: HeaderMap, Json(body): J
     (StatusCode::from_u16(status).unwrap(), [("retry-after", "0")], text).into_response()
 }
 
-async fn endpoint(answers: Vec<(u16, String)>) -> (OpenAi, Script) {
+async fn endpoint(answers: Vec<(u16, String)>) -> (Endpoint<Responses>, Script) {
     let script: Script = Arc::new(Mutex::new((answers.into(), Vec::new())));
     let app = axum::Router::new().route("/v1/responses", axum::routing::post(respond));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
     let app = app.with_state(script.clone());
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-    let config =
-        OpenAiConfig { base_url, api_key: "s3cret".into(), max_output_tokens: 9, reasoning_effort: None };
+    let config = EndpointConfig {
+        base_url,
+        api_key: "s3cret".into(),
+        max_output_tokens: Some(9),
+        reasoning_effort: None,
+    };
     let quick = Backoff { first: Duration::from_millis(1), max: Duration::from_millis(2) };
-    let provider = OpenAi::new(config, Arc::new(crate::clock::System));
-    (OpenAi { backoff: quick, ..provider }, script)
+    let provider = Endpoint::new(Responses::OpenAi, config, Arc::new(crate::clock::System));
+    (Endpoint { backoff: quick, ..provider }, script)
 }
 
 fn stream(events: &[Value]) -> (u16, String) {
@@ -41,7 +46,7 @@ fn said(text: &str) -> (u16, String) {
     ])
 }
 
-async fn ask(provider: &OpenAi) -> Result<Response, Failure> {
+async fn ask(provider: &Endpoint<Responses>) -> Result<Response, Failure> {
     let item = Item::User(vec![Part::Text("hi".into())]);
     let request = Request { model: "m", instructions: "i", items: &[&item], tools: &[], answer_schema: None };
     provider.respond(request, &Say::nobody()).await

@@ -1,0 +1,179 @@
+//! The request body. Pure.
+
+use crate::agent::config::EndpointConfig;
+use crate::agent::history::{Item, Part, ToolCall};
+use crate::agent::provider::Request;
+use crate::agent::provider::names::{Names, function_name};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+/// Most tokens of one answer by the beginning of the model's name; the first that fits counts.
+const OUTPUT_TOKENS: [(&str, u64); 6] = [
+    ("claude-opus-4-6", 128_000),
+    ("claude-opus-4-7", 128_000),
+    ("claude-opus-4-8", 128_000),
+    ("claude-sonnet-4", 64_000),
+    ("claude-3-7-sonnet", 64_000),
+    ("claude-opus-4", 32_000),
+];
+const OUTPUT_TOKENS_ELSE: u64 = 8_192;
+/// Kinds of opaque items that this provider gave.
+const OWN_KINDS: [&str; 2] = ["thinking", "redacted_thinking"];
+
+pub(super) fn body(config: &EndpointConfig, request: Request<'_>) -> (Value, Names) {
+    let mut names = Names::default();
+    let tools: Vec<_> = request
+        .tools
+        .iter()
+        .map(|spec| {
+            json!({"name": names.add(spec), "description": spec.description, "input_schema": spec.parameters})
+        })
+        .collect();
+    let of_model = || {
+        let of = |(prefix, max): &(&str, u64)| request.model.starts_with(prefix).then_some(*max);
+        OUTPUT_TOKENS.iter().find_map(of).unwrap_or(OUTPUT_TOKENS_ELSE)
+    };
+    let mut body = json!({
+        "model": request.model,
+        "max_tokens": config.max_output_tokens.unwrap_or_else(of_model),
+        "messages": messages(request.items),
+        "stream": true,
+    });
+    if !request.instructions.is_empty() {
+        body["system"] = json!(request.instructions);
+    }
+    if !tools.is_empty() {
+        body["tools"] = Value::Array(tools);
+    }
+    if let Some(schema) = request.answer_schema {
+        body["output_config"] = json!({"format": {"type": "json_schema", "schema": schema}});
+    }
+    (body, names)
+}
+
+/// The two speak in turns: what one says in a row is one message.
+fn messages(items: &[&Item]) -> Vec<Value> {
+    let mut messages: Vec<(&'static str, Vec<Value>)> = Vec::new();
+    for item in items {
+        let (role, blocks) = blocks(item);
+        if blocks.is_empty() {
+            continue;
+        }
+        match messages.last_mut() {
+            Some((last, before)) if *last == role => before.extend(blocks),
+            _ => messages.push((role, blocks)),
+        }
+    }
+    messages.into_iter().map(|(role, content)| json!({"role": role, "content": content})).collect()
+}
+
+fn blocks(item: &Item) -> (&'static str, Vec<Value>) {
+    match item {
+        Item::User(parts) => ("user", parts.iter().filter_map(block).collect()),
+        Item::Answer { text, .. } => ("assistant", text_block(text).into_iter().collect()),
+        Item::Call(call) => ("assistant", vec![tool_use(call)]),
+        Item::Output { call_id, text, files } => {
+            let content: Vec<_> =
+                text_block(text).into_iter().chain(files.iter().filter_map(block)).collect();
+            let result = json!({"type": "tool_result", "tool_use_id": plain(call_id), "content": content});
+            ("user", vec![result])
+        }
+        Item::Opaque(value) => {
+            let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
+            ("assistant", OWN_KINDS.contains(&kind).then(|| value.clone()).into_iter().collect())
+        }
+    }
+}
+
+fn tool_use(call: &ToolCall) -> Value {
+    // What is no JSON object was refused when it was called; the model is shown that it said nothing.
+    let input = serde_json::from_str::<Value>(&call.arguments).ok().filter(Value::is_object);
+    json!({"type": "tool_use", "id": plain(&call.id), "name": function_name(&call.toolkit, &call.tool),
+        "input": input.unwrap_or_else(|| json!({}))})
+}
+
+/// Calls of other providers may have other characters in their names.
+fn plain(id: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
+    id.chars().map(allowed).collect()
+}
+
+/// Blocks of no text are refused.
+fn text_block(text: &str) -> Option<Value> {
+    (!text.trim().is_empty()).then(|| json!({"type": "text", "text": text}))
+}
+
+fn block(part: &Part) -> Option<Value> {
+    match part {
+        Part::Text(text) => text_block(text),
+        Part::Link { url, .. } => Some(json!({"type": "document", "source": {"type": "url", "url": url}})),
+        Part::File { name, mime_type, data } => {
+            let source = || json!({"type": "base64", "media_type": mime_type, "data": STANDARD.encode(data)});
+            if mime_type.starts_with("image/") {
+                return Some(json!({"type": "image", "source": source()}));
+            }
+            if mime_type == "application/pdf" {
+                return Some(json!({"type": "document", "title": name, "source": source()}));
+            }
+            let text = match std::str::from_utf8(data) {
+                Ok(text) => format!("File {name}:\n{text}"),
+                Err(_) => {
+                    format!("File {name} ({mime_type}, {} bytes) cannot be shown to this model.", data.len())
+                }
+            };
+            text_block(&text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_becomes_messages_in_turns() {
+        let call = |id: &str, arguments: &str| {
+            Item::Call(ToolCall {
+                id: id.into(),
+                item_id: id.into(),
+                toolkit: "s".into(),
+                tool: "r".into(),
+                arguments: arguments.into(),
+            })
+        };
+        let png = Part::File { name: "p.png".into(), mime_type: "image/png".into(), data: vec![1].into() };
+        let items = [
+            Item::User(vec![Part::Text("t".into()), png.clone(), Part::Text(" ".into())]),
+            Item::Opaque(json!({"type": "reasoning"})),
+            Item::Opaque(json!({"type": "thinking", "signature": "s"})),
+            Item::Answer { text: "look".into(), phase: None },
+            call("a.1", "{\"x\":1}"),
+            call("2", "no json"),
+            Item::Output { call_id: "a.1".into(), text: "ok".into(), files: vec![png] },
+            Item::output("2", ""),
+            Item::User(vec![Part::Text("and".into())]),
+        ];
+        let items: Vec<_> = items.iter().collect();
+        let request = Request {
+            model: "claude-sonnet-4-5",
+            instructions: "i",
+            items: &items,
+            tools: &[],
+            answer_schema: None,
+        };
+        let (body, _) = body(&EndpointConfig::default(), request);
+        assert_eq!((&body["max_tokens"], &body["system"]), (&json!(64_000), &json!("i")));
+        let messages = body["messages"].as_array().unwrap();
+        let roles: Vec<_> = messages.iter().map(|m| m["role"].as_str().unwrap()).collect();
+        assert_eq!(roles, ["user", "assistant", "user"]);
+        assert_eq!(messages[0]["content"].as_array().unwrap().len(), 2);
+        assert_eq!(messages[0]["content"][1]["source"]["data"], "AQ==");
+        let kinds: Vec<_> = messages[1]["content"].as_array().unwrap().iter().map(|b| &b["type"]).collect();
+        assert_eq!(kinds, ["thinking", "text", "tool_use", "tool_use"]);
+        assert_eq!(messages[1]["content"][2]["id"], messages[2]["content"][0]["tool_use_id"]);
+        assert_eq!(messages[1]["content"][3]["input"], json!({}));
+        assert_eq!(messages[2]["content"][0]["content"][1]["type"], "image");
+        assert_eq!(messages[2]["content"][2]["text"], "and");
+    }
+}
