@@ -40,6 +40,8 @@ pub struct Config {
 pub struct RulesConfig {
     /// `--rule`, then the lines of `--rules-file`.
     pub rules: Vec<String>,
+    /// Folders of `--skill-dir`, looked into for every turn, in the room when storage is on, else here.
+    pub skill_dirs: Vec<String>,
     /// Files of `--instructions`, read for every turn from the room when storage is on, else from the local folder.
     pub instructions: Vec<String>,
     /// Room files of `--room-rules`, read for every turn.
@@ -55,8 +57,29 @@ pub struct ToolsConfig {
     pub read_only_storage: bool,
     pub time: bool,
     pub uuid: bool,
+    /// By [`ToolsConfig::search`] where that is set, else by the model's provider where it can.
+    pub web_search: bool,
+    pub search: Option<SearchConfig>,
+    pub web_fetch: bool,
+    /// Hosts within this network that `web_fetch` may read.
+    pub allowed_hosts: Vec<String>,
+    pub discovery: bool,
     /// Room toolkits of `--require-toolkit`.
     pub room_toolkits: Vec<String>,
+}
+
+/// An endpoint that searches the web.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SearchConfig {
+    pub url: String,
+    /// Secret.
+    pub key: Option<String>,
+}
+
+impl std::fmt::Debug for SearchConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SearchConfig").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 /// Where the providers are.

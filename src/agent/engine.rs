@@ -13,6 +13,7 @@ use super::tools::{self, ToolError, ToolSpec, Tools};
 use super::turn::{Failure, Response};
 use crate::client::room::RoomClient;
 use crate::clock::{Clock, IdSource};
+use crate::net::guard::Allowed;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -136,6 +137,15 @@ impl Engine {
         if config.uuid {
             tools.extend(tools::uuid(self.ids.clone()));
         }
+        if let (true, Some(search)) = (config.web_search, &config.search) {
+            tools.extend([tools::web_search(search.clone())]);
+        }
+        if config.web_fetch {
+            tools.extend([tools::web_fetch(Allowed::new(config.allowed_hosts.clone()))]);
+        }
+        if config.discovery {
+            tools.extend([tools::discovery(&self.client)]);
+        }
         for name in &config.room_toolkits {
             let attached = tools::attach(&self.client, name).await;
             tools.extend(attached.map_err(|error| match error {
@@ -162,6 +172,7 @@ impl Engine {
             items: &items,
             tools: &work.specs,
             answer_schema: None,
+            web_search: self.config.tools.web_search && self.config.tools.search.is_none(),
         };
         self.provider(model).respond(request, say).await
     }

@@ -24,6 +24,7 @@ pub mod provider;
 pub mod rules;
 pub mod run;
 pub mod session;
+mod skills;
 pub mod storage;
 mod supervisor;
 pub mod thread;

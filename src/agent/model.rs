@@ -103,6 +103,12 @@ impl ModelId {
         self.provider == BUILTIN
     }
 
+    /// Whether its provider can search the web by itself.
+    #[must_use]
+    pub fn searches(&self) -> bool {
+        matches!(self.provider.as_str(), "openai" | "anthropic" | "grok")
+    }
+
     /// The backend as messages name it.
     #[must_use]
     pub fn backend_name(&self) -> &'static str {

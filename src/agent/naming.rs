@@ -94,6 +94,7 @@ pub async fn by_model(engine: &Engine, model: &ModelId, content: &[InputContent]
         items: &[&item],
         tools: &[],
         answer_schema: Some(&schema),
+        web_search: false,
     };
     let say = Say::nobody();
     let asked = engine.provider(model).respond(request, &say);

@@ -2,6 +2,7 @@
 
 use super::config::RulesConfig;
 use super::path::room_path;
+use super::skills;
 use super::tools::lost;
 use super::turn::Failure;
 use crate::client::room::{RoomClient, RoomError};
@@ -39,6 +40,7 @@ pub async fn instructions(
     client: &RoomClient,
 ) -> Result<String, Failure> {
     let mut all = config.rules.clone();
+    all.extend(skills::block(&config.skill_dirs, files_in_room, client).await?);
     for path in &config.instructions {
         let text = if files_in_room { room_file(client, path).await } else { local_file(path).await };
         match text {
@@ -103,6 +105,7 @@ mod tests {
             instructions: vec!["missing.md".into()],
             room_rules: vec!["/rules.txt".into()],
             preamble_rule: true,
+            ..RulesConfig::default()
         };
         let told = instructions(&config, true, Some("Job."), &client).await.unwrap();
         assert_eq!(told, format!("Rule.\nRoom rule.\n{CLOSING}"));

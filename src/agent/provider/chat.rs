@@ -361,8 +361,14 @@ mod tests {
             Item::Answer { text: "done".into(), phase: None },
         ];
         let items: Vec<_> = items.iter().collect();
-        let request =
-            Request { model: "m", instructions: "i", items: &items, tools: &[], answer_schema: None };
+        let request = Request {
+            model: "m",
+            instructions: "i",
+            items: &items,
+            tools: &[],
+            answer_schema: None,
+            web_search: true,
+        };
         let config = EndpointConfig { max_output_tokens: Some(7), ..EndpointConfig::default() };
         let (body, _) = Completions.body(&config, request);
         let roles: Vec<_> =

@@ -48,7 +48,14 @@ fn said(text: &str) -> (u16, String) {
 
 async fn ask(provider: &Endpoint<Responses>) -> Result<Response, Failure> {
     let item = Item::User(vec![Part::Text("hi".into())]);
-    let request = Request { model: "m", instructions: "i", items: &[&item], tools: &[], answer_schema: None };
+    let request = Request {
+        model: "m",
+        instructions: "i",
+        items: &[&item],
+        tools: &[],
+        answer_schema: None,
+        web_search: true,
+    };
     provider.respond(request, &Say::nobody()).await
 }
 

@@ -39,6 +39,8 @@ pub struct Request<'a> {
     pub tools: &'a [ToolSpec],
     /// A JSON Schema that the answer's text must follow.
     pub answer_schema: Option<&'a Value>,
+    /// Whether the provider may search the web by itself, where it can.
+    pub web_search: bool,
 }
 
 /// Part of an answer, as it comes in. Items are told apart by their id; a text or reasoning begins with its first piece.

@@ -1,14 +1,20 @@
 //! What a model may do: one trait, the kits that flags switch on, and the bounds on what a tool may say.
 
 mod datetime;
+mod discovery;
 mod room;
 mod storage;
 mod uuid;
+mod web_fetch;
+mod web_search;
 
 pub use datetime::datetime;
+pub use discovery::discovery;
 pub use room::attach;
 pub use storage::storage;
 pub use uuid::uuid;
+pub use web_fetch::web_fetch;
+pub use web_search::web_search;
 
 use super::history::{Part, ToolCall};
 use super::message::LogLine;

@@ -19,17 +19,20 @@ const OUTPUT_TOKENS: [(&str, u64); 6] = [
 ];
 const OUTPUT_TOKENS_ELSE: u64 = 8_192;
 /// Kinds of opaque items that this provider gave.
-const OWN_KINDS: [&str; 2] = ["thinking", "redacted_thinking"];
+const OWN_KINDS: [&str; 4] = ["thinking", "redacted_thinking", "server_tool_use", "web_search_tool_result"];
 
 pub(super) fn body(config: &EndpointConfig, request: Request<'_>) -> (Value, Names) {
     let mut names = Names::default();
-    let tools: Vec<_> = request
+    let mut tools: Vec<_> = request
         .tools
         .iter()
         .map(|spec| {
             json!({"name": names.add(spec), "description": spec.description, "input_schema": spec.parameters})
         })
         .collect();
+    if request.web_search {
+        tools.push(json!({"type": "web_search_20250305", "name": "web_search"}));
+    }
     let of_model = || {
         let of = |(prefix, max): &(&str, u64)| request.model.starts_with(prefix).then_some(*max);
         OUTPUT_TOKENS.iter().find_map(of).unwrap_or(OUTPUT_TOKENS_ELSE)
@@ -161,8 +164,10 @@ mod tests {
             items: &items,
             tools: &[],
             answer_schema: None,
+            web_search: true,
         };
         let (body, _) = body(&EndpointConfig::default(), request);
+        assert_eq!(body["tools"][0]["type"], "web_search_20250305");
         assert_eq!((&body["max_tokens"], &body["system"]), (&json!(64_000), &json!("i")));
         let messages = body["messages"].as_array().unwrap();
         let roles: Vec<_> = messages.iter().map(|m| m["role"].as_str().unwrap()).collect();

@@ -21,6 +21,11 @@ enum Block {
     },
     /// Thoughts go back as they came, with the signature.
     Thought(Map<String, Value>),
+    /// A tool that the provider runs, and what it gave; both go back as they came.
+    Own {
+        block: Map<String, Value>,
+        input: String,
+    },
     Other,
 }
 
@@ -68,6 +73,12 @@ impl<'a> Answer<'a> {
             "thinking" | "redacted_thinking" => {
                 Block::Thought(block.as_object().cloned().unwrap_or_default())
             }
+            "server_tool_use" | "web_search_tool_result" => {
+                if text("type") == "server_tool_use" {
+                    self.said.push(own_tool(self.item_id(index), text("name"), None, false));
+                }
+                Block::Own { block: block.as_object().cloned().unwrap_or_default(), input: String::new() }
+            }
             _ => Block::Other,
         };
         self.open.insert(index, begun);
@@ -93,6 +104,7 @@ impl<'a> Answer<'a> {
                 arguments.push_str(&delta);
                 self.said.push(Said::CallArguments { item_id, delta });
             }
+            (Some(Block::Own { input, .. }), "partial_json") => input.push_str(&delta),
             (Some(Block::Thought(kept)), "thinking" | "signature") => {
                 let before = kept.get(what).and_then(Value::as_str).unwrap_or_default();
                 kept.insert(what.to_owned(), Value::String(format!("{before}{delta}")));
@@ -114,6 +126,14 @@ impl<'a> Answer<'a> {
             Some(Block::Call { id, name, arguments }) => {
                 let arguments = if arguments.is_empty() { "{}".to_owned() } else { arguments };
                 self.items.push(Item::Call(self.names.call(id, item_id, &name, arguments)));
+            }
+            Some(Block::Own { mut block, input }) => {
+                if let Ok(Value::Object(input)) = serde_json::from_str(&input) {
+                    let name = block.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+                    self.said.push(own_tool(item_id, name, Some(input.clone()), true));
+                    block.insert("input".to_owned(), Value::Object(input));
+                }
+                self.items.push(Item::Opaque(Value::Object(block)));
             }
             Some(Block::Thought(kept)) => {
                 self.said.push(Said::ReasoningEnded { item_id, metadata: Map::new() });
@@ -143,6 +163,18 @@ impl<'a> Answer<'a> {
             incomplete: !whole,
             said: true,
         })
+    }
+}
+
+/// A tool that the provider runs.
+fn own_tool(item_id: String, tool: String, arguments: Option<Map<String, Value>>, ended: bool) -> Said {
+    Said::ProviderTool {
+        namespace: "anthropic.messages",
+        item_id,
+        toolkit: "anthropic".to_owned(),
+        tool,
+        arguments,
+        ended,
     }
 }
 
@@ -252,6 +284,29 @@ mod tests {
         assert_eq!((two.tool.as_str(), two.arguments.as_str()), ("now", "{}"));
         assert!(matches!(&said[0], Said::Reasoning { .. }));
         assert!(said.iter().any(|said| matches!(said, Said::CallPending { call_id, .. } if call_id == "t1")));
+    }
+
+    #[test]
+    fn the_providers_own_searches_are_shown_and_go_back_as_they_came() {
+        let search = block(
+            0,
+            json!({"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}),
+            &[json!({"type": "input_json_delta", "partial_json": "{\"query\":\"ants\"}"})],
+        );
+        let found = json!({"type": "web_search_tool_result", "tool_use_id": "s1", "content": []});
+        let (response, said) = told(vec![search, block(1, found.clone(), &[])], "end_turn");
+        let items = response.unwrap().items;
+        let Item::Opaque(call) = &items[0] else { panic!("{items:?}") };
+        assert_eq!(call["input"], json!({"query": "ants"}));
+        assert_eq!(items[1], Item::Opaque(found));
+        let ends: Vec<_> = said
+            .iter()
+            .filter_map(|said| match said {
+                Said::ProviderTool { ended, .. } => Some(*ended),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ends, [false, true]);
     }
 
     #[test]

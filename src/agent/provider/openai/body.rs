@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 
 pub(super) fn body(config: &EndpointConfig, request: Request<'_>) -> (Value, Names) {
     let mut names = Names::default();
-    let tools: Vec<_> = request.tools.iter().map(|spec| function(spec, &mut names)).collect();
+    let mut tools: Vec<_> = request.tools.iter().map(|spec| function(spec, &mut names)).collect();
+    if request.web_search {
+        tools.push(json!({"type": "web_search"}));
+    }
     let input: Vec<_> = request.items.iter().filter_map(|item| wire_item(item)).collect();
     let mut body = json!({
         "model": request.model,
@@ -126,8 +129,14 @@ mod tests {
             reasoning_effort: Some("low".into()),
         };
         let items: Vec<_> = items.iter().collect();
-        let request =
-            Request { model: "m", instructions: "i", items: &items, tools: &[], answer_schema: None };
+        let request = Request {
+            model: "m",
+            instructions: "i",
+            items: &items,
+            tools: &[],
+            answer_schema: None,
+            web_search: true,
+        };
         let (body, _) = body(&config, request);
         assert_eq!(body["input"][0]["content"][1]["image_url"], "data:image/png;base64,AQ==");
         assert_eq!(body["input"][0]["content"][2]["text"], "File m.md:\nhi");
@@ -136,6 +145,6 @@ mod tests {
         assert_eq!(body["input"][4], json!({"type": "reasoning"}));
         assert_eq!((&body["store"], &body["stream"]), (&json!(false), &json!(true)));
         assert_eq!(body["reasoning"]["effort"], "low");
-        assert_eq!(body.get("tools"), None);
+        assert_eq!(body["tools"], json!([{"type": "web_search"}]));
     }
 }

@@ -44,6 +44,9 @@ impl<'a> Answer<'a> {
                     tool,
                 });
             }
+            "response.output_item.added" if item("type") == "web_search_call" => {
+                self.said.push(search(item("id"), event.pointer("/item/action"), false));
+            }
             "response.output_text.delta" | "response.refusal.delta" => {
                 let phase = self.phases.get(&item_id).cloned().flatten();
                 self.said.push(Said::Text { item_id, phase, delta });
@@ -74,6 +77,7 @@ impl<'a> Answer<'a> {
                 }
                 self.said.push(Said::TextEnded { item_id, phase });
             }
+            "web_search_call" => self.said.push(search(item_id, item.get("action"), true)),
             "reasoning" => {
                 let content = item.get("encrypted_content").filter(|content| content.is_string());
                 let metadata = content.map(|content| json!({"openai": {"encrypted_content": content}}));
@@ -156,6 +160,18 @@ impl Reply for Answer<'_> {
 
     fn take_said(&mut self) -> Vec<Said> {
         std::mem::take(&mut self.said)
+    }
+}
+
+/// A search that the provider does.
+fn search(item_id: String, action: Option<&Value>, ended: bool) -> Said {
+    Said::ProviderTool {
+        namespace: "openai.responses",
+        item_id,
+        toolkit: "openai".to_owned(),
+        tool: "web_search".to_owned(),
+        arguments: action.and_then(Value::as_object).cloned(),
+        ended,
     }
 }
 

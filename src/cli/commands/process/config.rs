@@ -4,7 +4,8 @@ use super::args::{ModelArgs, ProcessArgs, on};
 use super::join::JoinArgs;
 use crate::agent::Config;
 use crate::agent::config::{
-    EndpointConfig, EndpointsConfig, MODEL_CALLS_MAX, RulesConfig, STOP_GRACE, ThreadsConfig, ToolsConfig,
+    EndpointConfig, EndpointsConfig, MODEL_CALLS_MAX, RulesConfig, STOP_GRACE, SearchConfig, ThreadsConfig,
+    ToolsConfig,
 };
 use crate::agent::model::{self, ModelId};
 use crate::agent::{path, rules};
@@ -21,12 +22,14 @@ pub struct EndpointEnv {
     pub max_output_tokens: Option<u64>,
 }
 
-/// What the environment says about the providers.
+/// What the environment says about the providers, and other addresses.
 #[derive(Clone, Default)]
 pub struct EndpointsEnv {
     pub openai: EndpointEnv,
     pub anthropic: EndpointEnv,
     pub grok: EndpointEnv,
+    pub search: Option<SearchConfig>,
+    pub allowed_hosts: Vec<String>,
 }
 
 impl EndpointsEnv {
@@ -41,6 +44,11 @@ impl EndpointsEnv {
         Self {
             openai: EndpointEnv { max_output_tokens: None, ..of("OPENAI") },
             anthropic: of("ANTHROPIC"),
+            search: env("MESHAGENT_SEARCH_URL")
+                .map(|url| SearchConfig { url, key: env("MESHAGENT_SEARCH_KEY") }),
+            allowed_hosts: env("MESHAGENT_ALLOW_HOSTS")
+                .map(|hosts| hosts.split(',').map(|host| host.trim().to_owned()).collect())
+                .unwrap_or_default(),
             grok: EndpointEnv {
                 base_url: grok.base_url.or(xai.base_url),
                 api_key: grok.api_key.or(xai.api_key),
@@ -73,6 +81,12 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
     if models.iter().all(ModelId::is_builtin) && process.model.reasoning_effort.is_some() {
         unsupported.push("--reasoning-effort".to_owned());
     }
+    if on(process.tools.web_search.as_ref(), false)
+        && env.search.is_none()
+        && !models.iter().any(ModelId::searches)
+    {
+        unsupported.push(format!("--web-search with {} alone (set MESHAGENT_SEARCH_URL)", names(&models)));
+    }
     warn(&unsupported);
     if process.model.models.is_empty() && env.openai.base_url.is_none() && env.openai.api_key.is_none() {
         output::note(format!(
@@ -94,6 +108,11 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
             read_only_storage: process.tools.read_only_storage,
             time: on(process.tools.time.as_ref(), true),
             uuid: process.tools.uuid,
+            web_search: on(process.tools.web_search.as_ref(), false),
+            search: env.search.clone(),
+            web_fetch: on(process.tools.web_fetch.as_ref(), false),
+            allowed_hosts: env.allowed_hosts.clone(),
+            discovery: process.tools.discovery,
             room_toolkits: process.tools.require_toolkits.clone(),
         },
         threads: ThreadsConfig {
@@ -106,6 +125,10 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
         unsupported,
         stop_grace: STOP_GRACE,
     })
+}
+
+fn names(models: &[ModelId]) -> String {
+    models.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn warn(unsupported: &[String]) {
@@ -210,6 +233,7 @@ fn rules_config(args: &JoinArgs) -> RulesConfig {
     }
     RulesConfig {
         rules: all,
+        skill_dirs: given.skill_dirs.clone(),
         instructions: given.instructions.clone(),
         room_rules: given.room_rules.clone(),
         preamble_rule: on(args.join.preamble_rule.as_ref(), true),

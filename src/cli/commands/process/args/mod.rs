@@ -194,7 +194,6 @@ impl ProcessArgs {
         let mut all: Vec<_> = channels.map(|c| format!("--channel {c}")).collect();
         let other = |s: &String| s != "none" && s != "dataset";
         all.extend(named(&[
-            ("skill-dir", !self.rules.skill_dirs.is_empty()),
             ("context-management", model.context_management.is_some_and(|m| m != ContextManagement::None)),
             ("compaction-threshold", model.compaction_threshold.is_some()),
             ("llm-participant", model.llm_participant.is_some()),

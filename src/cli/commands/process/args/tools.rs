@@ -55,11 +55,12 @@ pub struct ToolArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
     pub apply_patch: Option<String>,
 
-    /// Search the web
+    /// Search the web: by MESHAGENT_SEARCH_URL (SearXNG, or an API of Brave's form; key in MESHAGENT_SEARCH_KEY), else
+    /// by the model's provider
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
     pub web_search: Option<String>,
 
-    /// Read web pages
+    /// Read web pages of public addresses, and of the hosts in MESHAGENT_ALLOW_HOSTS (comma-separated)
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
     pub web_fetch: Option<String>,
 
@@ -127,8 +128,6 @@ impl ToolArgs {
             ("starting-url", self.starting_url.is_some()),
             ("allow-goto-url", self.allow_goto_url),
             ("apply-patch", on(&self.apply_patch)),
-            ("web-search", on(&self.web_search)),
-            ("web-fetch", on(&self.web_fetch)),
             ("script-tool", on(&self.script_tool)),
             ("discover-script-tools", on(&self.discover_script_tools)),
             ("mcp", on(&self.mcp)),
@@ -139,7 +138,6 @@ impl ToolArgs {
             ("table-write", !self.table_writes.is_empty()),
             ("use-memory", self.use_memory.is_some()),
             ("memory-model", self.memory_model.is_some()),
-            ("discovery", self.discovery),
         ])
     }
 
