@@ -1,4 +1,4 @@
-//! An OpenAI-compatible endpoint that answers from a script.
+//! An endpoint that answers from a script, in the language it is asked in: Responses, Chat Completions or Messages.
 
 use axum::extract::{Json, State};
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ impl Endpoint {
         let endpoint = Self { url, script: Arc::new(Mutex::new((items.into(), Vec::new()))) };
         let app = axum::Router::new()
             .route("/v1/responses", axum::routing::post(respond))
+            .route("/v1/chat/completions", axum::routing::post(complete))
+            .route("/v1/messages", axum::routing::post(message))
             .with_state(endpoint.clone());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         endpoint
@@ -30,13 +32,60 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    fn next(&self, asked: Value) -> Value {
+        let mut script = self.script.lock().unwrap();
+        script.1.push(asked);
+        script.0.pop_front().expect("a request more than the script has")
+    }
+}
+
+fn stream(events: &[Value]) -> String {
+    events.iter().map(|event| format!("data: {event}\n\n")).collect()
+}
+
 async fn respond(State(endpoint): State<Endpoint>, Json(body): Json<Value>) -> String {
-    let mut script = endpoint.script.lock().unwrap();
-    script.1.push(body);
-    let item = script.0.pop_front().expect("a request more than the script has");
-    let events = [
+    let item = endpoint.next(body);
+    stream(&[
         json!({"type": "response.output_item.done", "item": item}),
         json!({"type": "response.completed", "response": {"usage": {"input_tokens": 5, "output_tokens": 3}}}),
-    ];
-    events.iter().map(|event| format!("data: {event}\n\n")).collect()
+    ])
+}
+
+async fn complete(State(endpoint): State<Endpoint>, Json(body): Json<Value>) -> String {
+    let item = endpoint.next(body);
+    let (delta, finish) = match item["type"].as_str() {
+        Some("function_call") => {
+            let function = json!({"name": item["name"], "arguments": item["arguments"]});
+            (json!({"tool_calls": [{"index": 0, "id": item["call_id"], "function": function}]}), "tool_calls")
+        }
+        _ => (json!({"content": item["content"][0]["text"]}), "stop"),
+    };
+    let piece = |delta: Value, finish: Value| json!({"id": "c", "choices": [{"delta": delta, "finish_reason": finish}]});
+    let pieces = stream(&[piece(delta, Value::Null), piece(json!({}), finish.into())]);
+    pieces + "data: [DONE]\n\n"
+}
+
+async fn message(State(endpoint): State<Endpoint>, Json(body): Json<Value>) -> String {
+    let item = endpoint.next(body);
+    let (begin, delta, stop) = match item["type"].as_str() {
+        Some("function_call") => (
+            json!({"type": "tool_use", "id": item["call_id"], "name": item["name"], "input": {}}),
+            json!({"type": "input_json_delta", "partial_json": item["arguments"]}),
+            "tool_use",
+        ),
+        _ => (
+            json!({"type": "text", "text": ""}),
+            json!({"type": "text_delta", "text": item["content"][0]["text"]}),
+            "end_turn",
+        ),
+    };
+    stream(&[
+        json!({"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 5}}}),
+        json!({"type": "content_block_start", "index": 0, "content_block": begin}),
+        json!({"type": "content_block_delta", "index": 0, "delta": delta}),
+        json!({"type": "content_block_stop", "index": 0}),
+        json!({"type": "message_delta", "delta": {"stop_reason": stop}, "usage": {"output_tokens": 3}}),
+        json!({"type": "message_stop"}),
+    ])
 }

@@ -114,8 +114,42 @@ async fn a_model_behind_an_openai_compatible_endpoint_uses_the_tools() {
     let output = asked[1]["input"].as_array().unwrap().last().unwrap();
     assert_eq!((&output["call_id"], &output["output"]), (&json!("c1"), &json!("wrote 12 bytes to m.md")));
     let ended = agent.terminate();
-    assert!(ended.said.contains("does not support --web-search with builtin/echo alone"), "{}", ended.said);
+    assert!(asked[0]["tools"].as_array().unwrap().contains(&json!({"type": "web_search"})));
+    assert!(!ended.said.contains("web-search"), "{}", ended.said);
     assert!(!ended.said.contains("s3cret"), "{}", ended.said);
+}
+
+#[tokio::test]
+async fn every_language_of_models_uses_the_tools() {
+    for (model, variable, path) in
+        [("claude-x", "ANTHROPIC", ""), ("openai-chat/llama3.2", "OPENAI", "/v1"), ("grok-x", "XAI", "/v1")]
+    {
+        let endpoint = Endpoint::start(vec![
+            json!({"type": "function_call", "call_id": "c1", "name": "storage__write_file",
+                "arguments": r#"{"path": "m.md", "text": "by the model"}"#}),
+            json!({"type": "message", "content": [{"type": "output_text", "text": "It is written."}]}),
+        ])
+        .await;
+        let server = Server::start(&[]);
+        let room = client(&server, "tester", ROOM).await;
+        let flags =
+            ["--channel", "toolkit:support-agent", "--storage", "--rule", "Be brief.", "--model", model];
+        let url = format!("{}{path}", endpoint.url.trim_end_matches("/v1"));
+        let (base, key) = (format!("{variable}_BASE_URL"), format!("{variable}_API_KEY"));
+        let env = [(base.as_str(), url.as_str()), (key.as_str(), "s3cret-model-key")];
+        let mut agent = Joined::start(&server, ROOM, &flags, &env);
+        agent.until(&room).await;
+        let arguments = Content::Json(json!({"prompt": "write it"}));
+        let answer =
+            room.invoke(&Target::new("support-agent", "run_support_agent_task"), arguments).await.unwrap();
+        assert_eq!(text(answer), "It is written.", "{model}");
+        joined::file(&room, "m.md", "by the model").await;
+        let asked = endpoint.asked();
+        assert_eq!(asked.len(), 2, "{model}");
+        assert!(asked[1].to_string().contains("wrote 12 bytes to m.md"), "{model}: {}", asked[1]);
+        let ended = agent.terminate();
+        assert!(!ended.said.contains("s3cret"), "{}", ended.said);
+    }
 }
 
 #[test]
@@ -135,7 +169,7 @@ fn a_command_line_that_cannot_be_is_refused_with_the_next_step() {
     for (flags, code, said) in [
         (&["--room", "r", "--channel", "zap:x"][..], 2, "there is no such kind"),
         (&["--room", "r", "--model", "zap/x"], 2, "its provider is unknown"),
-        (&["--room", "r", "--model", "claude-x"], 1, "has no provider for --model claude-x"),
+        (&["--room", "r", "--model", "gpt-realtime-2"], 1, "has no provider for --model gpt-realtime-2"),
         (&["--room", "r", "--backend", "zap"], 2, "want llm, codex or chat"),
         (&["--room", "r", "--thread-storage", "zap"], 2, "unsupported thread storage backend"),
         (&["--room", "r", "--threading-mode", "auto"], 2, "default-new"),
