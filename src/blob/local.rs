@@ -1,15 +1,16 @@
 //! Files in a local directory: `<data>/rooms/<project>/<room>/files/`, unfinished uploads beside it in `uploads/`.
 
+mod transfer;
+
 use super::beneath::{self, Held};
 use super::{
-    Backend, BlobError, Download, DownloadSource, FileInfo, FilePath, HIDDEN_DIRECTORY_MARK, LIST_MAX,
-    UPLOAD_PREFIX, UploadSink, cut,
+    Backend, BlobError, Download, FileInfo, FilePath, HIDDEN_DIRECTORY_MARK, LIST_MAX, UPLOAD_PREFIX,
+    UploadSink, cut,
 };
 use crate::clock::IdSource;
 use crate::id::RoomId;
 use crate::volume::Volume;
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
 use rustix::fs::OFlags;
 use std::fs;
 use std::io::{self, ErrorKind, Seek as _};
@@ -17,7 +18,7 @@ use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use transfer::{LocalDownload, LocalUpload, Temporary};
 
 /// Tries to put a file into a folder that is being removed because it became empty.
 const PLACE_TRIES: u32 = 8;
@@ -440,64 +441,4 @@ fn sweep(rooms: &Path) -> u64 {
         removed += u64::from(gone.is_ok());
     }
     removed
-}
-
-/// A file that disappears with its owner.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-struct LocalUpload {
-    file: tokio::fs::File,
-    temporary: Temporary,
-    place: Place,
-    path: FilePath,
-    overwrite: bool,
-}
-
-#[async_trait]
-impl UploadSink for LocalUpload {
-    async fn write(&mut self, data: Bytes) -> Result<(), BlobError> {
-        self.file.write_all(&data).await.map_err(|error| failed("write", &self.path, &error))
-    }
-
-    async fn commit(mut self: Box<Self>) -> Result<FileInfo, BlobError> {
-        let own = self.path.clone();
-        let io = |error: io::Error| failed("write", &own, &error);
-        self.file.flush().await.map_err(io)?;
-        self.file.sync_all().await.map_err(io)?;
-        let path = self.path.clone();
-        blocking("write", &path, move || {
-            self.place.put(&self.temporary.0, &self.path, self.overwrite)?;
-            let there = self.place.look(&self.path)?;
-            let there = there.ok_or_else(|| BlobError::NotFound { path: self.path.to_string() })?;
-            Ok(info(self.path.name(), &there))
-        })
-        .await
-    }
-}
-
-struct LocalDownload {
-    file: tokio::fs::File,
-    path: FilePath,
-}
-
-#[async_trait]
-impl DownloadSource for LocalDownload {
-    async fn read(&mut self, max: usize) -> Result<Bytes, BlobError> {
-        let mut buffer = BytesMut::with_capacity(max);
-        while buffer.len() < max {
-            let mut rest = (&mut self.file).take((max - buffer.len()) as u64);
-            let read =
-                rest.read_buf(&mut buffer).await.map_err(|error| failed("read", &self.path, &error))?;
-            if read == 0 {
-                break;
-            }
-        }
-        Ok(buffer.freeze())
-    }
 }
