@@ -9,7 +9,7 @@ use super::session::{LiveSession, Peer};
 use super::toolkit::ToolError;
 use super::{call_out, invoke, listing};
 use crate::error_code::RoomCode;
-use crate::wire::{Content, FrameError, Message, pack, unpack};
+use crate::wire::{Content, FrameError, Message, pack, unpack_traced};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -85,12 +85,12 @@ impl Connection {
             return;
         }
         let bytes = payload.len();
-        let (header, data) = match unpack(&payload) {
+        let (header, data, trace) = match unpack_traced(&payload) {
             Ok(parts) => parts,
             Err(error) => return self.fail(id, &ToolError::invalid(error.to_string())),
         };
         match kind.as_str() {
-            "room.invoke_tool" => invoke::invoke(self, id, header, data),
+            "room.invoke_tool" => invoke::invoke(self, id, header, data, trace),
             "room.tool_call_request_chunk" => self.request_chunk(id, header, data, bytes),
             "room.tool_call_response_chunk" => self.response_chunk(id, &header, &data),
             "set_attributes" => self.set_attributes(id, header),

@@ -5,10 +5,12 @@ use super::early::Chunk;
 use super::lock;
 use super::outbox::RESPONSE;
 use super::session::{LiveSession, Peer};
+use super::spans::OpenSpan;
 use super::stream::{Action, Event, Input, Relay};
 use super::toolkit::{RESPONSE_CHUNK, ToolError};
 use crate::error_code::RoomCode;
-use crate::wire::{Content, Control, pack, unpack};
+use crate::wire::message::BOOKKEEPING_KEY;
+use crate::wire::{Content, Control, TraceContext, pack, unpack};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, VecDeque};
@@ -52,6 +54,8 @@ pub struct HostedCall {
     toolkit: String,
     tool: String,
     relay: Mutex<Relay>,
+    /// Taken when the call is over.
+    span: Mutex<Option<OpenSpan>>,
     session: Arc<LiveSession>,
 }
 
@@ -66,6 +70,9 @@ pub struct Ask {
     pub arguments: Map<String, Value>,
     pub data: Bytes,
     pub streamed: bool,
+    /// The traced work that the host is to see itself in.
+    pub trace: Option<TraceContext>,
+    pub span: Option<OpenSpan>,
 }
 
 /// Passes a call on to its host.
@@ -77,13 +84,16 @@ pub fn begin(
 ) -> Result<Arc<HostedCall>, ToolError> {
     let message_id = host.outbox.reserve_id();
     let id = format!("{message_id:032x}");
-    let header = json!({
+    let mut header = json!({
         "name": ask.tool,
         "arguments": ask.arguments,
         "caller_id": caller.id,
         "on_behalf_of_id": ask.on_behalf_of,
         "tool_call_id": id,
     });
+    if let Some(trace) = &ask.trace {
+        header[BOOKKEEPING_KEY] = trace.bookkeeping();
+    }
     let kind = format!("room.tool_call.{}", ask.toolkit);
     let call = Arc::new(HostedCall {
         id,
@@ -95,6 +105,7 @@ pub fn begin(
         toolkit: ask.toolkit,
         tool: ask.tool,
         relay: Mutex::new(Relay::new(ask.streamed)),
+        span: Mutex::new(ask.span),
         session: Arc::clone(session),
     });
     add(host, message_id, Arc::clone(&call) as _)
@@ -159,6 +170,7 @@ impl HostedCall {
 
     /// The caller's connection is gone.
     pub fn lose_caller(&self) {
+        self.end_span(Some("the caller left"));
         self.on(Event::CallerLost, |action| {
             if action == Action::CloseHost {
                 let (close, _) = Content::Control(Control::END).into_parts();
@@ -190,6 +202,8 @@ impl HostedCall {
         act(action);
         drop(relay);
         if over {
+            // Ends of another kind were told before.
+            self.end_span(None);
             self.session.work_done();
             self.keep_for_late_progress();
         }
@@ -205,6 +219,13 @@ impl HostedCall {
             && let Some(oldest) = hosting.ended.pop_front()
         {
             hosting.calls.remove(&oldest);
+        }
+    }
+
+    /// Ends the call's span, now that it is known how the call ended.
+    fn end_span(&self, error: Option<&str>) {
+        if let Some(span) = lock(&self.span).take() {
+            span.ended(error);
         }
     }
 
@@ -233,6 +254,10 @@ impl Asked for HostedCall {
             .and_then(|(header, data)| Content::from_parts(&header, data).map_err(|e| e.to_string()));
         let (event, payload) = match content {
             Ok(Content::Control(Control::Open)) => (Event::ResultOpen, payload),
+            Ok(Content::Error { text, .. }) => {
+                self.end_span(Some(&text));
+                (Event::Result, payload)
+            }
             Ok(_) => (Event::Result, payload),
             // A malformed answer would leave the caller waiting for ever.
             Err(error) => {
@@ -240,6 +265,7 @@ impl Asked for HostedCall {
                     "the host of toolkit `{}` gave an answer that is no content: {error}",
                     self.toolkit
                 );
+                self.end_span(Some(&text));
                 (Event::Result, ToolError::invalid(text).content().pack())
             }
         };
@@ -266,6 +292,7 @@ impl Asked for HostedCall {
     }
 
     fn lose_host(&self) {
+        self.end_span(Some("the host left"));
         self.on(Event::HostLost, |action| match action {
             Action::FailCall => {
                 self.caller.outbox.respond(self.request_id, self.host_is_gone().content());

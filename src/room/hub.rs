@@ -3,9 +3,10 @@
 use super::lock;
 use super::outbox::{CLOSE_NORMAL, End};
 use super::session::{LiveSession, Peer, Present, SessionError};
+use super::spans::Spans;
 use super::toolkits::developer::LogBook;
 use super::world::{
-    Admission, EndReason, Host, LineSink, OpenedSession, Presence, Refusal, RoomRef, SessionKeeper,
+    Admission, EndReason, Host, LineSink, OpenedSession, Presence, Refusal, RoomRef, SessionKeeper, SpanSink,
 };
 use crate::clock::{Clock, IdSource};
 use crate::id::{RoomId, SessionId};
@@ -42,6 +43,7 @@ pub struct Hub {
     slots: Mutex<HashMap<RoomId, Slot>>,
     stopping: AtomicBool,
     lines: OnceLock<Arc<dyn LineSink>>,
+    spans: OnceLock<Arc<dyn SpanSink>>,
 }
 
 impl fmt::Debug for Hub {
@@ -59,6 +61,7 @@ impl Hub {
             slots: Mutex::default(),
             stopping: AtomicBool::new(false),
             lines: OnceLock::new(),
+            spans: OnceLock::new(),
         }
     }
 
@@ -67,11 +70,18 @@ impl Hub {
         let _ = self.lines.set(sink);
     }
 
+    /// Has the tool calls of sessions opened from now on kept. Only the first call counts.
+    pub fn keep_spans(&self, sink: Arc<dyn SpanSink>) {
+        let _ = self.spans.set(sink);
+    }
+
     fn new_session(&self, room: &RoomRef, opened: OpenedSession) -> LiveSession {
         let mut session = LiveSession::new(room.clone(), opened, Arc::clone(&self.clock));
         if let Some(sink) = self.lines.get() {
             session.logs = LogBook::new(Arc::clone(&self.clock)).kept_by(opened.id, Arc::clone(sink));
         }
+        let sink = self.spans.get().map(|sink| (opened.id, Arc::clone(sink)));
+        session.spans = Spans::new(sink, Arc::clone(&self.clock), Arc::clone(&self.ids));
         session
     }
 

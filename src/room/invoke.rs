@@ -5,10 +5,11 @@ use super::early::Kept;
 use super::hosted::{self, Ask};
 use super::input::InputStream;
 use super::session::{LiveSession, Peer, Registration};
+use super::spans::What;
 use super::toolkit::{Call, Takes, ToolError, ToolInfo, Toolkit};
 use super::{guard, near};
 use crate::error_code::RoomCode;
-use crate::wire::{Content, Control};
+use crate::wire::{Content, Control, TraceContext};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -24,22 +25,26 @@ struct Request {
     on_behalf_of: Value,
     arguments: Map<String, Value>,
     tool_call_id: String,
+    /// The traced work that the caller does it for.
+    trace: Option<TraceContext>,
 }
 
 /// Takes one `room.invoke_tool`.
-pub(super) fn invoke(connection: &mut Connection, id: u64, header: Map<String, Value>, data: Bytes) {
-    if let Err(error) = try_invoke(connection, id, header, data) {
-        connection.fail(id, &error);
-    }
-}
-
-fn try_invoke(
+pub(super) fn invoke(
     connection: &mut Connection,
     id: u64,
     header: Map<String, Value>,
     data: Bytes,
-) -> Result<(), ToolError> {
-    let request = Request::read(id, header)?;
+    trace: Option<TraceContext>,
+) {
+    let taken =
+        Request::read(id, header, trace).and_then(|request| try_invoke(connection, id, request, data));
+    if let Err(error) = taken {
+        connection.fail(id, &error);
+    }
+}
+
+fn try_invoke(connection: &mut Connection, id: u64, request: Request, data: Bytes) -> Result<(), ToolError> {
     let stale = |attached: &Attached| matches!(attached, Attached::Hosted(call) if call.is_over());
     if connection.calls.get(&request.tool_call_id).is_some_and(|attached| !stale(attached)) {
         let text = format!(
@@ -99,10 +104,15 @@ fn call_built_in(
     };
     call.set_content(content);
     let (takes, waits) = (tool.takes, tool.waits);
+    let what = What { toolkit: info.name, tool: tool.name, caller: &connection.peer, host: None };
+    let span = connection.session.spans.begin(request.trace.as_ref(), what);
     connection.calls.insert(request.tool_call_id, Attached::BuiltIn(input));
     let work = (!waits).then(|| Working::begin(&connection.session));
     let job: Job = Box::pin(async move {
         let result = run(&*toolkit, &mut call, takes).await;
+        if let Some(span) = span {
+            span.ended(result.as_ref().err().map(|error| error.text.as_str()));
+        }
         call.finish(result);
         drop(work);
         Some(call.tool_call_id)
@@ -179,7 +189,13 @@ fn call_hosted(
             return Err(ToolError::invalid(text));
         }
     };
+    let what =
+        What { toolkit: &request.toolkit, tool: &request.tool, caller: &connection.peer, host: Some(&host) };
+    let span = connection.session.spans.begin(request.trace.as_ref(), what);
     let ask = Ask {
+        // What the host does hangs below the call; where that is not recorded, below what the caller does.
+        trace: span.as_ref().map(|span| span.context.clone()).or(request.trace),
+        span,
         toolkit: request.toolkit,
         tool: request.tool,
         tool_call_id: request.tool_call_id.clone(),
@@ -274,7 +290,7 @@ impl Drop for Working {
 }
 
 impl Request {
-    fn read(id: u64, mut header: Map<String, Value>) -> Result<Self, ToolError> {
+    fn read(id: u64, mut header: Map<String, Value>, trace: Option<TraceContext>) -> Result<Self, ToolError> {
         let mut text = |field: &str| match header.remove(field) {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(Value::Null) | None => Ok(None),
@@ -299,6 +315,6 @@ impl Request {
                 "room.invoke_tool: field `arguments` must be a content header (an object)",
             ));
         };
-        Ok(Self { toolkit, tool, participant, on_behalf_of, arguments, tool_call_id })
+        Ok(Self { toolkit, tool, participant, on_behalf_of, arguments, tool_call_id, trace })
     }
 }

@@ -29,6 +29,7 @@ pub mod near;
 pub mod outbox;
 pub mod session;
 pub mod socket;
+pub mod spans;
 pub mod stream;
 pub mod toolkit;
 pub mod toolkits;

@@ -5,9 +5,10 @@ use super::hosted::Hosting;
 use super::limits::Budget;
 use super::lock;
 use super::outbox::{Outbox, SHARED_IDS_FROM, SLOW_READER, Shared};
+use super::spans::Spans;
 use super::toolkits::developer::LogBook;
 use super::world::{Admission, OpenedSession, RoomRef};
-use crate::clock::Clock;
+use crate::clock::{Clock, System};
 use crate::id::ServiceId;
 use crate::spec::grant::ApiScope;
 use crate::wire::pack;
@@ -99,6 +100,7 @@ pub struct LiveSession {
     pub room: RoomRef,
     pub opened: OpenedSession,
     pub logs: LogBook,
+    pub spans: Spans,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// Calls in flight that count as work (not those that only wait for something to happen).
@@ -130,6 +132,7 @@ impl LiveSession {
             room,
             opened,
             logs: LogBook::new(Arc::clone(&clock)),
+            spans: Spans::new(None, Arc::clone(&clock), Arc::new(System)),
             clock,
             state: Mutex::new(State { idle_since: Some(now), ..State::default() }),
             working: AtomicU64::new(0),

@@ -6,6 +6,7 @@ use crate::net::guard::Allowed;
 use crate::spec::grant::ApiScope;
 use crate::vault::Secret;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -125,6 +126,28 @@ pub trait SessionKeeper: Send + Sync + 'static {
 pub trait LineSink: Send + Sync + 'static {
     /// Takes one line. Must not block.
     fn line(&self, session: SessionId, kind: &str, data: &Map<String, Value>);
+}
+
+/// One tool call, done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolSpan {
+    pub trace_id: [u8; 16],
+    pub span_id: [u8; 8],
+    /// The span it was called in; `None` begins a trace.
+    pub parent: Option<[u8; 8]>,
+    /// `TOOLKIT.TOOL`.
+    pub name: String,
+    pub started: DateTime<Utc>,
+    pub ended: DateTime<Utc>,
+    /// Why it failed; `None` when it did not.
+    pub error: Option<String>,
+    pub attributes: Map<String, Value>,
+}
+
+/// Keeps the tool calls of sessions.
+pub trait SpanSink: Send + Sync + 'static {
+    /// Takes one call. Must not block.
+    fn span(&self, session: SessionId, span: &ToolSpan);
 }
 
 /// What the `services` toolkit and the room's controllers know of services.

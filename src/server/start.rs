@@ -5,7 +5,7 @@ use super::containers::{engines, follow as follow_ends, volume};
 use super::doors::Doors;
 use super::first_start::{Connection, prepare};
 use super::keeper::LeasedSessions;
-use super::lines::KeptLines;
+use super::lines::{KeptLines, KeptSpans};
 use super::mail;
 use super::options::Options;
 use super::report;
@@ -116,6 +116,7 @@ impl Server {
         let (llm, usage) = super::llm::make(&options, &stores, &clock, &outward)?;
         let (keeper, hub) = sessions(&app, &stores);
         hub.keep_lines(Arc::new(KeptLines { telemetry: telemetry.clone(), clock: Arc::clone(&clock) }));
+        hub.keep_spans(Arc::new(KeptSpans(telemetry.clone())));
         let documents = documents(&options, &files, &keeper, &app);
         let doors = doors(&app, &links, &outward);
         let host = super::host::host(&app, &hub, &doors, &ids, options.room_limits);

@@ -1,5 +1,6 @@
 //! A message's payload: `u64 header length | JSON object | attachment bytes`.
 
+use super::trace::TraceContext;
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -42,6 +43,13 @@ pub fn pack_map(header: &Map<String, Value>, attachment: &[u8]) -> Bytes {
 
 /// Splits a payload into its header, without the SDK's bookkeeping, and its attachment.
 pub fn unpack(payload: &Bytes) -> Result<(Map<String, Value>, Bytes), MessageError> {
+    unpack_traced(payload).map(|(header, data, _)| (header, data))
+}
+
+/// The same, with the trace context that the bookkeeping holds.
+pub fn unpack_traced(
+    payload: &Bytes,
+) -> Result<(Map<String, Value>, Bytes, Option<TraceContext>), MessageError> {
     let length = payload
         .get(..LENGTH_BYTES)
         .and_then(|b| b.try_into().ok())
@@ -56,8 +64,8 @@ pub fn unpack(payload: &Bytes) -> Result<(Map<String, Value>, Bytes), MessageErr
     let Value::Object(mut header) = serde_json::from_slice(json)? else {
         return Err(MessageError::NotAnObject);
     };
-    header.remove(BOOKKEEPING_KEY);
-    Ok((header, payload.slice(end..)))
+    let trace = header.remove(BOOKKEEPING_KEY).and_then(|bookkeeping| TraceContext::read(&bookkeeping));
+    Ok((header, payload.slice(end..), trace))
 }
 
 #[cfg(test)]

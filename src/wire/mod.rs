@@ -6,7 +6,9 @@
 pub mod content;
 pub mod frame;
 pub mod message;
+pub mod trace;
 
 pub use content::{Content, ContentError, Control};
 pub use frame::{Assembler, FrameError, Message, encode};
-pub use message::{MessageError, pack, pack_map, unpack};
+pub use message::{MessageError, pack, pack_map, unpack, unpack_traced};
+pub use trace::TraceContext;

@@ -67,6 +67,18 @@ impl ProjectRest {
         self.rest.get(&self.at(&["sessions", id, "events"]), &[]).await
     }
 
+    /// Traced work of a session, oldest first.
+    pub async fn session_spans(&self, id: &str) -> Result<Vec<Value>, RestError> {
+        let mut answer = self.rest.get(&self.at(&["sessions", id, "spans"]), &[]).await?;
+        super::parse("spans", answer["spans"].take())
+    }
+
+    /// Measured values of a session, oldest first.
+    pub async fn session_metrics(&self, id: &str) -> Result<Vec<Value>, RestError> {
+        let mut answer = self.rest.get(&self.at(&["sessions", id, "metrics"]), &[]).await?;
+        super::parse("metrics", answer["metrics"].take())
+    }
+
     pub async fn session(&self, id: &str) -> Result<Value, RestError> {
         self.rest.get(&self.at(&["sessions", id]), &[]).await
     }
