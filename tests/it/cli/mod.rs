@@ -5,6 +5,7 @@ mod offline;
 mod resources;
 mod room;
 mod seeds;
+mod sessions;
 mod tables;
 
 use crate::support::server::Server;

@@ -22,3 +22,4 @@ mod smoke;
 mod sqlite;
 mod storage;
 mod sync;
+mod traces;

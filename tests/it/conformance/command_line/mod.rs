@@ -1,6 +1,7 @@
 //! The official command line tool, unchanged, against our server, with nothing but its three variables.
 //!
-//! One file per group of commands. Most are tables of steps: a command line, what it must print, how it must end.
+//! One file per group of commands. Most are tables of steps: a command line, what it must print, how it must end. The
+//! main job and what goes on until it is stopped start the installed program; the steps run in forks of it.
 //! `coverage.rs` holds the list of the commands that matter most and fails for one that no group drives.
 
 mod containers;
@@ -13,6 +14,7 @@ mod participants;
 mod queues;
 mod services;
 mod steps;
+mod warm;
 
 use crate::support::clients::{self, Finished, PythonClients};
 use crate::support::script::Script;
@@ -31,7 +33,7 @@ const ROOM: &str = "desk";
 
 /// The tool with a home of its own.
 pub(super) struct Tool<'a> {
-    program: &'a Path,
+    python: &'a PythonClients,
     home: TempDir,
     url: &'a str,
     api_key: &'a str,
@@ -41,7 +43,7 @@ pub(super) struct Tool<'a> {
 impl<'a> Tool<'a> {
     pub(super) fn new(python: &'a PythonClients, server: &'a Server) -> Self {
         Tool {
-            program: &python.meshagent,
+            python,
             home: tempfile::tempdir().unwrap(),
             url: &server.url,
             api_key: &server.api_key,
@@ -51,7 +53,28 @@ impl<'a> Tool<'a> {
 
     /// Runs it in its home; whatever happens to it is in the answer.
     pub(super) fn try_run(&self, arguments: &[&str]) -> Finished {
-        self.run_program(self.program, arguments)
+        self.run_program(&self.python.meshagent, arguments)
+    }
+
+    /// The same without the seconds that a start takes, for tables of commands.
+    fn step(&self, arguments: &[String]) -> Finished {
+        let home = self.home.path();
+        let mut variables = self.variables().to_vec();
+        let home_text = home.display().to_string();
+        variables.push(("HOME", &home_text));
+        warm::Warm::get(self.python).run(arguments, home, &variables)
+    }
+
+    fn variables(&self) -> [(&'static str, &str); 7] {
+        [
+            ("MESHAGENT_API_URL", self.url),
+            ("MESHAGENT_API_KEY", self.api_key),
+            ("MESHAGENT_PROJECT_ID", self.project_id),
+            ("MESHAGENT_ROOM", ROOM),
+            ("PYTHONUNBUFFERED", "1"),
+            ("COLUMNS", "400"),
+            ("TERM", "dumb"),
+        ]
     }
 
     fn run_program(&self, program: &Path, arguments: &[&str]) -> Finished {
@@ -60,7 +83,7 @@ impl<'a> Tool<'a> {
 
     /// Starts it, for commands that go on until they are stopped.
     fn start(&self, arguments: &[&str]) -> Script {
-        Script::start(self.command(self.program, arguments))
+        Script::start(self.command(&self.python.meshagent, arguments))
     }
 
     fn command(&self, program: &Path, arguments: &[&str]) -> Command {
@@ -69,13 +92,7 @@ impl<'a> Tool<'a> {
             .args(arguments)
             .current_dir(self.home.path())
             .env("HOME", self.home.path())
-            .env("MESHAGENT_API_URL", self.url)
-            .env("MESHAGENT_API_KEY", self.api_key)
-            .env("MESHAGENT_PROJECT_ID", self.project_id)
-            .env("MESHAGENT_ROOM", ROOM)
-            .env("PYTHONUNBUFFERED", "1")
-            .env("COLUMNS", "400")
-            .env("TERM", "dumb");
+            .envs(self.variables());
         command
     }
 

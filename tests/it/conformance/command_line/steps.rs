@@ -1,4 +1,4 @@
-//! Commands as tables: each step is one start of the tool.
+//! Commands as tables.
 
 use super::Tool;
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ impl Step {
     fn run(&self, tool: &Tool, kept: &BTreeMap<&'static str, String>) -> Result<String, String> {
         let words: Vec<String> =
             shlex::split(self.line).unwrap().into_iter().map(|word| filled(&word, kept)).collect();
-        let finished = tool.try_run(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        let finished = tool.step(&words);
         let missing: Vec<_> =
             self.prints.iter().filter(|text| !finished.stdout.contains(&filled(text, kept))).collect();
         if finished.code == Some(self.code) && missing.is_empty() {
