@@ -34,6 +34,8 @@ pub struct Operation {
     pub nested_models: bool,
     /// What it uses is told later, elsewhere: it cannot be held to a budget.
     pub unmetered: bool,
+    /// Reaches what others may have left with the provider: only under a key that the project has for itself.
+    pub stored: bool,
 }
 
 /// Exact paths and beginnings of paths below `v1/`.
@@ -101,6 +103,7 @@ impl Operation {
             generates: !(asks || counts || batches || realtime),
             nested_models: batches || realtime,
             unmetered: batches || (realtime && below != "realtime"),
+            stored: batches || (below.starts_with("responses/") && !counts && below != "responses/compact"),
         }
     }
 
@@ -155,6 +158,11 @@ mod tests {
         assert!(!of(Provider::OpenAi, "models").generates);
         assert!(of(Provider::Anthropic, "v1/messages/batches").unmetered);
         assert!(of(Provider::OpenAi, "responses").takes_socket());
+        assert!(
+            of(Provider::Anthropic, "v1/messages/batches/b1").stored
+                && of(Provider::Grok, "responses/r1").stored
+        );
+        assert!(!of(Provider::OpenAi, "responses/compact").stored && !of(Provider::Grok, "responses").stored);
         assert!(!of(Provider::Grok, "responses").takes_socket());
     }
 }

@@ -29,7 +29,7 @@ pub(super) async fn pass(
     let mut asked = asked::read(&operation, &parts.method, &parts.headers, body).await?;
     check_models(&user, &operation, &parts.method, &asked)?;
     let price = spend::check(api, &user, &operation, asked.model()).await?;
-    let upstream = upstream(api, user.project, operation.provider).await?;
+    let upstream = upstream(api, user.project, &operation).await?;
     asked.ask_for_usage(&operation);
     let annotations = headers::annotations(&parts.headers);
     let counter = Counter::new(api, &user, operation.provider, asked.model(), annotations, price);

@@ -163,8 +163,16 @@ fn is_upgrade(request: &Request) -> bool {
 }
 
 /// Who is asked: the project's own provider, else the operator's.
-async fn upstream(api: &Api, project: ProjectId, provider: Provider) -> Result<Arc<Upstream>, Refusal> {
+async fn upstream(api: &Api, project: ProjectId, operation: &Operation) -> Result<Arc<Upstream>, Refusal> {
+    let provider = operation.provider;
     let Some(own) = api.app.settings_document(project, provider.name()) else {
+        if operation.stored {
+            // All projects share the server's key, and so what is kept under it.
+            return Err(Refusal::forbidden(format!(
+                "`{}` reaches what is kept under the provider's key, which is the server's; set a key of the project's own with `meshagent llm provider set {provider}`",
+                operation.path
+            )));
+        }
         return api.llm.upstreams.operator(provider).ok_or_else(|| Refusal {
             status: StatusCode::NOT_FOUND,
             code: "provider-not-configured",

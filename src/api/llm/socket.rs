@@ -65,7 +65,7 @@ pub(super) async fn pass(
     if session.operation.form == Form::Realtime {
         session.begin(&query_model(query.as_deref())).await?;
     }
-    let upstream = upstream(api, session.user.project, session.operation.provider).await?;
+    let upstream = upstream(api, session.user.project, &session.operation).await?;
     let mut onward = headers::onward(&parts.headers);
     onward.remove(header::ACCEPT_ENCODING);
     let protocols = headers::protocols(&parts.headers);

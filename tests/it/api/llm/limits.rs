@@ -19,6 +19,9 @@ async fn bad_requests_are_refused_before_they_go_out() {
         ("/openai/v1/responses", "text/plain", r#"{"model":"a"}"#, 400),
         ("/openai/v1/audio/transcriptions", "multipart/form-data", "x", 400),
         ("/grok/v1/responses", "application/json", r#"{"model":"a"}"#, 404),
+        // What others left under the server's key.
+        ("/grok/v1/responses/r1", "application/json", "{}", 403),
+        ("/anthropic/v1/messages/batches", "application/json", "{}", 403),
     ] {
         let answer = rig.post(path, &key).header("content-type", kind).body(body).send().await.unwrap();
         let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
