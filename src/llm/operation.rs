@@ -36,6 +36,8 @@ pub struct Operation {
     pub unmetered: bool,
     /// Reaches what others may have left with the provider: only under a key that the project has for itself.
     pub stored: bool,
+    /// Only tells of models, and so is only read.
+    pub lists: bool,
 }
 
 /// Exact paths and beginnings of paths below `v1/`.
@@ -104,7 +106,15 @@ impl Operation {
             nested_models: batches || realtime,
             unmetered: batches || (realtime && below != "realtime"),
             stored: batches || (below.starts_with("responses/") && !counts && below != "responses/compact"),
+            lists: asks,
         }
+    }
+
+    /// The model that the path names.
+    #[must_use]
+    pub fn named_model(&self) -> Option<&str> {
+        let below = self.path.strip_prefix("v1/").unwrap_or(&self.path);
+        below.strip_prefix("models/").filter(|_| self.lists)
     }
 
     /// Whether it may be a WebSocket.
@@ -153,6 +163,12 @@ mod tests {
     fn what_uses_tokens_is_known() {
         let of = |provider, path| Operation::of(provider, path).unwrap();
         assert!(of(Provider::OpenAi, "embeddings").generates);
+        assert_eq!(of(Provider::OpenAi, "models/ft:a").named_model(), Some("ft:a"));
+        assert_eq!(of(Provider::Anthropic, "v1/models/a").named_model(), Some("a"));
+        assert!(
+            of(Provider::OpenAi, "models").lists && of(Provider::OpenAi, "models").named_model().is_none()
+        );
+        assert!(!of(Provider::OpenAi, "images/edits").lists);
         assert!(of(Provider::Anthropic, "v1/messages").generates);
         assert!(!of(Provider::Anthropic, "v1/messages/count_tokens").generates);
         assert!(!of(Provider::OpenAi, "models").generates);

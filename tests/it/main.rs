@@ -16,6 +16,7 @@ mod document;
 mod elsewhere;
 mod eventlog;
 mod lease;
+mod llm;
 mod mail;
 mod queue;
 mod replay;

@@ -124,6 +124,7 @@ async fn pass(State(api): State<Api>, Extension(user): Extension<User>, request:
 async fn passed(api: &Api, user: User, request: Request) -> Result<Response, Refusal> {
     let operation = operation(request.uri().path())?;
     user.check_provider(operation.provider)?;
+    check_listing(&user, &operation, request.method())?;
     let turn = api.llm.turns.take(user.project).ok_or_else(|| Refusal {
         status: StatusCode::TOO_MANY_REQUESTS,
         code: "busy",
@@ -155,6 +156,18 @@ fn operation(path: &str) -> Result<Operation, Refusal> {
         code: "not-found",
         message: format!("`{path}` is not passed on to a provider; models are asked by responses, chat, messages, embeddings, images, audio and realtime"),
     })
+}
+
+/// What tells of models is only read, and tells a restricted credential of its own models only.
+fn check_listing(user: &User, operation: &Operation, method: &Method) -> Result<(), Refusal> {
+    if operation.lists && *method != Method::GET {
+        return Err(Refusal {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            code: "method-not-allowed",
+            message: format!("`{}` is only read here; send GET", operation.path),
+        });
+    }
+    operation.named_model().map_or(Ok(()), |model| user.check_model(operation.provider, model))
 }
 
 fn is_upgrade(request: &Request) -> bool {

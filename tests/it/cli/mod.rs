@@ -1,6 +1,7 @@
 //! The command line as a person uses it: the real binary, its words, its exit codes.
 
 mod containers;
+mod llm;
 mod offline;
 mod resources;
 mod room;

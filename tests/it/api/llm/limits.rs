@@ -32,6 +32,25 @@ async fn bad_requests_are_refused_before_they_go_out() {
 }
 
 #[tokio::test]
+async fn models_are_only_looked_at_and_only_ones_own() {
+    let rig = Rig::new().await;
+    let (key, ann) = (rig.platform.key.clone(), rig.token("ann", Some(&["openai/m*"])).await);
+    let ask = async |method: Method, path: &str, bearer: &str| {
+        let request = rig.client.request(method, format!("http://{}{path}", rig.here)).bearer_auth(bearer);
+        request.send().await.unwrap().status().as_u16()
+    };
+    for path in ["/openai/v1/models/ft:m", "/openai/v1/models", "/anthropic/v1/models/m"] {
+        for method in [Method::DELETE, Method::POST, Method::PUT, Method::HEAD] {
+            assert_eq!(ask(method.clone(), path, &key).await, 405, "{method} {path}");
+        }
+    }
+    assert_eq!(ask(Method::GET, "/openai/v1/models/o3", &ann).await, 403);
+    assert!(rig.seen().is_empty());
+    assert_eq!(ask(Method::GET, "/openai/v1/models/m1", &ann).await, 200);
+    assert_eq!(ask(Method::GET, "/openai/v1/models", &ann).await, 200);
+}
+
+#[tokio::test]
 async fn credentials_of_elsewhere_are_refused() {
     let rig = Rig::new().await;
     let mint = |room: Option<&str>| {
