@@ -12,6 +12,8 @@ use uuid::Uuid;
 const CARD_BYTES_MAX: u64 = 1024;
 /// Largest schema file, bytes.
 const SCHEMA_FILE_BYTES_MAX: u64 = super::schema::SCHEMA_BYTES_MAX as u64;
+/// Looks at a path where files come and go.
+const LOOKS_MAX: usize = 8;
 const KIND: &str = "meshagent.document";
 
 #[derive(Serialize, Deserialize)]
@@ -61,20 +63,27 @@ pub(super) enum At {
     SomethingElse,
 }
 
-/// Looks what is at `path`.
+/// Looks what is at `path`. A file that comes and goes while it is looked at counts as nothing.
 pub(super) async fn look(files: &RoomFiles, path: &str) -> Result<At, BlobError> {
-    match read(files, path, CARD_BYTES_MAX).await {
-        Ok(Some(text)) => Ok(match serde_json::from_slice::<Card>(&text) {
-            Ok(card) if card.kind == KIND => At::Document(card.id),
-            _ => At::SomethingElse,
-        }),
-        Ok(None) => Ok(At::SomethingElse),
-        Err(BlobError::NotFound { .. }) => {
-            let folder = files.stat(path).await?.is_some();
-            Ok(if folder { At::SomethingElse } else { At::Nothing })
+    for _ in 0..LOOKS_MAX {
+        match read(files, path, CARD_BYTES_MAX).await {
+            Ok(Some(text)) => {
+                return Ok(match serde_json::from_slice::<Card>(&text) {
+                    Ok(card) if card.kind == KIND => At::Document(card.id),
+                    _ => At::SomethingElse,
+                });
+            }
+            Ok(None) => return Ok(At::SomethingElse),
+            Err(BlobError::NotFound { .. }) => match files.stat(path).await? {
+                Some(there) if there.is_folder => return Ok(At::SomethingElse),
+                // It came after it was asked for.
+                Some(_) => {}
+                None => return Ok(At::Nothing),
+            },
+            Err(error) => return Err(error),
         }
-        Err(error) => Err(error),
     }
+    Ok(At::Nothing)
 }
 
 /// Puts the card of `id` at `path`; false when something is there already and may not be replaced.

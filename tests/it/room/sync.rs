@@ -104,6 +104,26 @@ async fn leaves_memory(edge: &Edge) {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_opens_a_new_document_at_the_same_moment_gets_the_same_one() {
+    const DOCUMENTS: usize = 60;
+    let edge = Edge::start().await;
+    let mut all = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        let mut client = edge.join(name).await;
+        all.push(tokio::spawn(async move {
+            for n in 0..DOCUMENTS {
+                let path = format!("many/{n}.doc");
+                let opened = Open::start(&mut client, &format!("open{n}"), start(&path, true)).await;
+                opened.unwrap_or_else(|error| panic!("{path}: {error:?}"));
+            }
+        }));
+    }
+    for client in all {
+        client.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn two_edit_one_document_and_only_changes_are_relayed() {
     let edge = Edge::start().await;
