@@ -6,6 +6,7 @@ use crate::domain::Entity;
 use crate::domain::mailbox::{Command, Mailbox};
 use crate::domain::names::Kind;
 use crate::id::{MailboxId, ProjectId};
+use crate::mail::{Address, InvalidAddress};
 use crate::projection::World;
 
 impl App {
@@ -16,11 +17,18 @@ impl App {
         mailbox: Mailbox,
     ) -> Result<MailboxId, Error> {
         let id = MailboxId::new(project, self.ids.fresh());
+        self.may_be_a_mailbox(&mailbox.address)?;
         self.transact(actor, |world| {
             world.room(mailbox.room).ok_or_else(|| Error::no_room(&mailbox.room.to_string()))?;
             let made = Mailbox::decide(None, Command::Create(mailbox.clone())).map_err(Error::rejected)?;
-            let claimed =
-                claim(world, ProjectId::PLATFORM, Kind::MailboxAddress, None, &mailbox.address, id.uuid())?;
+            let claimed = claim(
+                world,
+                ProjectId::PLATFORM,
+                Kind::MailboxAddress,
+                None,
+                &held(&mailbox.address),
+                id.uuid(),
+            )?;
             Ok(Decision { changes: vec![claimed, Change::new(project, id.stream(), made)], answer: id })
         })
         .await
@@ -42,11 +50,37 @@ impl App {
         self.transact(actor, |world| {
             let old = find(world, id)?;
             let events = Mailbox::decide(Some(old), Command::Delete).map_err(Error::rejected)?;
-            let released = release(world, ProjectId::PLATFORM, Kind::MailboxAddress, None, &old.address)?;
+            let released =
+                release(world, ProjectId::PLATFORM, Kind::MailboxAddress, None, &held(&old.address))?;
             let changes = vec![Change::new(id.project(), id.stream(), events), released];
             Ok(Decision { changes, answer: () })
         })
         .await
+    }
+}
+
+/// How the address of a mailbox is held, so that case makes no second one.
+fn held(address: &str) -> String {
+    address.to_ascii_lowercase()
+}
+
+impl App {
+    /// Mail goes to an address as servers write it, and a mailbox takes the mail of its tags: an address with a tag, or
+    /// of a domain that is not this server's, would take what is another's.
+    fn may_be_a_mailbox(&self, address: &str) -> Result<(), Error> {
+        let invalid = |text: String| Error::Invalid { code: "mailbox-address-invalid", text };
+        let read: Address = address.parse().map_err(|error: InvalidAddress| invalid(error.to_string()))?;
+        if read.without_tag().is_some() {
+            return Err(invalid(format!(
+                "`{address}` has a tag, and mail with a tag goes to the mailbox without it; leave out what is behind `+`"
+            )));
+        }
+        match &self.settings.mail_domain {
+            Some(domain) if !read.domain().eq_ignore_ascii_case(domain) => Err(invalid(format!(
+                "`{address}` is not of this server's mail domain; mailboxes here are name@{domain}"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -56,7 +90,7 @@ pub(crate) fn by_address<'w>(
     project: ProjectId,
     address: &str,
 ) -> Option<(MailboxId, &'w Mailbox)> {
-    let uuid = world.named(ProjectId::PLATFORM, Kind::MailboxAddress, None, address)?;
+    let uuid = world.named(ProjectId::PLATFORM, Kind::MailboxAddress, None, &held(address))?;
     let id = MailboxId::new(project, uuid);
     Some((id, world.mailbox(id)?))
 }

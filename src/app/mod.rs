@@ -47,6 +47,8 @@ pub struct Settings {
     pub server_name: String,
     /// Base URL under which clients reach this server, no trailing slash.
     pub public_url: String,
+    /// The domain of all mailboxes; without one any may be named, which suits only a server that nobody shares.
+    pub mail_domain: Option<String>,
 }
 
 /// The ports, and nothing else.

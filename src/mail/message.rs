@@ -42,6 +42,8 @@ pub enum Unreadable {
     NoFrom,
     #[error("the message has more than one From header")]
     SeveralFrom,
+    #[error("an address in the From header cannot be read; write each as name@domain")]
+    BadFrom,
 }
 
 /// Reads the header. The message has CRLF line ends.
@@ -52,12 +54,11 @@ pub fn read(message: &[u8]) -> Result<Facts, Unreadable> {
     if parsed.header_values(HeaderName::From).count() > 1 {
         return Err(Unreadable::SeveralFrom);
     }
-    let from: Vec<Address> = parsed
-        .from()
-        .into_iter()
-        .flat_map(|all| all.iter())
-        .filter_map(|one| one.address()?.parse().ok())
-        .collect();
+    // None may be left out: whoever looks at the message sees it, and nobody would have checked it.
+    let address = |one: &mail_parser::Addr<'_>| one.address().and_then(|text| text.parse().ok());
+    let from: Option<Vec<Address>> =
+        parsed.from().into_iter().flat_map(|all| all.iter()).map(address).collect();
+    let from = from.ok_or(Unreadable::BadFrom)?;
     if from.is_empty() {
         return Err(Unreadable::NoFrom);
     }
@@ -141,6 +142,20 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_address_of_the_header_goes_unread() {
+        for from in [
+            "\"ceo\"@corp.test, agent@corp.test",
+            "agent@corp.test, \u{e4}@corp.test",
+            "a@b@c.test, x@y.test",
+        ] {
+            let text = format!("From: {from}\r\nSubject: x\r\n\r\nhi\r\n");
+            assert_eq!(read(text.as_bytes()).map(|facts| facts.from), Err(Unreadable::BadFrom), "{from}");
+        }
+        let text = b"From: A <a@x.test>, b@x.test\r\n\r\n";
+        assert_eq!(read(text).unwrap().from.len(), 2);
+    }
 
     #[test]
     fn the_header_says_who_and_how_often() {

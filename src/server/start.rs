@@ -228,6 +228,7 @@ async fn application(
             schedule_floor_seconds: options.schedule_floor_seconds,
             server_name: server_name(options)?,
             public_url: public_url.to_owned(),
+            mail_domain: options.mail.domain.clone(),
         },
     };
     Ok((Arc::new(app), stores))

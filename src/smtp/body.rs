@@ -36,6 +36,12 @@ impl Body {
         Self { bytes: Vec::new(), max, seen: 0, at: At::LineStart, flaw: None }
     }
 
+    /// Keeps nothing of the message any more, and goes on looking for its end where it is.
+    pub fn discard(&mut self) {
+        self.bytes = Vec::new();
+        self.max = 0;
+    }
+
     /// Bytes read so far, kept or not.
     pub const fn seen(&self) -> usize {
         self.seen
@@ -118,6 +124,17 @@ impl Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_discarded_ends_where_it_ends() {
+        // Cut in the middle of a line, just before what would be the end at the begin of one.
+        let mut body = Body::new(1000);
+        assert_eq!(body.feed(b"text\r\nx"), None);
+        body.discard();
+        assert_eq!(body.feed(b".\r\nMAIL FROM:<a@b>\r\n"), None);
+        assert_eq!(body.feed(b".\r\nQUIT\r\n"), Some(3));
+        assert_eq!(body.finish(), Err(Flaw::TooLarge));
+    }
 
     fn whole(input: &[u8]) -> (Option<usize>, Result<Vec<u8>, Flaw>) {
         let mut body = Body::new(64);

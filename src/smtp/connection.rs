@@ -222,7 +222,7 @@ impl Connection {
                 place = Arc::clone(&self.shared.large).try_acquire_owned().ok();
                 full = place.is_none();
                 if full {
-                    body = Body::new(0);
+                    body.discard();
                 }
             }
             self.more().await?;

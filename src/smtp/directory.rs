@@ -16,8 +16,7 @@ pub(crate) fn mailbox<'w>(world: &'w World, address: &Address) -> Option<(Mailbo
 }
 
 fn exact<'w>(world: &'w World, address: &Address) -> Option<(MailboxId, &'w Mailbox)> {
-    let named = |text: &str| world.named(ProjectId::PLATFORM, Kind::MailboxAddress, None, text);
-    let uuid = named(&address.to_string()).or_else(|| named(&address.lower()))?;
+    let uuid = world.named(ProjectId::PLATFORM, Kind::MailboxAddress, None, &address.lower())?;
     world.projects().find_map(|(project, _)| {
         let id = MailboxId::new(project, uuid);
         world.mailbox(id).map(|mailbox| (id, mailbox))

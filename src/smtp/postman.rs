@@ -18,6 +18,8 @@ use uuid::Uuid;
 
 /// Deliveries at once.
 const AT_ONCE: usize = 16;
+/// How long one attempt may take, with all the servers that it tries.
+const ATTEMPT_MAX: std::time::Duration = std::time::Duration::from_mins(20);
 /// How long a delivery is one worker's; longer than any attempt takes.
 const CLAIM_FOR: Duration = Duration::minutes(30);
 /// Among several servers: how often deliveries of one that died are looked for.
@@ -99,7 +101,8 @@ impl Postman {
     }
 
     async fn deliver(&self, claimed: Claimed) {
-        let carried = self.attempt(&claimed).await;
+        let carried = tokio::time::timeout(ATTEMPT_MAX, self.attempt(&claimed)).await;
+        let carried = carried.unwrap_or_else(|_| Carried::Later(slow()));
         let now = self.now();
         let (outcome, report) = match carried {
             Carried::Delivered(report) => (Outcome::Delivered, report),
@@ -205,6 +208,19 @@ impl Postman {
         if let Err(error) = self.intake.put(parcel).await {
             tracing::warn!(%error, delivery = %claimed.id, "the sender could not be told that mail failed");
         }
+    }
+}
+
+/// None of the recipient's servers took the message in time.
+fn slow() -> Report {
+    Report {
+        enhanced_smtp_code: Some("4.4.1".to_owned()),
+        reason: Some("slow".to_owned()),
+        description: Some(format!(
+            "no server took the message within {} minutes",
+            ATTEMPT_MAX.as_secs() / 60
+        )),
+        ..Report::default()
     }
 }
 

@@ -16,7 +16,7 @@ use url::Url;
 /// How long a connection and each answer may take.
 const ANSWER_WAIT: Duration = Duration::from_mins(2);
 /// How long one attempt may take in all.
-pub(in crate::mail) const ATTEMPT_WAIT: Duration = Duration::from_mins(15);
+pub(in crate::mail) const ATTEMPT_WAIT: Duration = Duration::from_mins(6);
 /// How long a name of the relay may take to resolve.
 const RESOLVE_WAIT: Duration = Duration::from_secs(10);
 /// Longest text of another server that is kept, characters.

@@ -111,6 +111,7 @@ impl Platform {
             settings: Settings {
                 auto_create_rooms: false,
                 schedule_floor_seconds: 60,
+                mail_domain: None,
                 server_name: "test".to_owned(),
                 public_url: "http://host".to_owned(),
             },

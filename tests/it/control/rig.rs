@@ -165,6 +165,7 @@ async fn app(shared: &Shared, server: &str) -> Arc<App> {
         settings: Settings {
             auto_create_rooms: true,
             schedule_floor_seconds: 1,
+            mail_domain: None,
             server_name: server.to_owned(),
             public_url: format!("http://{server}:8078"),
         },

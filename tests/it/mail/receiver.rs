@@ -18,6 +18,27 @@ fn office(arguments: &[&str]) -> Office {
 }
 
 #[test]
+fn an_address_belongs_to_one_mailbox_of_the_servers_domain() {
+    let office = Office::open(&["--mail-domain", "desk.test"]);
+    office.mailbox("help@desk.test", &[]);
+    let create = |address: &str| {
+        let all = ["mailbox", "create", "--address", address, "--room", "desk", "--queue", "q"];
+        office.person.run(&all)
+    };
+    for (address, why) in [
+        ("Help@desk.test", "already in use"),
+        ("help+orders@desk.test", "has a tag"),
+        ("ceo@bank.test", "name@desk.test"),
+        ("\"a b\"@desk.test", "not a mail address"),
+    ] {
+        let refused = create(address);
+        assert_ne!(refused.code, 0, "{address}");
+        assert!(refused.stderr.contains(why), "{address}: {}", refused.stderr);
+    }
+    create("Other@Desk.Test").ok();
+}
+
+#[test]
 fn a_message_becomes_an_item_with_all_its_bytes() {
     if !programs() {
         return;
