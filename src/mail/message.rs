@@ -54,11 +54,17 @@ pub fn read(message: &[u8]) -> Result<Facts, Unreadable> {
     if parsed.header_values(HeaderName::From).count() > 1 {
         return Err(Unreadable::SeveralFrom);
     }
+    let listed: Vec<Option<Address>> = parsed
+        .from()
+        .into_iter()
+        .flat_map(|all| all.iter())
+        .map(|one| one.address().and_then(|text| text.parse().ok()))
+        .collect();
+    let from: Vec<Address> = listed.iter().flatten().cloned().collect();
     // None may be left out: whoever looks at the message sees it, and nobody would have checked it.
-    let address = |one: &mail_parser::Addr<'_>| one.address().and_then(|text| text.parse().ok());
-    let from: Option<Vec<Address>> =
-        parsed.from().into_iter().flat_map(|all| all.iter()).map(address).collect();
-    let from = from.ok_or(Unreadable::BadFrom)?;
+    if !from.is_empty() && from.len() < listed.len() {
+        return Err(Unreadable::BadFrom);
+    }
     if from.is_empty() {
         return Err(Unreadable::NoFrom);
     }
