@@ -1,17 +1,19 @@
 //! The usage of models over every store: what is added adds up, whoever asks and however it is narrowed.
 
 use crate::support::postgres;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use meshagent::clock::Fixed;
 use meshagent::id::ProjectId;
 use meshagent::llm::usage::{
-    Account, Filter, HOUR_MS, Ledger, MemoryUsage, PostgresUsage, SqliteUsage, Sums, UsageStore,
+    Account, Filter, HOUR_MS, Ledger, MemoryUsage, PostgresUsage, SqliteUsage, Sums, UsageError, UsageStore,
 };
 use meshagent::llm::{Provider, Tokens};
 use meshagent::store::postgres::Postgres;
 use meshagent::store::sqlite::Sqlite;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 fn project(n: u128) -> ProjectId {
@@ -118,4 +120,57 @@ async fn what_waits_in_the_ledger_counts_at_once_and_is_written_once() {
     ledger.flush().await.unwrap();
     ledger.flush().await.unwrap();
     assert_eq!((ledger.sum(&all).await.unwrap(), store.sum(&all).await.unwrap()), (sums(6), sums(6)));
+}
+
+/// A store whose writes wait until they are let go.
+#[derive(Debug, Default)]
+struct Slow {
+    inner: MemoryUsage,
+    begun: Notify,
+    go: Notify,
+}
+
+#[async_trait]
+impl UsageStore for Slow {
+    async fn add(&self, rows: Vec<(Account, Sums)>) -> Result<(), UsageError> {
+        self.begun.notify_one();
+        self.go.notified().await;
+        self.inner.add(rows).await
+    }
+    async fn rows(&self, filter: &Filter, span_ms: i64) -> Result<Vec<(Account, Sums)>, UsageError> {
+        UsageStore::rows(&self.inner, filter, span_ms).await
+    }
+    async fn sum(&self, filter: &Filter) -> Result<Sums, UsageError> {
+        self.inner.sum(filter).await
+    }
+    async fn forget(&self, before_ms: i64) -> Result<u64, UsageError> {
+        self.inner.forget(before_ms).await
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_nobody_waits_for_any_more_is_neither_lost_nor_doubled() {
+    let store = Arc::new(Slow::default());
+    let clock = Arc::new(Fixed::at(DateTime::<Utc>::UNIX_EPOCH));
+    let ledger = Arc::new(Ledger::new(store.clone(), clock));
+    let all = Filter::all(project(1));
+    ledger.add(account(1, "m", "ann"), sums(1));
+    let left = tokio::spawn({
+        let ledger = Arc::clone(&ledger);
+        async move { ledger.flush().await }
+    });
+    store.begun.notified().await;
+    left.abort();
+    assert!(left.await.is_err());
+    assert_eq!(ledger.sum(&all).await.unwrap(), sums(1));
+    ledger.add(account(1, "m", "ann"), sums(2));
+    store.go.notify_one();
+    let rest = tokio::spawn({
+        let ledger = Arc::clone(&ledger);
+        async move { ledger.flush().await }
+    });
+    store.begun.notified().await;
+    store.go.notify_one();
+    rest.await.unwrap().unwrap();
+    assert_eq!(store.sum(&all).await.unwrap(), sums(3));
 }

@@ -2,6 +2,7 @@
 
 use super::{Account, Filter, KEPT_DAYS, Sums, UsageError, UsageStore, hour_ms};
 use crate::clock::Clock;
+use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,12 +23,26 @@ struct Pending {
     writing: BTreeMap<Account, Sums>,
 }
 
+impl Pending {
+    /// What was not written waits again.
+    fn give_back(&mut self) {
+        for (account, sums) in std::mem::take(&mut self.writing) {
+            *self.waiting.entry(account).or_default() += sums;
+        }
+    }
+}
+
 /// The usage of this server's answers, on its way to the store.
 pub struct Ledger {
-    store: Arc<dyn UsageStore>,
+    batches: Arc<Batches>,
     clock: Arc<dyn Clock>,
-    pending: Mutex<Pending>,
     wake: Notify,
+}
+
+/// What is written together.
+struct Batches {
+    store: Arc<dyn UsageStore>,
+    pending: Mutex<Pending>,
     one_writer: tokio::sync::Mutex<()>,
 }
 
@@ -37,40 +52,16 @@ impl fmt::Debug for Ledger {
     }
 }
 
-impl Ledger {
-    #[must_use]
-    pub fn new(store: Arc<dyn UsageStore>, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            store,
-            clock,
-            pending: Mutex::default(),
-            wake: Notify::new(),
-            one_writer: tokio::sync::Mutex::default(),
-        }
-    }
-
+impl Batches {
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the store has fallen so far behind that nothing new may be used.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        let pending = self.pending();
-        pending.waiting.len() + pending.writing.len() >= WAITING_MAX
-    }
-
-    /// Adds to the sums; on disk soon after.
-    pub fn add(&self, account: Account, sums: Sums) {
-        *self.pending().waiting.entry(account).or_default() += sums;
-        self.wake.notify_one();
-    }
-
-    /// Writes all that waits. When it fails, all still waits.
-    pub async fn flush(&self) -> Result<(), UsageError> {
+    async fn write(&self) -> Result<(), UsageError> {
         let _alone = self.one_writer.lock().await;
         let rows: Vec<(Account, Sums)> = {
             let mut pending = self.pending();
+            pending.give_back();
             pending.writing = std::mem::take(&mut pending.waiting);
             pending.writing.iter().map(|(account, sums)| (account.clone(), *sums)).collect()
         };
@@ -79,30 +70,60 @@ impl Ledger {
         }
         let written = self.store.add(rows).await;
         let mut pending = self.pending();
-        let writing = std::mem::take(&mut pending.writing);
-        if written.is_err() {
-            for (account, sums) in writing {
-                *pending.waiting.entry(account).or_default() += sums;
-            }
+        match written {
+            Ok(()) => pending.writing.clear(),
+            Err(_) => pending.give_back(),
         }
         written
+    }
+}
+
+impl Ledger {
+    #[must_use]
+    pub fn new(store: Arc<dyn UsageStore>, clock: Arc<dyn Clock>) -> Self {
+        let batches = Batches { store, pending: Mutex::default(), one_writer: tokio::sync::Mutex::default() };
+        Self { batches: Arc::new(batches), clock, wake: Notify::new() }
+    }
+
+    /// Whether the store has fallen so far behind that nothing new may be used.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let pending = self.batches.pending();
+        pending.waiting.len() + pending.writing.len() >= WAITING_MAX
+    }
+
+    /// Adds to the sums; on disk soon after.
+    pub fn add(&self, account: Account, sums: Sums) {
+        *self.batches.pending().waiting.entry(account).or_default() += sums;
+        self.wake.notify_one();
+    }
+
+    /// Writes all that waits. When it fails, all still waits. A write that began ends, though nobody waits for it.
+    pub async fn flush(&self) -> Result<(), UsageError> {
+        let batches = Arc::clone(&self.batches);
+        let written = tokio::spawn(async move { batches.write().await }).await;
+        written.unwrap_or_else(|broken| {
+            let unavailable =
+                StoreError::Unavailable { place: "usage of models".to_owned(), reason: broken.to_string() };
+            Err(unavailable.into())
+        })
     }
 
     /// Rows with what waits among them.
     pub async fn rows(&self, filter: &Filter, span_ms: i64) -> Result<Vec<(Account, Sums)>, UsageError> {
         self.flush().await?;
-        self.store.rows(filter, span_ms).await
+        self.batches.store.rows(filter, span_ms).await
     }
 
     /// What all comes to, with what waits. While a batch is written it may count twice, and never not at all.
     pub async fn sum(&self, filter: &Filter) -> Result<Sums, UsageError> {
         let mut sums = Sums::default();
         {
-            let pending = self.pending();
+            let pending = self.batches.pending();
             let all = pending.waiting.iter().chain(&pending.writing);
             all.filter(|(account, _)| filter.takes(account)).for_each(|(_, more)| sums += *more);
         }
-        sums += self.store.sum(filter).await?;
+        sums += self.batches.store.sum(filter).await?;
         Ok(sums)
     }
 
@@ -125,7 +146,7 @@ impl Ledger {
 
     async fn forget(&self) {
         let before = hour_ms(self.clock.now() - chrono::Duration::days(KEPT_DAYS));
-        match self.store.forget(before).await {
+        match self.batches.store.forget(before).await {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "old usage of models was forgotten"),
             Err(error) => tracing::warn!(%error, "old usage of models remains"),
