@@ -36,7 +36,7 @@ pub enum Access {
 /// A verified caller.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    Account { id: ServiceAccountId, name: String, operator: bool },
+    Account { id: ServiceAccountId, key: ApiKeyId, name: String, operator: bool },
     Participant(Box<Bearer>),
 }
 
@@ -166,7 +166,7 @@ async fn by_key(app: &App, text: &str) -> Result<Caller, Problem> {
     let account = world.key(id).map(|key| key.account).ok_or_else(refused)?;
     let profile = &world.account(account).ok_or_else(refused)?.profile;
     let operator = profile.annotations.get(OPERATOR_ANNOTATION).is_some_and(|v| v == "true");
-    Ok(Caller::Account { id: account, name: profile.name.clone(), operator })
+    Ok(Caller::Account { id: account, key: id, name: profile.name.clone(), operator })
 }
 
 /// In a time that does not depend on where the two differ.

@@ -3,7 +3,7 @@
 
 use super::token::TOKEN_BYTES_MAX;
 use super::{App, Error};
-use crate::id::ProjectId;
+use crate::id::{ApiKeyId, ProjectId, ServiceAccountId};
 use crate::spec::llm::Dollars;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,6 +27,10 @@ pub struct Delegation {
     pub project: ProjectId,
     /// Name of who pays.
     pub delegator: String,
+    /// Whose name that is. The delegation ends with the account.
+    pub account: ServiceAccountId,
+    /// With which it was made. The delegation ends with the key.
+    pub key: ApiKeyId,
     pub subject: Subject,
     /// `None`: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,12 +99,17 @@ impl App {
         if delegation.exp <= self.clock.now().timestamp() {
             return Some(Err(refused("this delegation has expired; make a new one with POST /llm/connect")));
         }
-        let exists = self.world().project(delegation.project).is_some_and(|view| view.project.is_some());
-        Some(if exists {
-            Ok(delegation)
-        } else {
-            Err(refused("this delegation's project does not exist here"))
-        })
+        let world = self.world();
+        if world.project(delegation.project).is_none_or(|view| view.project.is_none()) {
+            return Some(Err(refused("this delegation's project does not exist here")));
+        }
+        let made = world.key(delegation.key).is_some_and(|key| key.account == delegation.account);
+        if !made || world.account(delegation.account).is_none() {
+            return Some(Err(refused(
+                "the API key or the account that made this delegation is gone; make a new one with POST /llm/connect",
+            )));
+        }
+        Some(Ok(delegation))
     }
 }
 

@@ -112,7 +112,7 @@ fn of_delegation(delegation: Delegation, all: &HeaderMap) -> Result<User, Proble
 
 fn of_caller(api: &Api, caller: &Caller, all: &HeaderMap) -> Result<User, Problem> {
     match caller {
-        Caller::Account { id, name, operator } => {
+        Caller::Account { id, name, operator, .. } => {
             let asked = project_header(all)?;
             let other = asked.filter(|asked| *asked != id.project());
             if let Some(other) = other {

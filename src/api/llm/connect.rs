@@ -54,7 +54,7 @@ async fn connect(
     all: HeaderMap,
     Body(wanted): Body<Wanted>,
 ) -> Result<Json<Value>, Problem> {
-    let Caller::Account { id, name, operator } = &caller else {
+    let Caller::Account { id, key, name, operator } = &caller else {
         return Err(Problem::forbidden(
             "participants cannot let others spend; make the delegation with an API key of the project",
         ));
@@ -66,6 +66,8 @@ async fn connect(
         id: api.app.ids.fresh(),
         project,
         delegator: name.clone(),
+        account: *id,
+        key: *key,
         subject: wanted.subject,
         providers: wanted.providers,
         models: wanted.models,
