@@ -1,8 +1,10 @@
 //! Bodies of requests: which models they name, and their outermost members to change without touching the rest.
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -113,78 +115,96 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// Every text under the name `model`, however deep.
-pub fn nested_models(value: &Value) -> Result<BTreeSet<String>, Malformed> {
-    let (mut found, mut open) = (BTreeSet::new(), vec![value]);
-    while let Some(value) = open.pop() {
-        match value {
-            Value::Object(map) => {
-                if let Some(Value::String(model)) = map.get("model") {
-                    found.insert(model.clone());
-                }
-                open.extend(map.values());
-            }
-            Value::Array(items) => open.extend(items),
-            _ => {}
+/// Every text under the name `model`, however deep, and however often it is there.
+pub fn nested_models(json: &[u8]) -> Result<BTreeSet<String>, Malformed> {
+    let mut found = BTreeSet::new();
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let read =
+        Nested { found: &mut found, named: false }.deserialize(&mut reader).and_then(|()| reader.end());
+    if found.len() > MODELS_MAX {
+        return Err(Malformed::Many);
+    }
+    read.map(|()| found).map_err(|error| Malformed::NotJson(error.to_string()))
+}
+
+/// Reads one value without keeping it.
+struct Nested<'a> {
+    found: &'a mut BTreeSet<String>,
+    /// It stands under the name `model`.
+    named: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Nested<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Nested<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        if self.named {
+            self.found.insert(text.to_owned());
         }
+        if self.found.len() > MODELS_MAX { Err(E::custom(Malformed::Many)) } else { Ok(()) }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Cow<'_, str>>()? {
+            map.next_value_seed(Nested { found: &mut *self.found, named: name == "model" })?;
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(Nested { found: &mut *self.found, named: false })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// The models that a body's tools name.
+pub fn tool_models(fields: &Fields) -> Result<BTreeSet<String>, Malformed> {
+    #[derive(Deserialize)]
+    struct Tool {
+        #[serde(default)]
+        model: Option<Value>,
+    }
+    let Some(tools) = fields.get("tools") else { return Ok(BTreeSet::new()) };
+    let tools: Option<Vec<Tool>> =
+        serde_json::from_str(tools.get()).map_err(|error| Malformed::NotJson(error.to_string()))?;
+    let mut found = BTreeSet::new();
+    for model in tools.into_iter().flatten().filter_map(|tool| tool.model) {
+        let Value::String(model) = model else { return Err(Malformed::NotText("model")) };
+        found.insert(model);
     }
     if found.len() > MODELS_MAX { Err(Malformed::Many) } else { Ok(found) }
-}
-
-/// The field `model` of a form.
-pub fn form_model(content_type: &str, body: &[u8]) -> Result<Option<String>, Malformed> {
-    let boundary = content_type
-        .split(';')
-        .filter_map(|part| part.trim().split_once('='))
-        .find(|(name, _)| name.eq_ignore_ascii_case("boundary"))
-        .map(|(_, value)| value.trim_matches('"'))
-        .filter(|boundary| (1..=70).contains(&boundary.len()))
-        .ok_or(Malformed::Multipart("the content type names no boundary"))?;
-    let delimiter = format!("--{boundary}");
-    let mut model = None;
-    for part in split(body, delimiter.as_bytes()).into_iter().skip(1) {
-        let Some(part) = part.strip_prefix(b"\r\n") else { continue };
-        let at = find(part, b"\r\n\r\n").ok_or(Malformed::Multipart("a part has no end of its headers"))?;
-        let (head, rest) = part.split_at(at);
-        let head = std::str::from_utf8(head).map_err(|_| Malformed::Multipart("a header is no text"))?;
-        if !is_named_model(head) {
-            continue;
-        }
-        let value = rest.strip_prefix(b"\r\n\r\n").unwrap_or(rest);
-        let value = value.strip_suffix(b"\r\n").unwrap_or(value);
-        let value = std::str::from_utf8(value).map_err(|_| Malformed::NotText("model"))?;
-        if model.replace(value.trim().to_owned()).is_some() {
-            return Err(Malformed::Twice("model".to_owned()));
-        }
-    }
-    Ok(model)
-}
-
-fn is_named_model(head: &str) -> bool {
-    head.split("\r\n").any(|line| {
-        let Some((name, value)) = line.split_once(':') else { return false };
-        name.trim().eq_ignore_ascii_case("content-disposition")
-            && value.split(';').map(str::trim).any(|parameter| {
-                let Some((name, value)) = parameter.split_once('=') else { return false };
-                let name = name.trim();
-                (name.eq_ignore_ascii_case("name") || name.eq_ignore_ascii_case("name*"))
-                    && value.trim().trim_matches('"').trim().eq_ignore_ascii_case("model")
-            })
-    })
-}
-
-fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|window| window == what)
-}
-
-fn split<'a>(mut bytes: &'a [u8], by: &[u8]) -> Vec<&'a [u8]> {
-    let mut parts = Vec::new();
-    while let Some(at) = find(bytes, by) {
-        parts.push(&bytes[..at]);
-        bytes = &bytes[at + by.len()..];
-    }
-    parts.push(bytes);
-    parts
 }
 
 #[cfg(test)]
@@ -224,25 +244,30 @@ mod tests {
     fn models_are_found_below_the_top() {
         let body =
             json!({"requests": [{"params": {"model": "a"}}, {"params": {"model": "b", "x": {"model": 1}}}]});
-        assert_eq!(nested_models(&body).unwrap().into_iter().collect::<Vec<_>>(), ["a", "b"]);
+        let found =
+            |text: &str| nested_models(text.as_bytes()).map(|all| all.into_iter().collect::<Vec<_>>());
+        assert_eq!(found(&body.to_string()).unwrap(), ["a", "b"]);
+        assert_eq!(
+            found(r#"[{"model": "a", "mod\u0065l": "b", "z": [null, 1.5, -1, true]}]"#).unwrap(),
+            ["a", "b"]
+        );
         let many: Vec<Value> = (0..200).map(|n| json!({"model": n.to_string()})).collect();
-        assert_eq!(nested_models(&json!(many)).unwrap_err(), Malformed::Many);
+        assert_eq!(found(&json!(many).to_string()).unwrap_err(), Malformed::Many);
+        assert!(found("{\"model\":").is_err() && found("{} {}").is_err());
     }
 
     #[test]
-    fn the_model_of_a_form_is_found() {
-        let form = |parts: &str| parts.replace('\n', "\r\n");
-        let kind = "multipart/form-data; boundary=\"b-1\"";
-        let body = form(
-            "--b-1\nContent-Disposition: form-data; name=\"file\"; filename=\"model\"\n\nname=\"model\"\n--b-1\ncontent-disposition: form-data; name=\"model\"\n\nwhisper-1\n--b-1--\n",
-        );
-        assert_eq!(form_model(kind, body.as_bytes()).unwrap().as_deref(), Some("whisper-1"));
-        let twice = form(
-            "--b-1\nContent-Disposition: form-data; name=model\n\na\n--b-1\nContent-Disposition: form-data; name=\"model\"\n\nb\n--b-1--",
-        );
-        assert!(matches!(form_model(kind, twice.as_bytes()), Err(Malformed::Twice(_))));
-        assert!(form_model("multipart/form-data", b"").is_err());
-        assert_eq!(form_model(kind, b"nonsense").unwrap(), None);
-        assert!(form_model(kind, b"--b-1\r\nno end").is_err());
+    fn the_models_of_tools_are_found() {
+        let found = |text: &str| tool_models(&Fields::parse(text.as_bytes()).unwrap());
+        let some = r#"{"tools": [{"type": "f", "parameters": {"model": "x"}}, {"type": "image", "model": "gpt-image-1"}]}"#;
+        assert_eq!(found(some).unwrap().into_iter().collect::<Vec<_>>(), ["gpt-image-1"]);
+        assert!(found("{}").unwrap().is_empty() && found(r#"{"tools": null}"#).unwrap().is_empty());
+        for bad in [
+            r#"{"tools": [{"model": 1}]}"#,
+            r#"{"tools": [{"model": "a", "model": "b"}]}"#,
+            r#"{"tools": {"model": "a"}}"#,
+        ] {
+            assert!(found(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 const WANTED: &[Path] = &[&["usage"], &["response", "usage"], &["message", "usage"]];
 /// Bytes of text that are taken for one token where nobody counted.
-const BYTES_PER_TOKEN: u64 = 4;
+pub const BYTES_PER_TOKEN: u64 = 4;
 
 /// Tokens of one answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

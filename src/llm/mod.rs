@@ -7,6 +7,7 @@
 pub mod body;
 pub mod budget;
 mod filter;
+pub mod form;
 pub mod headers;
 pub mod meter;
 pub mod operation;
@@ -27,6 +28,8 @@ pub const AT_ONCE_MAX: usize = 4_096;
 pub const AT_ONCE_PER_PROJECT_MAX: usize = 1_024;
 /// Longest body of a request, bytes; it is read before it is passed on, because it names the model.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of all bodies that are held at once.
+pub const REQUESTS_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Longest body of an answer, bytes.
 pub const ANSWER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 

@@ -104,7 +104,7 @@ impl Operation {
             form,
             generates: !(asks || counts || batches || realtime),
             nested_models: batches || realtime,
-            unmetered: batches || (realtime && below != "realtime"),
+            unmetered: batches || (realtime && below != "realtime") || below == "audio/speech",
             stored: batches || (below.starts_with("responses/") && !counts && below != "responses/compact"),
             lists: asks,
         }
@@ -115,6 +115,12 @@ impl Operation {
     pub fn named_model(&self) -> Option<&str> {
         let below = self.path.strip_prefix("v1/").unwrap_or(&self.path);
         below.strip_prefix("models/").filter(|_| self.lists)
+    }
+
+    /// A call over WebRTC or a telephone: its session is described in a form that is passed on unread.
+    #[must_use]
+    pub fn is_realtime_call(&self) -> bool {
+        self.path == "realtime/calls" || self.path.starts_with("realtime/calls/")
     }
 
     /// Whether it may be a WebSocket.

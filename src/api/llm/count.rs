@@ -2,6 +2,7 @@
 
 use super::admit::User;
 use crate::api::Api;
+use crate::llm::meter::BYTES_PER_TOKEN;
 use crate::llm::usage::{Account, Ledger, Sums, hour_ms};
 use crate::llm::{Provider, Tokens};
 use crate::spec::llm::Price;
@@ -42,14 +43,16 @@ impl Counter {
         &self.account.model
     }
 
-    /// Begins with one answer.
-    pub(super) fn answer(&self) -> Answer {
-        Answer { counter: self.clone(), counted: None }
+    /// Begins with one answer to a request of so many bytes.
+    pub(super) fn answer(&self, request_bytes: usize) -> Answer {
+        let input = request_bytes as u64 / BYTES_PER_TOKEN;
+        let guess = Tokens { input, ..Tokens::default() };
+        Answer { counter: self.clone(), counted: None, guess, free: false }
     }
 
     /// Counts a whole answer at once.
     pub(super) fn add(&self, tokens: Tokens) {
-        self.answer().told(tokens, false);
+        self.answer(0).told(tokens, false);
     }
 
     fn cost_nanos(&self, tokens: &Tokens) -> u64 {
@@ -64,6 +67,9 @@ impl Counter {
 pub(super) struct Answer {
     counter: Counter,
     counted: Option<Tokens>,
+    /// What it counts for when it ends without a word.
+    guess: Tokens,
+    free: bool,
 }
 
 impl Answer {
@@ -90,10 +96,26 @@ impl Answer {
         self.counter.ledger.add(self.counter.account.clone(), sums);
     }
 
-    /// It ended without a word.
-    pub(super) fn ended(&mut self) {
-        if self.counted.is_none() {
-            self.told(Tokens::default(), false);
+    /// One more event of it passed.
+    pub(super) fn event(&mut self) {
+        self.guess.output = self.guess.output.saturating_add(1);
+    }
+
+    /// Whether something of it passed.
+    pub(super) fn has_begun(&self) -> bool {
+        self.guess.output > 0
+    }
+
+    /// Nothing was made: it counts for nothing.
+    pub(super) fn free(mut self) {
+        self.free = true;
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if self.counted.is_none() && !self.free {
+            self.told(self.guess, true);
         }
     }
 }

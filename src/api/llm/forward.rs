@@ -26,13 +26,24 @@ pub(super) async fn pass(
     turn: Turn,
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    let mut asked = asked::read(&operation, &parts.method, &parts.headers, body).await?;
-    check_models(&user, &operation, &parts.method, &asked)?;
-    let price = spend::check(api, &user, &operation, asked.model()).await?;
+    // What needs no look at the body is refused before it is read.
+    let mut operation = operation;
+    if operation.is_realtime_call() && user.is_restricted() {
+        return Err(Refusal::forbidden(
+            "calls do not say here which models they use, and this credential may not use every one; use a WebSocket",
+        ));
+    }
     let upstream = upstream(api, user.project, &operation).await?;
+    spend::check_unmetered(api, &user, &operation)?;
+    let mut asked = asked::read(api, &operation, &parts.method, &parts.headers, body).await?;
+    check_models(&user, &operation, &parts.method, &asked)?;
+    operation.unmetered |= asked.answers_later;
+    let price = spend::check(api, &user, &operation, asked.model()).await?;
     asked.ask_for_usage(&operation);
     let annotations = headers::annotations(&parts.headers);
     let counter = Counter::new(api, &user, operation.provider, asked.model(), annotations, price);
+    // Before it is sent: who leaves while the provider works pays too.
+    let mut counted = operation.generates.then(|| counter.answer(asked.bytes.len()));
     let ask = Ask {
         operation: &operation,
         method: parts.method,
@@ -40,17 +51,21 @@ pub(super) async fn pass(
         headers: headers::onward(&parts.headers),
         body: asked.bytes.clone(),
     };
-    let answer = upstream.send(ask).await?;
+    let sent = upstream.send(ask).await;
+    let made = sent.as_ref().is_ok_and(|answer| answer.status().is_success());
+    if let Some(free) = counted.take_if(|_| !made) {
+        free.free();
+    }
+    let answer = sent?;
     let status = answer.status();
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(key_refused(&operation, status));
     }
     let back = headers::back(answer.headers());
-    let counts = operation.generates && status.is_success();
     let passing = Passing {
         parts: answer.bytes_stream().boxed(),
         meter: Meter::new(content_type(&back), asked.hides_usage),
-        answer: counts.then(|| counter.answer()),
+        answer: counted,
         request_bytes: asked.bytes.len() as u64,
         passed: 0,
         ended: false,
@@ -155,9 +170,9 @@ impl Stream for Passing {
 impl Drop for Passing {
     fn drop(&mut self) {
         let Some(answer) = &mut self.answer else { return };
-        match self.meter.reading(self.request_bytes) {
-            Some(reading) => answer.told(reading.tokens, reading.estimated),
-            None => answer.ended(),
+        // Where nothing can be read, the answer counts its estimate.
+        if let Some(reading) = self.meter.reading(self.request_bytes) {
+            answer.told(reading.tokens, reading.estimated);
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{Api, Problem};
 use crate::id::ProjectId;
 use crate::llm::upstream::{Upstream, Upstreams};
 use crate::llm::usage::Ledger;
-use crate::llm::{AT_ONCE_MAX, AT_ONCE_PER_PROJECT_MAX, Operation, Provider};
+use crate::llm::{AT_ONCE_MAX, AT_ONCE_PER_PROJECT_MAX, Operation, Provider, REQUESTS_BYTES_MAX};
 use admit::User;
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -32,6 +32,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use refusal::Refusal;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
 
 /// What the proxy keeps between requests.
 #[derive(Debug)]
@@ -39,12 +40,15 @@ pub struct Llm {
     pub upstreams: Upstreams,
     pub ledger: Arc<Ledger>,
     turns: Arc<Turns>,
+    /// Bytes that bodies may still take.
+    bodies: Arc<Semaphore>,
 }
 
 impl Llm {
     #[must_use]
     pub fn new(upstreams: Upstreams, ledger: Arc<Ledger>) -> Self {
-        Self { upstreams, ledger, turns: Arc::default() }
+        let bodies = Arc::new(Semaphore::new(REQUESTS_BYTES_MAX));
+        Self { upstreams, ledger, turns: Arc::default(), bodies }
     }
 }
 
@@ -163,7 +167,7 @@ fn check_listing(user: &User, operation: &Operation, method: &Method) -> Result<
     if operation.lists && *method != Method::GET {
         return Err(Refusal {
             status: StatusCode::METHOD_NOT_ALLOWED,
-            code: "method-not-allowed",
+            code: "invalid-request",
             message: format!("`{}` is only read here; send GET", operation.path),
         });
     }

@@ -2,11 +2,11 @@
 //! each answer that tells what it used is counted.
 
 use super::admit::User;
-use super::count::Counter;
+use super::count::{Answer, Counter};
 use super::refusal::Refusal;
 use super::{Turn, spend, upstream};
 use crate::api::Api;
-use crate::llm::body::{Fields, nested_models};
+use crate::llm::body::{Fields, nested_models, tool_models};
 use crate::llm::meter::MessageMeter;
 use crate::llm::{Form, Operation, headers};
 use crate::net::socket::{MESSAGE_BYTES_MAX, Upstream as Socket};
@@ -15,8 +15,10 @@ use axum::extract::{FromRequestParts, Request};
 use axum::http::header;
 use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio_tungstenite::tungstenite as ws;
 
@@ -25,14 +27,20 @@ const SILENCE_MAX: Duration = Duration::from_mins(65);
 /// Longest message from the provider to the caller, or back, that may wait to be written.
 const WRITE_WAIT: Duration = Duration::from_mins(2);
 
+/// What the provider says when an answer ends.
+const ENDS: [&str; 5] =
+    ["response.completed", "response.done", "response.failed", "response.incomplete", "response.cancelled"];
+
 /// One connection's user, and what it asks for.
 struct Session {
     api: Api,
     user: User,
     operation: Operation,
     annotations: BTreeMap<String, String>,
-    /// Of the answer that is under way.
+    /// Of answers to the model that was asked last.
     counter: Option<Counter>,
+    /// The answer that is under way.
+    open: Option<Answer>,
     meter: MessageMeter,
 }
 
@@ -60,6 +68,7 @@ pub(super) async fn pass(
         operation,
         annotations: headers::annotations(&parts.headers),
         counter: None,
+        open: None,
         meter: MessageMeter::default(),
     };
     if session.operation.form == Form::Realtime {
@@ -114,42 +123,70 @@ impl Session {
         Ok(())
     }
 
+    /// Begins with the answer to a message, unless another is under way.
+    async fn begin_answer(&mut self, model: &str, text: &str) -> Result<(), Refusal> {
+        if self.open.is_some() {
+            return Err(Refusal::bad_request(
+                "an answer is under way; wait for its end, or use another socket",
+            ));
+        }
+        self.begin(model).await?;
+        self.open = self.counter.as_ref().map(|counter| counter.answer(text.len()));
+        Ok(())
+    }
+
     /// What goes on to the provider of a text of the caller.
     async fn onward(&mut self, text: &str) -> Result<(), Refusal> {
+        let fields = Fields::parse(text.as_bytes())?;
+        let creates = fields.text("type")?.as_deref() == Some("response.create");
         if self.operation.form == Form::Realtime {
-            return self.check_realtime(text).await;
-        }
-        let fields = Fields::parse(text.as_bytes())?;
-        if fields.text("type")?.as_deref() != Some("response.create") {
-            return Ok(());
-        }
-        let model = fields.text("model")?.unwrap_or_default();
-        self.begin(&model).await
-    }
-
-    /// The model is the address's; what else a session names must be allowed too.
-    async fn check_realtime(&mut self, text: &str) -> Result<(), Refusal> {
-        let fields = Fields::parse(text.as_bytes())?;
-        match fields.text("type")?.as_deref() {
-            Some("session.update") => {
-                let session = fields.value("session").unwrap_or(Value::Null);
-                for model in nested_models(&session)? {
-                    self.user.check_model(self.operation.provider, &model)?;
-                }
-                Ok(())
-            }
-            Some("response.create") => {
+            // The model is the address's; what else is named must be allowed too.
+            self.check_models(nested_models(text.as_bytes())?)?;
+            if creates {
                 let model = self.counter.as_ref().map(|counter| counter.model().to_owned());
-                self.begin(&model.unwrap_or_default()).await
+                self.begin_answer(&model.unwrap_or_default(), text).await?;
             }
-            _ => Ok(()),
+        } else if creates {
+            self.check_models(tool_models(&fields)?)?;
+            if fields.value("background").is_some_and(|value| value != Value::Bool(false)) {
+                return Err(Refusal::bad_request("answers in the background are not made over a socket"));
+            }
+            let model = fields.text("model")?.unwrap_or_default();
+            self.begin_answer(&model, text).await?;
         }
+        Ok(())
     }
 
+    fn check_models(&self, models: BTreeSet<String>) -> Result<(), Refusal> {
+        models.iter().try_for_each(|model| self.user.check_model(self.operation.provider, model))
+    }
+
+    /// Counts what a text of the provider tells of.
     fn count(&mut self, text: &str) {
+        #[derive(Deserialize)]
+        struct Kind<'a> {
+            #[serde(borrow, rename = "type")]
+            kind: Cow<'a, str>,
+        }
+        let kind = serde_json::from_str::<Kind<'_>>(text).map(|read| read.kind).unwrap_or_default();
         let told = self.meter.read(text.as_bytes());
-        if let (Some(tokens), Some(counter)) = (told, &self.counter) {
-            counter.add(tokens);
+        let ends = ENDS.contains(&&*kind);
+        if kind == "response.created" && self.open.is_none() {
+            // The provider's own: it heard the end of what was said.
+            self.open = self.counter.as_ref().map(|counter| counter.answer(0));
+        }
+        match (self.open.as_mut(), told) {
+            (Some(open), Some(tokens)) if ends => open.told(tokens, false),
+            (Some(open), None) if kind != "error" => open.event(),
+            (_, Some(tokens)) => self.counter.iter().for_each(|counter| counter.add(tokens)),
+            (_, None) => {}
+        }
+        let refused = kind == "error" && self.operation.form != Form::Realtime;
+        if let Some(open) = self.open.take_if(|_| ends || kind == "error")
+            && refused
+            && !open.has_begun()
+        {
+            open.free();
         }
     }
 }

@@ -65,6 +65,23 @@ pub(super) async fn check(
     Ok(price)
 }
 
+/// Refuses what no budget can hold, where one is about every model: before anything of the request is read.
+pub(super) fn check_unmetered(api: &Api, user: &User, operation: &Operation) -> Result<(), Refusal> {
+    if !operation.unmetered {
+        return Ok(());
+    }
+    let spender = Spender {
+        project: user.project,
+        provider: operation.provider,
+        model: "",
+        room: &user.room,
+        user: &user.name,
+    };
+    let now = api.app.clock.now();
+    let limited = budgets(api, user).limits.iter().any(|limit| counted(limit, &spender, now).is_some());
+    if limited || user.delegation.is_some() { Err(unmetered()) } else { Ok(()) }
+}
+
 async fn delegated(
     api: &Api,
     user: &User,

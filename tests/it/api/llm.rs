@@ -81,6 +81,7 @@ async fn stand_in(State(own): State<StandIn>, request: Request) -> Response {
         "broken" => (StatusCode::INTERNAL_SERVER_ERROR, "no").into_response(),
         "garbage" => ([("content-type", "application/json")], "{\"usage\": {{{").into_response(),
         "cut" => cut(),
+        "never" => std::future::pending().await,
         "no-key" => (StatusCode::UNAUTHORIZED, format!("Incorrect API key provided: {KEY}")).into_response(),
         "chat" => events(&[
             r#"{"choices":[{"delta":{"content":"hi"}}]}"#,
@@ -151,6 +152,20 @@ impl Rig {
     async fn ask(&self, path: &str, bearer: &str, body: Value) -> (u16, Value) {
         let answer = self.post(path, bearer).json(&body).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+    }
+
+    /// The row of a model, once there is one.
+    async fn counted(&self, model: &str) -> Value {
+        let looked = async {
+            loop {
+                let rows = self.usage(&format!("model={model}")).await;
+                if let Some(row) = rows.first() {
+                    return row.clone();
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LIMIT, looked).await.unwrap()
     }
 
     /// Rows of usage as REST tells them.
@@ -310,6 +325,26 @@ async fn what_a_provider_does_wrong_is_passed_on_as_it_is_but_for_its_words_abou
     let cut = rows.iter().find(|row| row["model"] == "cut").unwrap();
     assert_eq!((&cut["estimated_requests"], &cut["output_tokens"]), (&json!(1), &json!(2)));
     let garbage = rows.iter().find(|row| row["model"] == "garbage").unwrap();
-    assert_eq!((&garbage["requests"], &garbage["total_tokens"]), (&json!(1), &json!(0)));
+    assert_eq!((&garbage["requests"], &garbage["estimated_requests"]), (&json!(1), &json!(1)));
+    assert_eq!((&garbage["input_tokens"], &garbage["output_tokens"]), (&json!(4), &json!(0)));
     assert_eq!(rows.len(), 2, "what failed used nothing: {rows:?}");
+}
+
+#[tokio::test]
+async fn who_leaves_before_the_answer_is_counted_by_an_estimate() {
+    let rig = Rig::new().await;
+    let ann = rig.token("ann", None).await;
+    let request =
+        rig.post("/openai/v1/responses", &ann).json(&json!({"model": "never", "input": "0123456789"}));
+    let asking = tokio::spawn(request.send());
+    let arrived = async {
+        while rig.seen().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, arrived).await.unwrap();
+    asking.abort();
+    let row = rig.counted("never").await;
+    assert_eq!((&row["requests"], &row["estimated_requests"]), (&json!(1), &json!(1)));
+    assert_eq!(row["input_tokens"], 9, "a quarter of the body's bytes");
 }

@@ -2,7 +2,10 @@
 
 use super::Rig;
 use axum::http::Method;
+use meshagent::app::{Actor, NewKey};
+use meshagent::id::ServiceAccountId;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 const ASK: &str = "/openai/v1/responses";
 
@@ -39,6 +42,14 @@ async fn an_exhausted_budget_stops_whom_it_is_about() {
     assert_eq!(rig.seen().len(), 4);
     let batches = rig.ask("/anthropic/v1/messages/batches", &bob, json!({"requests": []})).await;
     assert_eq!(batches.0, 403, "{}", batches.1);
+    for (path, body) in [
+        (ASK, json!({"model": "m", "background": true})),
+        ("/openai/v1/audio/speech", json!({"model": "m", "input": "hi"})),
+    ] {
+        let (status, answer) = rig.ask(path, &bob, body).await;
+        assert_eq!(status, 403, "what it uses is not told: {answer}");
+    }
+    assert_eq!(rig.ask(ASK, &bob, json!({"model": "m", "background": false})).await.0, 200);
 }
 
 #[tokio::test]
@@ -110,4 +121,26 @@ async fn delegations_are_refused_where_they_are_not_whole() {
     let as_participant = format!("/accounts/projects/{}", rig.platform.project);
     let (status, _) = rig.platform.send(Method::GET, &as_participant, Some(token), None).await;
     assert_eq!(status.as_u16(), 401, "a delegation opens nothing else");
+}
+
+#[tokio::test]
+async fn a_delegation_ends_with_the_key_that_made_it() {
+    let rig = Rig::new().await;
+    rig.set_budgets(json!({"prices": {"openai/*": {"input": "1", "output": "1"}}})).await;
+    let subject = json!({"subject": {"type": "user", "name": "ann"}, "max_budget": "100"});
+    let first = rig.delegation(subject.clone()).await;
+    let account: Uuid = first["delegator"]["id"].as_str().unwrap().parse().unwrap();
+    let account = ServiceAccountId::new(rig.platform.project, account);
+    let actor = Actor::new("test", "setup");
+    let (id, key) = rig.platform.app.create_key(&actor, account, NewKey::default()).await.unwrap();
+    let (status, second) =
+        rig.platform.send(Method::POST, "/llm/connect", Some(&key.reveal()), Some(subject)).await;
+    assert_eq!(status.as_u16(), 200, "{second}");
+    let tokens = [&first, &second].map(|made| made["token"].as_str().unwrap().to_owned());
+    for token in &tokens {
+        assert_eq!(rig.ask(ASK, token, json!({"model": "m"})).await.0, 200);
+    }
+    rig.platform.app.revoke_key(&actor, id).await.unwrap();
+    assert_eq!(rig.ask(ASK, &tokens[1], json!({"model": "m"})).await.0, 401);
+    assert_eq!(rig.ask(ASK, &tokens[0], json!({"model": "m"})).await.0, 200);
 }

@@ -1,10 +1,12 @@
 //! Bodies, paths and credentials that are refused.
 
-use super::Rig;
-use axum::http::Method;
+use super::{LIMIT, Rig};
+use axum::body::Body;
+use axum::http::{Method, Request};
 use meshagent::app::token::Mint;
 use meshagent::spec::ApiScope;
 use serde_json::json;
+use tower::ServiceExt;
 
 #[tokio::test]
 async fn bad_requests_are_refused_before_they_go_out() {
@@ -48,6 +50,43 @@ async fn models_are_only_looked_at_and_only_ones_own() {
     assert!(rig.seen().is_empty());
     assert_eq!(ask(Method::GET, "/openai/v1/models/m1", &ann).await, 200);
     assert_eq!(ask(Method::GET, "/openai/v1/models", &ann).await, 200);
+}
+
+#[tokio::test]
+async fn what_names_other_models_is_refused_to_a_restricted_token() {
+    let rig = Rig::new().await;
+    let ann = rig.token("ann", Some(&["openai/m"])).await;
+    let tools = json!({"model": "m", "tools": [{"type": "image_generation", "model": "other"}]});
+    assert_eq!(rig.ask("/openai/v1/responses", &ann, tools).await.0, 403);
+    let part = "Content-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n";
+    let hidden = part.replace("\r\n\r\nm", "\r\n\r\nother");
+    let kind = "multipart/form-data; boundary=b";
+    for (path, body, code) in [
+        ("audio/transcriptions", format!("--b\r\n{part}--b \r\n{hidden}--b--"), 400),
+        ("audio/transcriptions", format!("--b\r\n{part}--b--"), 200),
+        ("realtime/calls", format!("--b\r\n{part}--b--"), 403),
+    ] {
+        let request = rig.post(&format!("/openai/v1/{path}"), &ann).header("content-type", kind);
+        let answer = request.body(body.clone()).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), code, "{path} {body}");
+    }
+    assert_eq!(rig.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn what_needs_no_look_at_the_body_is_refused_before_it_is_read() {
+    let rig = Rig::new().await;
+    let limits = json!({"limits": [{"per": "hour", "tokens": 14}]});
+    rig.platform.ok(Method::PUT, "/settings/budgets", Some(limits)).await;
+    for path in ["/anthropic/v1/messages/batches", "/grok/v1/responses/r1", "/openai/v1/audio/speech"] {
+        let never = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+        let request = Request::post(path)
+            .header("authorization", format!("Bearer {}", rig.platform.key))
+            .body(Body::from_stream(never))
+            .unwrap();
+        let answer = tokio::time::timeout(LIMIT, rig.platform.router.clone().oneshot(request)).await;
+        assert_eq!(answer.unwrap().unwrap().status().as_u16(), 403, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -24,6 +24,11 @@ pub(super) async fn upgraded(parts: &Parts) -> Option<Response> {
         let _ = socket.send(Message::text(hello.to_string())).await;
         while let Some(Ok(Message::Text(text))) = socket.recv().await {
             let asked: Value = serde_json::from_str(&text).unwrap();
+            if asked["model"] == "endless" {
+                let part = json!({"type": "response.output_text.delta", "delta": "a"});
+                let _ = socket.send(Message::text(part.to_string())).await;
+                continue;
+            }
             let usage = json!({"input_tokens": 3, "output_tokens": 4});
             let told =
                 json!({"type": "response.completed", "response": {"model": asked["model"], "usage": usage}});
@@ -114,4 +119,36 @@ async fn a_budget_stops_a_socket_that_is_open() {
     assert_eq!(ask(&mut socket, "m").await["type"], "response.completed");
     let refused = ask(&mut socket, "m").await;
     assert_eq!((&refused["status"], &refused["error"]["code"]), (&json!(402), &json!("budget-exhausted")));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_left_is_estimated_and_there_is_one_at_a_time() {
+    let rig = Rig::new().await;
+    let ann = rig.token("ann", None).await;
+    let mut socket = dial(&rig, "/openai/v1/responses", &ann).await.unwrap();
+    next(&mut socket).await;
+    assert_eq!(ask(&mut socket, "endless").await["type"], "response.output_text.delta");
+    let refused = ask(&mut socket, "m").await;
+    assert_eq!((&refused["type"], &refused["status"]), (&json!("error"), &json!(400)), "{refused}");
+    drop(socket);
+    let row = rig.counted("endless").await;
+    assert_eq!((&row["requests"], &row["estimated_requests"]), (&json!(1), &json!(1)));
+    assert_eq!(row["output_tokens"], 1);
+    assert!(row["input_tokens"].as_u64().unwrap() > 5, "{row}");
+}
+
+#[tokio::test]
+async fn no_message_names_a_model_that_is_not_allowed() {
+    let rig = Rig::new().await;
+    let ann = rig.token("ann", Some(&["openai/m"])).await;
+    for (path, message) in [
+        ("realtime?model=m", json!({"type": "conversation.item.create", "item": {"model": "other"}})),
+        ("realtime?model=m", json!({"type": "response.create", "response": {"model": "other"}})),
+        ("responses", json!({"type": "response.create", "model": "m", "tools": [{"model": "other"}]})),
+    ] {
+        let mut socket = dial(&rig, &format!("/openai/v1/{path}"), &ann).await.unwrap();
+        next(&mut socket).await;
+        socket.send(tungstenite::Message::text(message.to_string())).await.unwrap();
+        assert_eq!(next(&mut socket).await["status"], 403, "{message}");
+    }
 }
