@@ -1,5 +1,6 @@
 //! What an agent is to be, as plain data.
 
+use super::mail::MailConfig;
 use super::{AgentChannel, model::ModelId};
 use crate::client::room::Options;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Config {
     pub tools: ToolsConfig,
     pub endpoints: EndpointsConfig,
     pub threads: ThreadsConfig,
+    /// Where mail is sent.
+    pub mail: MailConfig,
     /// Names new threads; without one they are named after what was said.
     pub decision_model: Option<ModelId>,
     /// Times that a model may be asked in one turn.

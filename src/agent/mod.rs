@@ -3,7 +3,7 @@
 //!
 //! From the inside out: [`turn`] is the loop of model and tools and [`thread`] the life of a thread, both pure;
 //! [`process`] acts for one thread, [`supervisor`] knows who talks to which, [`channel`] says what a channel is and
-//! [`channels`] has one file for each; [`message`] is what is said between agents and clients, [`storage`] where threads
+//! [`channels`] has one file for each, [`mail`] reads and writes letters; [`message`] is what is said between agents and clients, [`storage`] where threads
 //! are kept, [`provider`] are the models and [`tools`] what they may do; [`run`] puts them together.
 
 mod board;
@@ -15,6 +15,7 @@ pub mod engine;
 pub mod history;
 pub mod job;
 mod listing;
+pub mod mail;
 pub mod message;
 pub mod model;
 pub mod naming;

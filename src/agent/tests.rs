@@ -1,6 +1,7 @@
 //! Stories of whole agents in a fake room.
 
 use super::config::{Config, EndpointsConfig, RulesConfig, ThreadsConfig, ToolsConfig};
+use super::mail::MailConfig;
 use super::{AgentChannel, AgentError, run};
 use crate::client::room::fake::FakeRoom;
 use crate::client::room::{Backoff, Options, RoomError, Token};
@@ -21,6 +22,13 @@ fn config(room: &FakeRoom, channels: &[&str]) -> Config {
         tools: ToolsConfig { storage: true, time: true, ..ToolsConfig::default() },
         endpoints: EndpointsConfig::default(),
         threads: ThreadsConfig { dir: "dataset://agents/bob/threads".into(), single: false, stored: false },
+        mail: MailConfig {
+            host: "127.0.0.1".into(),
+            port: 1,
+            user: "bob".into(),
+            password: Token::new("good"),
+            hello: "localhost".into(),
+        },
         decision_model: None,
         model_calls_max: 64,
         unsupported: vec!["--web-search".into()],

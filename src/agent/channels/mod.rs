@@ -1,6 +1,7 @@
 //! The channels: one file each, made from its spelling by [`of`]. What they share is [`super::channel`].
 
 mod chat;
+mod mail;
 mod queue;
 mod toolkit;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub fn of(spec: &AgentChannel) -> Option<Arc<dyn Channel>> {
     Some(match spec {
         AgentChannel::Chat => Arc::new(chat::Chat::default()),
+        AgentChannel::Mail { address, reply_all } => Arc::new(mail::Mail::new(address, *reply_all)),
         AgentChannel::Queue(name) => Arc::new(queue::Queue::new(name)),
         AgentChannel::Toolkit(name) => Arc::new(toolkit::TaskToolkit::new(name)),
         _ => return None,

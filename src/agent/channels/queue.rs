@@ -66,16 +66,43 @@ impl Channel for Queue {
 
     async fn serve(self: Arc<Self>, agent: Agent, stop: CancellationToken, abort: CancellationToken) {
         let under_way = TaskTracker::new();
-        consume(&agent, &self.name, &under_way, &stop, &abort).await;
+        let name = self.name.clone();
+        consume(&agent, &name, self, &under_way, &stop, &abort).await;
         under_way.close();
         under_way.wait().await;
     }
 }
 
+/// What a channel makes of the items of its queue.
+#[async_trait::async_trait]
+pub(super) trait Work: Send + Sync + 'static {
+    /// The turn that an item asks for; `None`: it asks for nothing and is done.
+    async fn prepare(&self, agent: &Agent, taken: &Taken) -> Result<Option<TurnRequest>, Failure>;
+
+    /// What is done with the turn's text before the item is done.
+    async fn finish(
+        &self,
+        _agent: &Agent,
+        _taken: &Taken,
+        _thread: &str,
+        _text: &str,
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Work for Queue {
+    async fn prepare(&self, agent: &Agent, taken: &Taken) -> Result<Option<TurnRequest>, Failure> {
+        prepare(agent, &self.name, taken).await.map(Some)
+    }
+}
+
 /// Consumes queue `name` until `stop`. A job that is handed over between `stop` and `abort` is given back.
-async fn consume(
+pub(super) async fn consume(
     agent: &Agent,
     name: &str,
+    work: Arc<dyn Work>,
     under_way: &TaskTracker,
     stop: &CancellationToken,
     abort: &CancellationToken,
@@ -88,8 +115,9 @@ async fn consume(
             }
             Ok(Some(taken)) => {
                 let (agent, name, abort) = (agent.clone(), name.to_owned(), abort.clone());
+                let work = Arc::clone(&work);
                 under_way.spawn(async move {
-                    handle(&agent, &name, taken, &abort).await;
+                    handle(&agent, &name, &*work, taken, &abort).await;
                     drop(slot);
                 });
             }
@@ -109,14 +137,30 @@ async fn consume(
 }
 
 /// A job on its way through the agent.
-enum Taken {
+pub(super) enum Taken {
     Leased(Leased),
     /// Taken for good.
     Received(Value),
 }
 
 impl Taken {
-    fn message(&self) -> &Value {
+    /// The item's own name; none where it was taken for good.
+    pub(super) fn item_id(&self) -> Option<&str> {
+        match self {
+            Self::Leased(item) => Some(&item.item_id),
+            Self::Received(_) => None,
+        }
+    }
+
+    /// 1 for the first try.
+    pub(super) fn attempt(&self) -> u32 {
+        match self {
+            Self::Leased(item) => item.attempt,
+            Self::Received(_) => 1,
+        }
+    }
+
+    pub(super) fn message(&self) -> &Value {
         match self {
             Self::Leased(item) => &item.message,
             Self::Received(message) => message,
@@ -157,18 +201,23 @@ async fn take(
     }
 }
 
-async fn handle(agent: &Agent, name: &str, taken: Taken, abort: &CancellationToken) {
-    let attempt = match &taken {
-        Taken::Leased(item) => item.attempt,
-        Taken::Received(_) => 1,
-    };
-    tracing::info!(queue = name, attempt, "job taken");
-    let outcome = match prepare(agent, name, &taken).await {
+async fn handle(agent: &Agent, name: &str, work: &dyn Work, taken: Taken, abort: &CancellationToken) {
+    tracing::info!(queue = name, attempt = taken.attempt(), "job taken");
+    let outcome = match work.prepare(agent, &taken).await {
         Err(failure) => Outcome::Failed(failure),
-        Ok(request) => {
+        Ok(None) => return acknowledge(agent.room(), name, &taken).await,
+        Ok(Some(request)) => {
             let (thread, turn) =
                 (request.thread.clone().unwrap_or_default(), request.turn_id.clone().unwrap_or_default());
-            let run = agent.turn(request);
+            let run = async {
+                match agent.turn(request).await {
+                    Outcome::Done { text, usage } => match work.finish(agent, &taken, &thread, &text).await {
+                        Ok(()) => Outcome::Done { text, usage },
+                        Err(failure) => Outcome::Failed(failure),
+                    },
+                    failed @ Outcome::Failed(_) => failed,
+                }
+            };
             tokio::pin!(run);
             tokio::select! {
                 outcome = &mut run => outcome,

@@ -1,5 +1,6 @@
 //! Mail, with programs that others wrote on the other side.
 
+mod agent;
 mod delivery;
 mod receiver;
 

@@ -1,4 +1,5 @@
-//! Flags and surroundings in, the agent's configuration out. Pure but for the rules files.
+//! Flags and surroundings in, the agent's configuration out. Pure but for the rules files, and the environment's mail
+//! server.
 
 use super::args::{ModelArgs, ProcessArgs, on};
 use super::join::JoinArgs;
@@ -7,11 +8,13 @@ use crate::agent::config::{
     EndpointConfig, EndpointsConfig, MODEL_CALLS_MAX, RulesConfig, STOP_GRACE, SearchConfig, ThreadsConfig,
     ToolsConfig,
 };
+use crate::agent::mail::{DEFAULT_HOST, DEFAULT_PORT, MailConfig};
 use crate::agent::model::{self, ModelId};
 use crate::agent::{path, rules};
 use crate::cli::error::CliError;
 use crate::cli::output;
-use crate::client::room::Options;
+use crate::cli::settings;
+use crate::client::room::{Options, Token};
 
 /// What the environment says about one provider.
 #[derive(Clone, Default)]
@@ -98,6 +101,7 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
     let dir = path::thread_dir(&place.agent_name, process.threads.thread_dir.as_deref());
     Ok(Config {
         endpoints: endpoints(process, &place, env),
+        mail: mail(&place),
         agent_name: place.agent_name,
         room: place.room,
         channels: process.channels.iter().filter(|c| c.is_supported()).cloned().collect(),
@@ -129,6 +133,19 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
 
 fn names(models: &[ModelId]) -> String {
     models.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Where the environment says that mail is sent; the agent's own name and token where it says nothing.
+fn mail(place: &Place) -> MailConfig {
+    let first = |names: &[&str]| names.iter().find_map(|name| settings::env(name));
+    let port = settings::env("SMTP_PORT").and_then(|port| port.trim().parse().ok());
+    MailConfig {
+        host: first(&["SMTP_HOSTNAME", "MESHAGENT_MAIL_DOMAIN"]).unwrap_or_else(|| DEFAULT_HOST.to_owned()),
+        port: port.unwrap_or(DEFAULT_PORT),
+        user: settings::env("SMTP_USERNAME").unwrap_or_else(|| place.agent_name.clone()),
+        password: settings::env("SMTP_PASSWORD").map_or_else(|| place.room.token.clone(), Token::new),
+        hello: first(&["SMTP_LOCAL_HOSTNAME", "HOSTNAME"]).unwrap_or_else(|| "localhost".to_owned()),
+    }
 }
 
 fn warn(unsupported: &[String]) {
