@@ -73,6 +73,18 @@ impl Item {
         }
     }
 
+    /// Replaces files by notes that they were there.
+    fn note_files(&mut self) {
+        let (Self::User(parts) | Self::Output { files: parts, .. }) = self else { return };
+        for part in parts {
+            if let Part::File { name, mime_type, data } = part {
+                let size = data.len();
+                *part =
+                    Part::Text(format!("[file {name}, {mime_type}, {size} bytes, was here and is left out]"));
+            }
+        }
+    }
+
     /// The text of a user item.
     #[must_use]
     pub fn user_text(&self) -> Option<String> {
@@ -89,15 +101,40 @@ impl Item {
 /// Bytes of one thread that are kept; older turns are forgotten first.
 pub const THREAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Forgets the oldest turns until the rest fits [`THREAD_BYTES_MAX`]. A turn begins with a user item and goes as a whole.
+/// Brings a thread within [`THREAD_BYTES_MAX`]: first the files before the newest turn become notes, the oldest first, then the
+/// oldest turns are forgotten. A turn begins with a user item and goes as a whole; the newest is kept whatever its size.
 pub fn trim(items: &mut Vec<Item>) {
     let mut total: usize = items.iter().map(Item::bytes).sum();
-    while total > THREAD_BYTES_MAX {
-        let next = items.iter().skip(1).position(|item| matches!(item, Item::User(_)));
-        let end = next.map_or(items.len(), |n| n + 1);
-        total -= items.drain(..end).map(|item| item.bytes()).sum::<usize>();
-        if items.is_empty() {
+    let newest = items.iter().rposition(|item| matches!(item, Item::User(_))).unwrap_or(0);
+    for item in items.iter_mut().take(newest) {
+        if total <= THREAD_BYTES_MAX {
             return;
+        }
+        total -= item.bytes();
+        item.note_files();
+        total += item.bytes();
+    }
+    let mut newest = newest;
+    while total > THREAD_BYTES_MAX && newest > 0 {
+        let next = items.iter().skip(1).position(|item| matches!(item, Item::User(_)));
+        let end = next.map_or(newest, |n| n + 1).min(newest);
+        total -= items.drain(..end).map(|item| item.bytes()).sum::<usize>();
+        newest -= end;
+    }
+}
+
+/// Drops what only its provider understands where no answer or call follows it, from item `begin` on: providers refuse
+/// reasoning that led to nothing.
+pub fn drop_stray(items: &mut Vec<Item>, begin: usize) {
+    let mut led_somewhere = false;
+    for at in (begin..items.len()).rev() {
+        match items.get(at) {
+            Some(Item::Opaque(_)) if !led_somewhere => {
+                items.remove(at);
+            }
+            Some(Item::Opaque(_)) => {}
+            Some(item) => led_somewhere = matches!(item, Item::Answer { .. } | Item::Call(_)),
+            None => {}
         }
     }
 }
@@ -118,5 +155,20 @@ mod tests {
         trim(&mut items);
         assert_eq!(items.len(), 4);
         assert_eq!(items[0].user_text().as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn a_large_file_does_not_make_a_thread_forget() {
+        let data = vec![0; THREAD_BYTES_MAX + 1];
+        let file = Part::File { name: "f.bin".into(), mime_type: "x/y".into(), data: data.into() };
+        let answer = Item::Answer { text: "seen".into(), phase: None };
+        let mut items = vec![Item::User(vec![file.clone()]), answer.clone()];
+        trim(&mut items);
+        assert_eq!(items, [Item::User(vec![file]), answer.clone()], "the newest turn stays whole");
+        items.extend([Item::User(vec![Part::Text("more".into())]), answer]);
+        trim(&mut items);
+        assert_eq!(items.len(), 4);
+        let noted = items[0].user_text().unwrap();
+        assert!(noted.contains("f.bin") && noted.contains("left out"), "{noted}");
     }
 }

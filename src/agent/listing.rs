@@ -1,6 +1,6 @@
 //! Keeps the list of threads beside the turns: every look and change, one after another, in the order they were asked for.
 
-use super::message::{ThreadEntry, timestamp};
+use super::message::{Message, ThreadEntry, timestamp};
 use super::storage::{Index, sorted};
 use super::supervisor::{Listed, ToHub};
 use crate::client::room::RoomError;
@@ -30,9 +30,15 @@ pub(super) enum Job {
         name: String,
         by: Option<String>,
     },
+    /// Only what is listed is deleted.
     Delete {
         path: String,
         by: String,
+    },
+    /// A participant said something about a thread that may be none of the agent's: is it listed?
+    Admit {
+        by: String,
+        message: Box<Message>,
     },
     List {
         to: String,
@@ -84,11 +90,20 @@ impl Listing {
             Job::Bump { path, name } => self.bump(path, name).await,
             Job::Rename { path, name, by } => self.rename(path, name, by).await,
             Job::Delete { path, by } => {
+                if !self.has(&path).await? {
+                    tracing::warn!(path, participant = by, "what is no thread of the list is not deleted");
+                    return Ok(None);
+                }
                 self.memory.remove(&path);
                 if let Some(index) = &self.index {
                     index.delete(&path).await?;
                 }
                 Ok(Some(Listed::Deleted { path, by }))
+            }
+            Job::Admit { by, message } => {
+                let path = message.body.thread_id().unwrap_or_default();
+                let listed = self.has(path).await?;
+                Ok(Some(Listed::Admitted { by, message, listed }))
             }
             Job::List { to, message_id, limit, offset } => {
                 let all = sorted(self.all().await?);
@@ -97,6 +112,10 @@ impl Listing {
                 Ok(Some(Listed::Page { to, message_id, threads, total, offset, limit }))
             }
         }
+    }
+
+    async fn has(&self, path: &str) -> Result<bool, RoomError> {
+        Ok(self.all().await?.iter().any(|entry| entry.path == path))
     }
 
     async fn all(&self) -> Result<Vec<ThreadEntry>, RoomError> {
@@ -156,5 +175,22 @@ impl Listing {
             }
         }
         Ok(Some(Listed::Updated { thread: entry, by }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Fixed;
+
+    #[tokio::test]
+    async fn only_what_is_listed_is_deleted() {
+        let mut listing = Listing::new(None, Arc::new(Fixed::at(chrono::DateTime::UNIX_EPOCH)));
+        let delete = || Job::Delete { path: "dataset://t/1".into(), by: "ann".into() };
+        assert!(listing.run(delete()).await.unwrap().is_none(), "nobody listed it");
+        listing.run(Job::Bump { path: "dataset://t/1".into(), name: "one".into() }).await.unwrap();
+        let deleted = listing.run(delete()).await.unwrap();
+        assert!(matches!(deleted, Some(Listed::Deleted { path, .. }) if path == "dataset://t/1"));
+        assert!(listing.run(delete()).await.unwrap().is_none());
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //! What is said meanwhile ([`Turn::steer`]) waits for the next boundary: a tool's end, the end of an answer, an interruption.
 
-use super::history::{Item, Part, ToolCall};
+use super::history::{self, Item, Part, ToolCall};
 use std::collections::VecDeque;
 
 /// Bounds of one turn.
@@ -61,6 +61,9 @@ pub enum Event {
     Interrupted(Vec<Item>),
     Cancelled,
 }
+
+/// [`Failure::code`] where a model did not answer.
+pub const MODEL_ERROR: &str = "model_error";
 
 /// Why a turn failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -214,6 +217,7 @@ impl Turn {
         self.usage.input_tokens += response.usage.input_tokens;
         self.usage.output_tokens += response.usage.output_tokens;
         let mut commentary_only = false;
+        let begin = self.items.len();
         for item in response.items {
             match &item {
                 Item::Answer { .. } => commentary_only = self.note_text(&item),
@@ -223,6 +227,7 @@ impl Turn {
             }
             self.items.push(item);
         }
+        history::drop_stray(&mut self.items, begin);
         if !self.steers.is_empty() {
             return self.take_steers();
         }
@@ -288,6 +293,10 @@ impl Turn {
 
     fn fail(&mut self, failure: Failure) -> Vec<Effect> {
         self.finished = true;
+        if failure.code == MODEL_ERROR && self.items.iter().all(|item| matches!(item, Item::User(_))) {
+            // The model took nothing of it, and would not take it as the past of the next turn either.
+            self.items.clear();
+        }
         let mut effects = self.drop_calls(&failure.message);
         effects.push(Effect::Finish(Outcome::Failed(failure)));
         effects
@@ -428,6 +437,28 @@ mod tests {
         let cancelled = start(Limits::default()).on(Event::Cancelled);
         assert!(matches!(&cancelled[..], [Effect::Finish(Outcome::Failed(f))] if f.code == "cancelled"));
     }
+
+    #[test]
+    fn what_a_model_refused_at_once_is_not_kept() {
+        let failure = Failure { message: "no".into(), code: MODEL_ERROR };
+        let mut turn = start(Limits::default());
+        turn.on(Event::Failed(failure.clone()));
+        assert_eq!(turn.into_items(), []);
+        let mut turn = start(Limits::default());
+        turn.on(answered(vec![answer("hm", Some("commentary"))]));
+        turn.on(Event::Failed(failure));
+        assert_eq!(turn.into_items().len(), 2);
+    }
+
+    #[test]
+    fn reasoning_that_led_to_nothing_is_not_kept() {
+        let mut turn = start(Limits::default());
+        let thought = || Item::Opaque(serde_json::json!({"type": "reasoning"}));
+        let items = vec![thought(), answer("half", None), thought(), Item::Call(call("1"))];
+        turn.on(Event::Answered(Response { items, incomplete: true, ..Response::default() }));
+        assert_eq!(turn.into_items(), [user(), thought(), answer("half", None)]);
+    }
+
     #[test]
     fn what_is_said_meanwhile_is_heard_at_the_next_boundary() {
         let mut turn = start(Limits::default());

@@ -13,6 +13,7 @@ use crate::agent::message::InputContent;
 use crate::agent::tools::lost;
 use crate::agent::turn::{Failure, Outcome};
 use crate::client::room::{Leased, RoomClient, RoomError};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -246,12 +247,21 @@ async fn handle(agent: &Agent, name: &str, work: &dyn Work, taken: Taken, abort:
     }
 }
 
+/// The time that a job's paths are made with: its own, which its item id carries, so that another attempt finds the same thread.
+fn time_of(taken: &Taken, now: DateTime<Utc>) -> DateTime<Utc> {
+    let Taken::Leased(item) = taken else { return now };
+    let stamp = Uuid::parse_str(&item.item_id).ok().filter(|id| id.get_version_num() == 7);
+    let (seconds, nanos) = stamp.and_then(|id| id.get_timestamp()).map_or((0, 0), |time| time.to_unix());
+    let time = i64::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+    time.and_then(|seconds| DateTime::from_timestamp(seconds, nanos)).unwrap_or(now)
+}
+
 /// The turn that a job asks for. A leased job names its turns and its thread itself, so that an agent to which it comes again
 /// finds what was done.
 async fn prepare(agent: &Agent, queue: &str, taken: &Taken) -> Result<TurnRequest, Failure> {
     let invalid = |message: String| Failure { message, code: "invalid_job" };
-    let job =
-        Job::read(taken.message(), agent.engine.clock.now()).map_err(|error| invalid(error.to_string()))?;
+    let job = Job::read(taken.message(), time_of(taken, agent.engine.clock.now()));
+    let job = job.map_err(|error| invalid(error.to_string()))?;
     let mut content = Vec::with_capacity(job.parts.len());
     for part in job.parts {
         content.extend(input(agent, part).await?);
@@ -367,5 +377,24 @@ async fn give_back(client: &RoomClient, name: &str, taken: &Taken, reason: &str)
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_attempt_of_a_job_has_the_jobs_own_time() {
+        let leased = |item_id: &str| {
+            let (item_id, lease_token) = (item_id.to_owned(), String::new());
+            Taken::Leased(Leased { item_id, lease_token, attempt: 1, message: Value::Null })
+        };
+        let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let now = time("2030-01-01T00:00:00Z");
+        let own = time_of(&leased("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"), now);
+        assert_eq!(own, time("2022-02-22T19:22:22Z"));
+        assert_eq!(time_of(&leased("no-uuid"), now), now);
+        assert_eq!(time_of(&Taken::Received(Value::Null), now), now);
     }
 }

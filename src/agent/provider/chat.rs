@@ -2,12 +2,11 @@
 
 use super::endpoint::{Codec, Refusal, Reply, bearer};
 use super::names::{Names, function_name};
+use super::parts::{Shown, shown};
 use super::{ITEMS_MAX, Request, Said};
 use crate::agent::config::EndpointConfig;
 use crate::agent::history::{Item, Part, ToolCall};
 use crate::agent::turn::{Response, Usage};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -133,20 +132,15 @@ fn content(parts: &[Part]) -> Value {
 
 fn part(part: &Part) -> Value {
     let text = |text: String| json!({"type": "text", "text": text});
-    match part {
-        Part::Text(said) => text(said.clone()),
-        Part::Link { url, .. } => text(format!("File: {url}")),
-        Part::File { mime_type, data, .. } if mime_type.starts_with("image/") => {
-            let url = format!("data:{mime_type};base64,{}", STANDARD.encode(data));
-            json!({"type": "image_url", "image_url": {"url": url}})
+    let image = |url: String| json!({"type": "image_url", "image_url": {"url": url}});
+    match shown(part) {
+        Shown::Text(said) => text(said),
+        Shown::Image { mime_type, data } => image(format!("data:{mime_type};base64,{data}")),
+        Shown::Pdf { name, .. } => {
+            text(format!("File {name} (application/pdf) cannot be shown to this model."))
         }
-        Part::File { name, mime_type, data } => match std::str::from_utf8(data) {
-            Ok(written) => text(format!("File {name}:\n{written}")),
-            Err(_) => text(format!(
-                "File {name} ({mime_type}, {} bytes) cannot be shown to this model.",
-                data.len()
-            )),
-        },
+        Shown::ImageLink(url) => image(url.to_owned()),
+        Shown::FileLink(url) => text(format!("File: {url}")),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod echo;
 mod endpoint;
 mod names;
 mod openai;
+mod parts;
 mod sse;
 
 use super::config::EndpointsConfig;

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 const PREFIX: &str = "dataset://";
+/// Name of the table that lists the threads of a folder.
+const LIST: &str = "index";
 
 /// A table in the room's datasets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,20 @@ impl Place {
         }
     }
 
+    /// Whether this is a thread in folder `dir`, at any depth: not the folder's own list, nor anything beside it.
+    #[must_use]
+    pub fn is_thread_in(&self, dir: &Self) -> bool {
+        let folder: Vec<_> = dir.namespace.iter().chain([&dir.table]).collect();
+        let own: Vec<_> = self.namespace.iter().collect();
+        own.starts_with(&folder) && !self.is_list_of(dir)
+    }
+
+    /// Whether this is the table that lists the threads of folder `dir`.
+    #[must_use]
+    pub fn is_list_of(&self, dir: &Self) -> bool {
+        self.table == LIST && self.namespace.split_last() == Some((&dir.table, dir.namespace.as_slice()))
+    }
+
     /// The namespace as requests have it.
     #[must_use]
     pub fn namespace(&self) -> Value {
@@ -59,6 +75,23 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_has_threads_and_a_list() {
+        let dir = Place::parse("dataset://agents/bob/threads").unwrap();
+        for (path, is_thread) in [
+            ("dataset://agents/bob/threads/1", true),
+            ("dataset://agents//bob/threads/2026/index", true),
+            ("dataset://agents/bob/threads//index", false),
+            ("dataset://agents/bob/threads", false),
+            ("dataset://agents/bob/threads2/1", false),
+            ("dataset://agents/ann/threads/1", false),
+            ("dataset://invoices", false),
+        ] {
+            assert_eq!(Place::parse(path).unwrap().is_thread_in(&dir), is_thread, "{path}");
+        }
+        assert!(Place::parse("dataset://agents/bob/threads//index").unwrap().is_list_of(&dir));
+    }
 
     #[test]
     fn a_path_is_a_namespace_and_a_table() {

@@ -32,6 +32,8 @@ impl Hub {
                 }
                 self.announce(Body::ThreadDeleted(ThreadDeleted { path }), Some(&by));
             }
+            Listed::Admitted { by, message, listed: true } => self.route(&by, *message),
+            Listed::Admitted { by, message, listed: false } => self.not_ours(&by, &message),
             Listed::Page { to, message_id, threads, total, offset, limit } => {
                 let source_message_id = message_id;
                 self.tell(

@@ -70,6 +70,11 @@ pub(super) enum Listed {
         path: String,
         by: String,
     },
+    Admitted {
+        by: String,
+        message: Box<Message>,
+        listed: bool,
+    },
     Page {
         to: String,
         message_id: String,
@@ -127,8 +132,7 @@ impl Hub {
                 ToHub::Say { id, message } => self.said(&id, &message),
                 ToHub::Turn(request, done) => self.turn(*request, done),
                 ToHub::Cancel { thread, turn_id } => {
-                    let interrupt = Input::Interrupt { message_id: self.fresh(), turn_id };
-                    self.pass(&thread, In::Input(interrupt));
+                    self.pass(&thread, In::Input(Input::CancelTurn { turn_id }));
                 }
                 ToHub::From { thread, out } => self.from_thread(&thread, out),
                 ToHub::Listed(listed) => self.listed(listed),

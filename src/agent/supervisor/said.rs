@@ -2,10 +2,11 @@
 
 use super::{Hub, Job};
 use crate::agent::message::{
-    Body, InputContent, Message, Models, OfItem, OpenThread, StartThread, ThreadNotice, ThreadStarted,
-    TurnStart,
+    Body, Failed, InputContent, Message, Models, OfItem, OpenThread, Rejected, StartThread, ThreadNotice,
+    ThreadStarted, TurnStart,
 };
 use crate::agent::process::In;
+use crate::agent::storage::Place;
 use crate::agent::thread::{By, Input};
 use crate::agent::{model, naming};
 use serde_json::Value;
@@ -27,11 +28,32 @@ impl Hub {
         };
         // Who it is from is known, whatever it says.
         message.sender_name = Some(name).filter(|name| !name.is_empty());
-        self.route(id, message);
+        let threads = &self.engine.config.threads;
+        match message.body.thread_id().map_or(Whose::Own, |path| whose(path, &threads.dir)) {
+            _ if !threads.stored => self.route(id, message),
+            Whose::Own => self.route(id, message),
+            Whose::Unknown => self.job(Job::Admit { by: id.to_owned(), message: Box::new(message) }),
+            Whose::List => self.not_ours(id, &message),
+        }
+    }
+
+    /// What participants say about tables that are no threads of the agent is not heard: the agent may do more than they.
+    pub(super) fn not_ours(&mut self, id: &str, message: &Message) {
+        let path = message.body.thread_id().unwrap_or_default().to_owned();
+        tracing::warn!(participant = id, path, "a message about no thread of the agent is dropped");
+        if matches!(message.body, Body::TurnStart(_)) {
+            let text = format!(
+                "{path} is no thread of the agent; begin one below {}",
+                self.engine.config.threads.dir
+            );
+            let error = Failed { message: text, code: Some("thread_process_creation_failed".into()) };
+            let source_message_id = message.message_id.clone();
+            self.tell(id, Body::StartRejected(Rejected { thread_id: path, source_message_id, error }));
+        }
     }
 
     /// What is about a turn or a thread goes to the thread.
-    fn route(&mut self, id: &str, message: Message) {
+    pub(super) fn route(&mut self, id: &str, message: Message) {
         let source = message.message_id.clone();
         match message.body.clone() {
             Body::ThreadStart(start) => self.start_thread(id, &message, start),
@@ -221,11 +243,48 @@ impl Hub {
     }
 }
 
+/// Whether a path that a participant gave is one of the agent's threads.
+enum Whose {
+    /// In its folder, or kept in no table.
+    Own,
+    /// The list of its threads.
+    List,
+    /// Its own only where it is listed.
+    Unknown,
+}
+
+fn whose(path: &str, dir: &str) -> Whose {
+    if path.starts_with("tmp://") {
+        return Whose::Own;
+    }
+    match (Place::parse(path), Place::parse(dir)) {
+        (Ok(place), Ok(dir)) if place.is_list_of(&dir) => Whose::List,
+        (Ok(place), Ok(dir)) if place.is_thread_in(&dir) => Whose::Own,
+        _ => Whose::Unknown,
+    }
+}
+
 /// A file address without a scheme is a path in the room.
 fn in_room(content: &mut InputContent) {
     if let InputContent::File { url, .. } | InputContent::Audio { url } = content
         && !url.contains(':')
     {
         *url = format!("room:///{}", url.trim_start_matches('/'));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn participants_speak_of_the_agents_threads_only() {
+        let whose = |path| whose(path, "dataset://agents/bob/threads");
+        assert!(matches!(whose("dataset://agents/bob/threads/1"), Whose::Own));
+        assert!(matches!(whose("tmp://agents/bob/threads/1"), Whose::Own));
+        assert!(matches!(whose("dataset://agents/bob/threads//index"), Whose::List));
+        for path in ["dataset://invoices", "dataset://agents/ann/threads/1", "old.thread", ""] {
+            assert!(matches!(whose(path), Whose::Unknown), "{path}");
+        }
     }
 }

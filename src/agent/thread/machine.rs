@@ -5,12 +5,12 @@ use super::running::Running;
 use crate::agent::history::{self, Item, ToolCall};
 use crate::agent::message::{
     Accepted, Answered, Body, Failed, InputContent, LogLine, Message, ModelChange, ModelChanged,
-    OfTurnSource, Rejected, SteerAccepted, SteerRejected, ThreadEvent, TurnStart,
+    OfTurnSource, Rejected, SteerAccepted, SteerRejected, ThreadEvent, TurnEnded, TurnStart,
 };
 use crate::agent::model::{ModelId, Unknown, choose};
 use crate::agent::provider::Said;
 use crate::agent::tools::{ToolResult, ToolSpec};
-use crate::agent::turn::{Failure, Limits, Outcome, Response};
+use crate::agent::turn::{self, Failure, Limits, Outcome, Response};
 use crate::clock::{Clock, IdSource};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -56,6 +56,10 @@ pub enum Input {
     },
     Interrupt {
         message_id: String,
+        turn_id: String,
+    },
+    /// Nobody waits for the turn any more, whether it runs or waits.
+    CancelTurn {
         turn_id: String,
     },
     /// An approval (`true`) or refusal of a call.
@@ -254,6 +258,7 @@ impl Thread {
             Input::Start { message, turn_id, by } => self.start(message, turn_id, by, &mut out),
             Input::Steer { message, participant } => self.steer(&message, participant.as_deref(), &mut out),
             Input::Interrupt { message_id, turn_id } => self.interrupt(message_id, &turn_id, &mut out),
+            Input::CancelTurn { turn_id } => self.cancel_turn(&turn_id, &mut out),
             Input::ModelChange { message_id, change } => self.change_model(message_id, &change, &mut out),
             Input::Clear { message_id } => {
                 self.history = Arc::default();
@@ -393,6 +398,22 @@ impl Thread {
         out.push(Effect::Emit(self.stamp.message(Body::InterruptAccepted(source(message_id.clone())))));
         out.push(Effect::Cancel);
         running.interrupt(Body::Interrupted(source(message_id)), &self.stamp, out);
+    }
+
+    fn cancel_turn(&mut self, turn_id: &str, out: &mut Vec<Effect>) {
+        if let Some(running) = self.running.as_mut().filter(|running| running.turn_id == turn_id) {
+            out.push(Effect::Cancel);
+            running.cancel(&self.stamp, out);
+            return;
+        }
+        let Some(at) = self.waiting.iter().position(|waiting| waiting.turn_id == turn_id) else { return };
+        self.waiting.remove(at);
+        let (thread_id, turn_id) = (self.stamp.path.clone(), turn_id.to_owned());
+        let failure = turn::cancelled();
+        let error = Some(Failed { message: failure.message.clone(), code: Some(failure.code.to_owned()) });
+        let ended = TurnEnded { thread_id, turn_id: turn_id.clone(), error };
+        out.push(Effect::Emit(self.stamp.message(Body::TurnEnded(ended))));
+        out.push(Effect::Done { turn_id, outcome: Outcome::Failed(failure) });
     }
 
     fn change_model(&mut self, message_id: String, change: &ModelChange, out: &mut Vec<Effect>) {

@@ -1,8 +1,9 @@
 //! What a model is shown of a stored thread (process agents §14). Pure: rows in, items out. Rows of the official agent read alike.
 
-use crate::agent::history::{Item, Part, ToolCall};
+use crate::agent::history::{self, Item, Part, ToolCall};
 use crate::agent::message::InputContent;
 use crate::agent::model::{Backend, ModelId};
+use crate::agent::turn::MODEL_ERROR;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -33,6 +34,10 @@ struct Reader {
     open_turns: Vec<String>,
     texts: BTreeMap<String, (String, Option<String>)>,
     calls: BTreeMap<String, Vec<String>>,
+    /// Items that a summary stands for; they are as their provider wrote them.
+    compacted_to: usize,
+    /// Where the last turn begins.
+    begun_at: usize,
     /// Call item → call id, of calls without output so far.
     unanswered: BTreeMap<String, String>,
 }
@@ -47,6 +52,7 @@ pub fn restore<'a>(messages: impl IntoIterator<Item = &'a Map<String, Value>>) -
     }
     reader.end_texts();
     reader.answer_all();
+    history::drop_stray(&mut reader.restored.items, reader.compacted_to);
     reader.restored.open_turns = reader.open_turns;
     reader.restored
 }
@@ -72,6 +78,7 @@ impl Reader {
             "turn.started" => {
                 if let Some(input) = self.held.remove(text(message, "source_message_id")) {
                     self.end_texts();
+                    self.begun_at = self.restored.items.len();
                     self.restored.items.push(input);
                 }
             }
@@ -101,6 +108,7 @@ impl Reader {
             "context.compacted" => self.compacted(message),
             "thread.cleared" => {
                 self.restored.items.clear();
+                (self.compacted_to, self.begun_at) = (0, 0);
                 self.texts.clear();
                 self.unanswered.clear();
             }
@@ -145,6 +153,13 @@ impl Reader {
         }
         self.end_texts();
         self.answer_all();
+        // As in the turn itself: what the model refused at once is not kept.
+        let code = message.get("error").and_then(|error| error.get("code")).and_then(Value::as_str);
+        let nothing_said = |item: &Item| matches!(item, Item::User(_) | Item::Opaque(_));
+        let said = self.restored.items.get(self.begun_at..).unwrap_or_default();
+        if code == Some(MODEL_ERROR) && said.iter().all(nothing_said) {
+            self.restored.items.truncate(self.begun_at);
+        }
     }
 
     fn end_text(&mut self, item_id: &str) {
@@ -209,6 +224,8 @@ impl Reader {
         self.texts.clear();
         self.unanswered.clear();
         self.restored.items = messages.iter().map(compacted_item).collect();
+        self.compacted_to = self.restored.items.len();
+        self.begun_at = self.compacted_to;
     }
 }
 
@@ -266,4 +283,33 @@ fn data_file(url: &str, name: Option<&str>) -> Option<Part> {
         mime_type: mime_type.to_owned(),
         data: data.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(ending: &Value) -> Vec<Map<String, Value>> {
+        let row = |kind: &str, mut fields: Value| {
+            fields["type"] = json!(format!("{}{kind}", crate::agent::message::PREFIX));
+            fields.as_object().cloned().unwrap_or_default()
+        };
+        vec![
+            row("turn.start", json!({"message_id": "m", "content": [{"type": "text", "text": "hi"}]})),
+            row("turn.started", json!({"source_message_id": "m", "turn_id": "u"})),
+            row(
+                "reasoning_content.ended",
+                json!({"item_id": "r", "metadata": {"openai": {"encrypted_content": "x"}}}),
+            ),
+            row("turn.ended", json!({"turn_id": "u", "error": ending})),
+        ]
+    }
+
+    #[test]
+    fn what_led_to_nothing_is_not_restored() {
+        let cancelled = rows(&json!({"message": "no", "code": "cancelled"}));
+        assert_eq!(restore(&cancelled).items, [Item::User(vec![Part::Text("hi".into())])], "no reasoning");
+        let refused = rows(&json!({"message": "no", "code": MODEL_ERROR}));
+        assert_eq!(restore(&refused).items, [], "nothing of what the model refused");
+    }
 }

@@ -147,6 +147,23 @@ impl Story {
 }
 
 #[test]
+fn a_turn_that_nobody_waits_for_is_cancelled_where_it_is() {
+    let cancel = |turn: &str| Input::CancelTurn { turn_id: turn.into() };
+    let mut story = Story::new(Limits::default());
+    story.start("m1", "u1");
+    story.start("m2", "u2");
+    assert_eq!(story.on(cancel("u2")), ["turn.ended", "failed cancelled"], "it left the line");
+    assert_eq!(story.on(cancel("u2")), [""; 0]);
+    story.prepared("u1", Vec::new());
+    let ended = story.on(cancel("u1"));
+    assert!(
+        ended.starts_with(&["cancel".to_owned()]) && ended.ends_with(&["failed cancelled".to_owned()]),
+        "{ended:?}"
+    );
+    assert!(!story.thread.is_busy(), "the turn that was cancelled in the line does not begin");
+}
+
+#[test]
 fn a_plain_turn_is_told_in_order() {
     let mut story = Story::new(Limits::default());
     assert_eq!(

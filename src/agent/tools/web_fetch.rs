@@ -5,6 +5,7 @@ use crate::net::guard::{self, Allowed, Target};
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
@@ -15,6 +16,17 @@ const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const TEXT_CHARS_MAX: usize = 40_000;
 /// Redirects followed, each checked anew.
 const REDIRECTS_MAX: usize = 5;
+/// Elements of a page that may be within each other.
+const DEPTH_MAX: usize = 1024;
+/// The same, as far as it can be told without parsing.
+const SEEMING_DEPTH_MAX: usize = 4096;
+/// Stack of the thread that turns a page into text, bytes: enough for [`DEPTH_MAX`].
+const STACK_BYTES: usize = 64 * 1024 * 1024;
+/// Elements that hold nothing, or that are often left open though what follows is beside them.
+const CHILDLESS: [&str; 22] = [
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track",
+    "wbr", "p", "li", "dt", "dd", "option", "tr", "td", "th",
+];
 /// How long one page may take.
 const PAGE_MAX: Duration = Duration::from_secs(30);
 
@@ -65,9 +77,8 @@ impl Tool for WebFetch {
         let page = page.map_err(|_| format!("the page did not come within {} s", PAGE_MAX.as_secs()))??;
         let cut = page.cut;
         let url = page.url.to_string();
-        // Turning a large page into text takes a while.
-        let text = tokio::task::spawn_blocking(move || text(&page)).await;
-        let text = text.map_err(|_| "the page could not be read".to_owned())??;
+        let text = tokio::time::timeout(PAGE_MAX, convert(page)).await;
+        let text = text.map_err(|_| "the page takes too long to be turned into text".to_owned())??;
         Ok(window(&url, &text, asked.offset.unwrap_or(0), cut).into())
     }
 }
@@ -129,15 +140,72 @@ async fn read(url: Url, mut response: reqwest::Response) -> Result<Page, String>
     Ok(Page { url, mime_type, bytes, cut })
 }
 
+/// Turns a page into text, which takes a while, on a thread of its own: the depth of a page is a depth of the stack.
+async fn convert(page: Page) -> Result<String, String> {
+    let (done, text_of) = tokio::sync::oneshot::channel();
+    let work = move || {
+        // Whoever waited may be gone.
+        let _ = done.send(text(&page));
+    };
+    let thread = std::thread::Builder::new().name("web-fetch".into()).stack_size(STACK_BYTES).spawn(work);
+    thread.map_err(|error| format!("the page could not be read: {error}"))?;
+    text_of.await.map_err(|_| "the page could not be read".to_owned())?
+}
+
+/// The most elements that seem to be open at once: a first look, since parsing takes the longer the deeper a page is.
+fn seeming_depth(html: &str) -> usize {
+    let (mut open, mut deepest, mut script) = (0_usize, 0_usize, false);
+    for tag in html.split('<').skip(1) {
+        let tag = tag.split('>').next().unwrap_or_default();
+        let name = tag.trim_start_matches('/');
+        let end = name.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(name.len());
+        let name = name.get(..end).unwrap_or_default().to_ascii_lowercase();
+        // What looks like a tag within a script is none.
+        if script || name == "script" {
+            script = name != "script" || !tag.starts_with('/');
+            continue;
+        }
+        if name.is_empty() || tag.ends_with('/') || CHILDLESS.contains(&name.as_str()) {
+            continue;
+        }
+        open = if tag.starts_with('/') { open.saturating_sub(1) } else { open + 1 };
+        deepest = deepest.max(open);
+    }
+    deepest
+}
+
+/// How deep a page is, found without recursion.
+fn depth(tree: &Rc<htmd::Node>) -> usize {
+    let mut deepest = 0;
+    let mut left = vec![(tree.clone(), 0)];
+    while let Some((node, depth)) = left.pop() {
+        deepest = deepest.max(depth);
+        left.extend(node.children.borrow().iter().map(|child| (child.clone(), depth + 1)));
+    }
+    deepest
+}
+
+fn markdown(url: &Url, html: &str) -> Result<String, String> {
+    let too_deep = |depth: usize| format!("{url} nests {depth} elements, which is too deep, and is not read");
+    let seeming = seeming_depth(html);
+    if seeming > SEEMING_DEPTH_MAX {
+        return Err(too_deep(seeming));
+    }
+    let left_out = vec!["script", "style", "noscript", "svg", "iframe", "template"];
+    let converter = htmd::HtmlToMarkdown::builder().skip_tags(left_out).build();
+    let tree = converter.html_to_tree(html).map_err(|error| format!("the page is no HTML: {error}"))?;
+    let depth = depth(&tree);
+    if depth > DEPTH_MAX {
+        return Err(too_deep(depth));
+    }
+    Ok(converter.tree_to_markdown(&tree))
+}
+
 fn text(page: &Page) -> Result<String, String> {
     let kind = page.mime_type.split(';').next().unwrap_or_default().trim();
     let written = || String::from_utf8_lossy(&page.bytes).into_owned();
     match kind {
-        "text/html" | "application/xhtml+xml" => {
-            let left_out = vec!["script", "style", "noscript", "svg", "iframe", "template"];
-            let converter = htmd::HtmlToMarkdown::builder().skip_tags(left_out).build();
-            converter.convert(&written()).map_err(|error| format!("the page is no HTML: {error}"))
-        }
+        "text/html" | "application/xhtml+xml" => markdown(&page.url, &written()),
         "application/json" => {
             let value: Value = serde_json::from_slice(&page.bytes).unwrap_or(Value::Null);
             Ok(if value.is_null() { written() } else { format!("{value:#}") })
@@ -183,6 +251,10 @@ mod tests {
             .route("/away", get(|| async { Redirect::to("/") }))
             .route("/circle", get(|| async { Redirect::to("/circle") }))
             .route("/within", get(|| async { Redirect::to("http://10.1.2.3/") }))
+            .route("/deep", get(|| async { Html("<div>".repeat(50_000)) }))
+            .route("/hidden", get(|| async { Html("<div><!--</div>-->".repeat(5_000)) }))
+            .route("/within-bounds", get(|| async { Html(format!("{}deep down", "<div>".repeat(1_000))) }))
+            .route("/items", get(|| async { Html("<ul><li>a</li><p>b<br></p></ul>".repeat(20_000)) }))
             .route("/image", get(|| async { ([("content-type", "image/png")], "x") }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -206,6 +278,8 @@ mod tests {
         assert!(page.contains("# Hi") && page.contains("a **b**") && !page.contains("no()"), "{page}");
         assert!(fetch(&*tool, &format!("{site}/away"), None).await.contains("# Hi"));
         assert!(fetch(&*tool, &format!("{site}/json"), None).await.contains("\"a\": 1"));
+        assert!(fetch(&*tool, &format!("{site}/items"), None).await.contains("a"));
+        assert!(fetch(&*tool, &format!("{site}/within-bounds"), None).await.contains("deep down"));
         let long = fetch(&*tool, &format!("{site}/long"), None).await;
         assert!(
             long.ends_with(&format!("go on with offset {TEXT_CHARS_MAX}]")),
@@ -224,6 +298,8 @@ mod tests {
         for (path, why) in [
             ("/none", "answered 404"),
             ("/circle", "redirects more than"),
+            ("/deep", "nests 50000 elements"),
+            ("/hidden", "which is too deep"),
             ("/within", "is not a public address"),
             ("/image", "cannot be shown as text"),
         ] {

@@ -4,8 +4,7 @@ use crate::agent::config::EndpointConfig;
 use crate::agent::history::{Item, Part, ToolCall};
 use crate::agent::provider::Request;
 use crate::agent::provider::names::{Names, function_name};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use crate::agent::provider::parts::{Shown, shown};
 use serde_json::{Value, json};
 
 /// Most tokens of one answer by the beginning of the model's name; the first that fits counts.
@@ -108,26 +107,16 @@ fn text_block(text: &str) -> Option<Value> {
 }
 
 fn block(part: &Part) -> Option<Value> {
-    match part {
-        Part::Text(text) => text_block(text),
-        Part::Link { url, .. } => Some(json!({"type": "document", "source": {"type": "url", "url": url}})),
-        Part::File { name, mime_type, data } => {
-            let source = || json!({"type": "base64", "media_type": mime_type, "data": STANDARD.encode(data)});
-            if mime_type.starts_with("image/") {
-                return Some(json!({"type": "image", "source": source()}));
-            }
-            if mime_type == "application/pdf" {
-                return Some(json!({"type": "document", "title": name, "source": source()}));
-            }
-            let text = match std::str::from_utf8(data) {
-                Ok(text) => format!("File {name}:\n{text}"),
-                Err(_) => {
-                    format!("File {name} ({mime_type}, {} bytes) cannot be shown to this model.", data.len())
-                }
-            };
-            text_block(&text)
+    Some(match shown(part) {
+        Shown::Text(text) => return text_block(&text),
+        Shown::Image { mime_type, data } => {
+            json!({"type": "image", "source": {"type": "base64", "media_type": mime_type, "data": data}})
         }
-    }
+        Shown::Pdf { name, data } => json!({"type": "document", "title": name,
+            "source": {"type": "base64", "media_type": "application/pdf", "data": data}}),
+        Shown::ImageLink(url) => json!({"type": "image", "source": {"type": "url", "url": url}}),
+        Shown::FileLink(url) => json!({"type": "document", "source": {"type": "url", "url": url}}),
+    })
 }
 
 #[cfg(test)]

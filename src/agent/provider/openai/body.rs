@@ -3,10 +3,9 @@
 use crate::agent::config::EndpointConfig;
 use crate::agent::history::{Item, Part};
 use crate::agent::provider::names::{Names, function_name};
+use crate::agent::provider::parts::{Shown, shown};
 use crate::agent::provider::{OUTPUT_TOKENS, Request};
 use crate::agent::tools::ToolSpec;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 pub(super) fn body(config: &EndpointConfig, request: Request<'_>) -> (Value, Names) {
@@ -81,21 +80,15 @@ fn wire_item(item: &Item) -> Option<Value> {
 }
 
 fn wire_part(part: &Part) -> Value {
-    match part {
-        Part::Text(text) => json!({"type": "input_text", "text": text}),
-        Part::Link { url, .. } => json!({"type": "input_file", "file_url": url}),
-        Part::File { name, mime_type, data } => {
-            let url = format!("data:{mime_type};base64,{}", STANDARD.encode(data));
-            if mime_type.starts_with("image/") {
-                return json!({"type": "input_image", "image_url": url});
-            }
-            match std::str::from_utf8(data) {
-                Ok(text) if mime_type.starts_with("text/") => {
-                    json!({"type": "input_text", "text": format!("File {name}:\n{text}")})
-                }
-                _ => json!({"type": "input_file", "filename": name, "file_data": url}),
-            }
+    match shown(part) {
+        Shown::Text(text) => json!({"type": "input_text", "text": text}),
+        Shown::Image { mime_type, data } => {
+            json!({"type": "input_image", "image_url": format!("data:{mime_type};base64,{data}")})
         }
+        Shown::Pdf { name, data } => json!({"type": "input_file", "filename": name,
+            "file_data": format!("data:application/pdf;base64,{data}")}),
+        Shown::ImageLink(url) => json!({"type": "input_image", "image_url": url}),
+        Shown::FileLink(url) => json!({"type": "input_file", "file_url": url}),
     }
 }
 
