@@ -141,8 +141,8 @@ async fn damage_anywhere_in_the_file_is_found() {
         std::fs::write(dir.path().join(DATABASE_FILE), damaged).unwrap();
         if found(dir.path(), &sound).await { detected += 1 } else { harmless += 1 }
     }
-    // The empty tables of the other stores take about half of the pages.
-    assert!(detected > file.len() / 211 / 4, "{detected} detected, {harmless} harmless");
+    // The empty tables of the other stores take about three quarters of the pages.
+    assert!(detected > file.len() / 211 / 5, "{detected} detected, {harmless} harmless");
 }
 
 /// Whether the damage is reported; panics where the log reads differently in silence.

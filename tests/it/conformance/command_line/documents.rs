@@ -15,13 +15,11 @@ const SCHEMA: &str = r##"{"$root_tag_ref": "#/$defs/page", "$defs": {
             "text": {"type": "string"}}}}}}}"##;
 
 pub(super) const STEPS: &[&[Step]] = &[
-    &[
-        step("room sync get notes/a.page", &["`notes/a.page` does not exist"]).exits(1),
-        step(
-            r#"room sync create notes/a.page --schema schema.json --json '{"page":{"lines":[{"line":{"text":"one"}}]}}'"#,
-            &["Created document at notes/a.page"],
-        ),
-    ],
+    &[step("room sync get notes/a.page", &["`notes/a.page` does not exist"]).exits(1)],
+    &[step(
+        r#"room sync create notes/a.page --schema schema.json --json '{"page":{"lines":[{"line":{"text":"one"}}]}}'"#,
+        &["Created document at notes/a.page"],
+    )],
     &[
         step("room sync get notes/a.page", &["\"text\": \"one\""]),
         step("room sync inspect notes/a.page --compact", &["\"$root_tag_ref\": \"#/$defs/page\""]),
