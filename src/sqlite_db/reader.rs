@@ -133,7 +133,9 @@ fn work(
             if let Err(error) = result.map_err(told) {
                 match begun {
                     Some(begun) => drop(begun.send(Err(error))),
-                    None => drop(blocks.blocking_send(Err(error))),
+                    None => {
+                        let _taken = send(blocks, Err(error), &limit);
+                    }
                 }
             }
             return;
@@ -201,7 +203,7 @@ fn stream(
     loop {
         let count = block.rows;
         let more = block.more;
-        if count > 0 && !send(blocks, block.batch(&schema, done)?, limit) {
+        if count > 0 && !send(blocks, Ok(block.batch(&schema, done)?), limit) {
             return Ok(());
         }
         if !more {
@@ -213,11 +215,15 @@ fn stream(
     }
 }
 
-/// Waits until the reader takes a block; false when it is gone, or the database closes.
-fn send(blocks: &mpsc::Sender<Result<RecordBatch, SqliteError>>, batch: RecordBatch, limit: &Limit) -> bool {
+/// Waits until the reader takes a block, or the error that ends them; false when it is gone, or the database closes.
+fn send(
+    blocks: &mpsc::Sender<Result<RecordBatch, SqliteError>>,
+    item: Result<RecordBatch, SqliteError>,
+    limit: &Limit,
+) -> bool {
     tokio::runtime::Handle::current().block_on(async {
         tokio::select! {
-            sent = blocks.send(Ok(batch)) => sent.is_ok(),
+            sent = blocks.send(item) => sent.is_ok(),
             () = limit.closing() => {
                 // Waits for no one: a reader that is behind sees the end of the stream instead.
                 drop(blocks.try_send(Err(limit.reason())));
