@@ -1,10 +1,9 @@
-//! Durable writes through the other Room APIs: datasets, SQLite databases, documents, memory. Each is a
+//! Durable writes through the other Room APIs: datasets, SQLite databases, documents, memory, secrets. Each is a
 //! way to write a key and a way to read all keys; what is between is the same.
 
 use super::ledger::Ledger;
 use super::work::connect;
-use super::{Error, Verdict};
-use crate::client::rest::ProjectRest;
+use super::{Error, Site, Verdict};
 use crate::client::room::{Answer, RoomClient, RoomError, Target};
 use crate::columnar::ipc;
 use crate::wire::Content;
@@ -28,9 +27,10 @@ pub(super) enum Api {
     Sqlite,
     Document,
     Memory,
+    Secret,
 }
 
-pub(super) const ALL: [Api; 4] = [Api::Dataset, Api::Sqlite, Api::Document, Api::Memory];
+pub(super) const ALL: [Api; 5] = [Api::Dataset, Api::Sqlite, Api::Document, Api::Memory, Api::Secret];
 
 impl Api {
     pub const fn name(self) -> &'static str {
@@ -39,6 +39,7 @@ impl Api {
             Self::Sqlite => "database row",
             Self::Document => "document",
             Self::Memory => "memory entity",
+            Self::Secret => "secret",
         }
     }
 
@@ -48,6 +49,7 @@ impl Api {
             Self::Dataset | Self::Sqlite => 10_000,
             Self::Document => 50,
             Self::Memory => 20,
+            Self::Secret => 2,
         }
     }
 
@@ -68,7 +70,7 @@ impl Api {
                     json!({"name": NAME, "namespace": null, "overwrite": false, "ignore_exists": true});
                 room.invoke(&Target::new("memory", "create"), Content::Json(memory)).await.map(drop)
             }
-            Self::Document => Ok(()),
+            Self::Document | Self::Secret => Ok(()),
         }
     }
 
@@ -90,10 +92,15 @@ impl Api {
                 let nodes = json!({"name": NAME, "namespace": null, "records_json": records, "merge": true});
                 room.invoke(&Target::new("memory", "upsert_nodes"), Content::Json(nodes)).await.map(drop)
             }
+            Self::Secret => {
+                let about = json!({"secret_id": key, "type": "text/plain", "name": key, "delegated_to": null, "for_identity": null});
+                let secret = Content::binary(about, Bytes::from(key.to_owned()));
+                room.invoke(&Target::new("secrets", "set_secret"), secret).await.map(drop)
+            }
         }
     }
 
-    /// All keys that are there; of documents those among `tried`, there being no list of them.
+    /// All keys that are there; of documents and secrets those among `tried`, there being no list of their contents.
     async fn read(self, room: &RoomClient, tried: &BTreeSet<String>) -> Result<BTreeSet<String>, RoomError> {
         match self {
             Self::Dataset => {
@@ -121,6 +128,17 @@ impl Api {
                         }
                         Err(RoomError::Failed { .. }) => {}
                         Err(error) => return Err(error),
+                    }
+                }
+                Ok(there)
+            }
+            Self::Secret => {
+                let mut there = BTreeSet::new();
+                for key in tried {
+                    let which = json!({"secret_id": key, "type": null, "name": null, "delegated_to": null});
+                    let get = Target::new("secrets", "get_secret");
+                    if let Content::File { data, .. } = room.invoke(&get, Content::Json(which)).await? {
+                        there.insert(String::from_utf8_lossy(&data).into_owned());
                     }
                 }
                 Ok(there)
@@ -206,18 +224,14 @@ fn keys(streams: &[Bytes]) -> BTreeSet<String> {
 }
 
 /// Starts a writer of each API.
-pub(super) fn start(
-    project: &ProjectRest,
-    ledger: &Arc<Ledger>,
-    round: u32,
-) -> Vec<tokio::task::JoinHandle<()>> {
+pub(super) fn start(site: &Site, ledger: &Arc<Ledger>, round: u32) -> Vec<tokio::task::JoinHandle<()>> {
     ALL.into_iter()
-        .map(|api| tokio::spawn(write_until_death(api, project.clone(), Arc::clone(ledger), round)))
+        .map(|api| tokio::spawn(write_until_death(api, site.clone(), Arc::clone(ledger), round)))
         .collect()
 }
 
-async fn write_until_death(api: Api, project: ProjectRest, ledger: Arc<Ledger>, round: u32) {
-    let Some(room) = connect(&project).await else { return };
+async fn write_until_death(api: Api, site: Site, ledger: Arc<Ledger>, round: u32) {
+    let Some(room) = connect(&site).await else { return };
     if let Err(error) = api.prepare(&room).await {
         return ledger.refused(api.name(), &error);
     }
@@ -232,12 +246,8 @@ async fn write_until_death(api: Api, project: ProjectRest, ledger: Arc<Ledger>, 
 }
 
 /// Holds what is there against the books.
-pub(super) async fn check(
-    project: &ProjectRest,
-    ledger: &Ledger,
-    verdict: &mut Verdict,
-) -> Result<(), Error> {
-    let room = connect(project).await.ok_or_else(|| Error::Ask("cannot join the room".to_owned()))?;
+pub(super) async fn check(site: &Site, ledger: &Ledger, verdict: &mut Verdict) -> Result<(), Error> {
+    let room = connect(site).await.ok_or_else(|| Error::Ask("cannot join the room".to_owned()))?;
     for api in ALL {
         let (tried, acknowledged) = {
             let books = ledger.books();

@@ -18,6 +18,12 @@ pub struct Books {
     pub rooms: Writes,
     pub files: Writes,
     pub items: Writes,
+    /// Messages: sent, and taken by their receiver.
+    pub messages: Writes,
+    /// Connections of servers that died: nobody may be told that they are there.
+    pub gone: BTreeSet<String>,
+    /// What a receiver was told that was not so. Must stay empty.
+    pub invented: BTreeSet<String>,
     /// Through the other Room APIs, by their names.
     pub apis: BTreeMap<&'static str, Writes>,
     /// Writes that were refused by a living server. Must stay empty.
@@ -57,11 +63,12 @@ impl fmt::Display for Ledger {
         let apis: usize = b.apis.values().map(|writes| writes.acknowledged.len()).sum();
         write!(
             f,
-            "acknowledged {apis} writes of other Room APIs, {} rooms, {} files, {} queue items ({} done), {} applies",
+            "acknowledged {apis} writes of other Room APIs, {} rooms, {} files, {} queue items ({} done), {} messages, {} applies",
             b.rooms.acknowledged.len(),
             b.files.acknowledged.len(),
             b.items.acknowledged.len(),
             b.done.len(),
+            b.messages.acknowledged.len(),
             b.applied.1
         )
     }

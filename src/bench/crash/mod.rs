@@ -3,6 +3,7 @@
 
 mod apis;
 mod ledger;
+mod messages;
 mod server;
 mod verify;
 mod work;
@@ -11,6 +12,9 @@ pub use ledger::Ledger;
 pub use verify::Verdict;
 
 use crate::client::rest::{Bearer, ProjectRest, Rest};
+use crate::client::token::{self, Participant};
+use crate::spec::ApiScope;
+use crate::spec::grant::SecretsGrant;
 use server::ServerUnderTest;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,10 +59,11 @@ pub async fn run(options: &Options, mut report: impl FnMut(String)) -> Result<Ve
     let mut dice = Dice(options.seed | 1);
     for round in 1..=options.rounds {
         let connection = server.start(round).await?;
-        let project = client(&connection)?;
-        work::prepare(&project).await;
-        let mut workers = work::start(&project, &ledger, round);
-        workers.extend(apis::start(&project, &ledger, round));
+        let site = site(&connection)?;
+        work::prepare(&site).await;
+        let mut workers = work::start(&site, &ledger, round);
+        workers.extend(apis::start(&site, &ledger, round));
+        workers.push(messages::start(&site, &ledger, round));
         tokio::time::sleep(Duration::from_millis(dice.between(LIFE_MS))).await;
         server.kill_9()?;
         for worker in workers {
@@ -70,16 +75,33 @@ pub async fn run(options: &Options, mut report: impl FnMut(String)) -> Result<Ve
         }
     }
     let connection = server.start(options.rounds + 1).await?;
-    let mut verdict = verify::check(&client(&connection)?, &ledger).await?;
+    let mut verdict = verify::check(&site(&connection)?, &ledger).await?;
     server.stop().await?;
     verdict.log = server.verify_log().await?;
     Ok(verdict)
 }
 
-fn client(connection: &server::Connection) -> Result<ProjectRest, Error> {
+/// The server of a round, as its clients know it.
+#[derive(Clone)]
+struct Site {
+    project: ProjectRest,
+    /// A participant token for [`ROOM`] that may do everything.
+    token: String,
+}
+
+fn site(connection: &server::Connection) -> Result<Site, Error> {
+    let ask = |error: &dyn std::error::Error| Error::Ask(error.to_string());
     let bearer = Bearer::new(connection.api_key.clone());
-    let rest = Rest::new(&connection.api_url, Some(bearer)).map_err(|e| Error::Ask(e.to_string()))?;
-    Ok(rest.project(&connection.project_id))
+    let rest = Rest::new(&connection.api_url, Some(bearer)).map_err(|e| ask(&e))?;
+    let scope = ApiScope { secrets: Some(SecretsGrant::default()), ..ApiScope::full() };
+    let participant = Participant {
+        name: "crash".to_owned(),
+        room: Some(ROOM.to_owned()),
+        role: Some("agent".to_owned()),
+        api: Some(scope.to_token_value()),
+    };
+    let token = token::sign(&connection.api_key, &participant).map_err(|e| ask(&e))?;
+    Ok(Site { project: rest.project(&connection.project_id), token })
 }
 
 /// A small repeatable generator (xorshift); the moments of death need no better.

@@ -2,8 +2,8 @@
 
 use super::ledger::Ledger;
 use super::work::{LEASE_MS, SERVICE, connect};
-use super::{Error, QUEUE, ROOM};
-use crate::client::rest::{FileTarget, ProjectRest, TargetKind};
+use super::{Error, QUEUE, ROOM, Site};
+use crate::client::rest::{FileTarget, TargetKind};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use serde_json::Value;
@@ -61,8 +61,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-pub(super) fn target(project: &ProjectRest) -> FileTarget {
-    FileTarget { project_id: project.id().to_owned(), kind: TargetKind::Room, name: ROOM.to_owned() }
+pub(super) fn target(site: &Site) -> FileTarget {
+    FileTarget { project_id: site.project.id().to_owned(), kind: TargetKind::Room, name: ROOM.to_owned() }
 }
 
 /// Content of a file, made of its path: a file with another's content, or half of it, is seen.
@@ -71,13 +71,15 @@ pub(super) fn content(path: &str) -> Bytes {
 }
 
 /// Asks the restarted server for everything.
-pub(super) async fn check(project: &ProjectRest, ledger: &Ledger) -> Result<Verdict, Error> {
+pub(super) async fn check(site: &Site, ledger: &Ledger) -> Result<Verdict, Error> {
     let mut verdict = Verdict::default();
-    rooms(project, ledger, &mut verdict).await?;
-    files(project, ledger, &mut verdict).await?;
-    items(project, ledger, &mut verdict).await?;
-    applied(project, ledger, &mut verdict).await?;
-    super::apis::check(project, ledger, &mut verdict).await?;
+    rooms(site, ledger, &mut verdict).await?;
+    files(site, ledger, &mut verdict).await?;
+    items(site, ledger, &mut verdict).await?;
+    applied(site, ledger, &mut verdict).await?;
+    super::apis::check(site, ledger, &mut verdict).await?;
+    verdict.acknowledged += ledger.books().messages.acknowledged.len();
+    verdict.invented.extend(ledger.books().invented.iter().cloned());
     verdict.refused.extend(ledger.books().refused.iter().cloned());
     verdict.repeated.extend(ledger.books().repeated.iter().cloned());
     Ok(verdict)
@@ -87,8 +89,9 @@ fn ask(error: impl fmt::Display) -> Error {
     Error::Ask(error.to_string())
 }
 
-async fn rooms(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) -> Result<(), Error> {
-    let there: BTreeSet<String> = project
+async fn rooms(site: &Site, ledger: &Ledger, verdict: &mut Verdict) -> Result<(), Error> {
+    let there: BTreeSet<String> = site
+        .project
         .rooms(true, None)
         .await
         .map_err(ask)?
@@ -103,14 +106,14 @@ async fn rooms(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) ->
     Ok(())
 }
 
-async fn files(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) -> Result<(), Error> {
-    let files = project.files().await.map_err(ask)?.ok_or_else(|| ask("no files service"))?;
+async fn files(site: &Site, ledger: &Ledger, verdict: &mut Verdict) -> Result<(), Error> {
+    let files = site.project.files().await.map_err(ask)?.ok_or_else(|| ask("no files service"))?;
     let (tried, acknowledged) = {
         let books = ledger.books();
         (books.files.tried.clone(), books.files.acknowledged.clone())
     };
     verdict.acknowledged += acknowledged.len();
-    let target = target(project);
+    let target = target(site);
     for path in tried {
         let there = match files.get(&target, &path).await {
             Ok(pieces) => {
@@ -129,8 +132,8 @@ async fn files(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) ->
     Ok(())
 }
 
-async fn items(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) -> Result<(), Error> {
-    let room = connect(project).await.ok_or_else(|| ask("cannot join the room"))?;
+async fn items(site: &Site, ledger: &Ledger, verdict: &mut Verdict) -> Result<(), Error> {
+    let room = connect(site).await.ok_or_else(|| ask("cannot join the room"))?;
     let mut there = BTreeSet::new();
     // Items that were handed out at the moment of a death come back when their leases are over: only when none
     // came for that long is the queue empty.
@@ -151,9 +154,9 @@ async fn items(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) ->
     Ok(())
 }
 
-async fn applied(project: &ProjectRest, ledger: &Ledger, verdict: &mut Verdict) -> Result<(), Error> {
-    let path = ["accounts", "projects", project.id(), "rooms", ROOM, "services", "by-name", SERVICE];
-    let service: Value = project.rest().get(&path, &[]).await.map_err(ask)?;
+async fn applied(site: &Site, ledger: &Ledger, verdict: &mut Verdict) -> Result<(), Error> {
+    let path = ["accounts", "projects", site.project.id(), "rooms", ROOM, "services", "by-name", SERVICE];
+    let service: Value = site.project.rest().get(&path, &[]).await.map_err(ask)?;
     let number: u64 =
         service["metadata"]["annotations"]["number"].as_str().and_then(|n| n.parse().ok()).unwrap_or(0);
     let (tried, acknowledged) = ledger.books().applied;

@@ -1,8 +1,7 @@
 //! The clients: each writes until its server dies, and books what it tried and what it was told.
 
 use super::ledger::Ledger;
-use super::{QUEUE, ROOM, WRITERS};
-use crate::client::rest::ProjectRest;
+use super::{QUEUE, ROOM, Site, WRITERS};
 use crate::client::room::{Options, Retry, RoomClient, Token, room_url};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -14,11 +13,11 @@ pub(super) const LEASE_MS: u64 = 3_000;
 pub(super) const SERVICE: &str = "counter";
 
 /// Makes the room and the service; both may be there from an earlier round.
-pub(super) async fn prepare(project: &ProjectRest) {
+pub(super) async fn prepare(site: &Site) {
     let room = json!({"name": ROOM, "if_not_exists": true});
-    let _ = project.rest().post(&["accounts", "projects", project.id(), "rooms"], &room).await;
-    let path = ["accounts", "projects", project.id(), "rooms", ROOM, "services"];
-    let _ = project.rest().post(&path, &service(0)).await;
+    let _ = site.project.rest().post(&["accounts", "projects", site.project.id(), "rooms"], &room).await;
+    let path = ["accounts", "projects", site.project.id(), "rooms", ROOM, "services"];
+    let _ = site.project.rest().post(&path, &service(0)).await;
 }
 
 fn service(number: u64) -> Value {
@@ -27,35 +26,35 @@ fn service(number: u64) -> Value {
 }
 
 /// Starts all clients of a round.
-pub(super) fn start(project: &ProjectRest, ledger: &Arc<Ledger>, round: u32) -> Vec<JoinHandle<()>> {
+pub(super) fn start(site: &Site, ledger: &Arc<Ledger>, round: u32) -> Vec<JoinHandle<()>> {
     let mut workers = vec![];
     for writer in 0..WRITERS {
         let name = format!("r{round}-w{writer}");
-        workers.push(tokio::spawn(rooms(project.clone(), Arc::clone(ledger), name.clone())));
-        workers.push(tokio::spawn(files(project.clone(), Arc::clone(ledger), name.clone())));
-        workers.push(tokio::spawn(items(project.clone(), Arc::clone(ledger), name)));
+        workers.push(tokio::spawn(rooms(site.clone(), Arc::clone(ledger), name.clone())));
+        workers.push(tokio::spawn(files(site.clone(), Arc::clone(ledger), name.clone())));
+        workers.push(tokio::spawn(items(site.clone(), Arc::clone(ledger), name)));
     }
-    workers.push(tokio::spawn(applies(project.clone(), Arc::clone(ledger))));
-    workers.push(tokio::spawn(consumer(project.clone(), Arc::clone(ledger))));
+    workers.push(tokio::spawn(applies(site.clone(), Arc::clone(ledger))));
+    workers.push(tokio::spawn(consumer(site.clone(), Arc::clone(ledger))));
     workers
 }
 
-async fn rooms(project: ProjectRest, ledger: Arc<Ledger>, writer: String) {
+async fn rooms(site: Site, ledger: Arc<Ledger>, writer: String) {
     for n in 0_u64.. {
         let name = format!("{writer}-{n}");
         ledger.books().rooms.tried.insert(name.clone());
         let body = json!({"name": name});
-        let path = ["accounts", "projects", project.id(), "rooms"];
-        if project.rest().post(&path, &body).await.is_err() {
+        let path = ["accounts", "projects", site.project.id(), "rooms"];
+        if site.project.rest().post(&path, &body).await.is_err() {
             return;
         }
         ledger.books().rooms.acknowledged.insert(name);
     }
 }
 
-async fn files(project: ProjectRest, ledger: Arc<Ledger>, writer: String) {
-    let Ok(Some(files)) = project.files().await else { return };
-    let target = super::verify::target(&project);
+async fn files(site: Site, ledger: Arc<Ledger>, writer: String) {
+    let Ok(Some(files)) = site.project.files().await else { return };
+    let target = super::verify::target(&site);
     for n in 0_u64.. {
         let path = format!("{writer}/{n}.txt");
         ledger.books().files.tried.insert(path.clone());
@@ -68,15 +67,15 @@ async fn files(project: ProjectRest, ledger: Arc<Ledger>, writer: String) {
     }
 }
 
-async fn applies(project: ProjectRest, ledger: Arc<Ledger>) {
+async fn applies(site: Site, ledger: Arc<Ledger>) {
     loop {
         let number = {
             let mut books = ledger.books();
             books.applied.0 += 1;
             books.applied.0
         };
-        let scope = ["accounts", "projects", project.id(), "rooms", ROOM, "services", SERVICE];
-        if project.rest().put(&scope, &service(number)).await.is_err() {
+        let scope = ["accounts", "projects", site.project.id(), "rooms", ROOM, "services", SERVICE];
+        if site.project.rest().put(&scope, &service(number)).await.is_err() {
             return;
         }
         ledger.books().applied.1 = number;
@@ -84,14 +83,13 @@ async fn applies(project: ProjectRest, ledger: Arc<Ledger>) {
 }
 
 /// A connection that ends with its server.
-pub(super) async fn connect(project: &ProjectRest) -> Option<RoomClient> {
-    let connection = project.connect(ROOM).await.ok()?;
-    let url = room_url(project.rest().base(), ROOM);
-    RoomClient::connect(Options::new(url, Token::new(connection.jwt)).retry(Retry::Never)).await.ok()
+pub(super) async fn connect(site: &Site) -> Option<RoomClient> {
+    let url = room_url(site.project.rest().base(), ROOM);
+    RoomClient::connect(Options::new(url, Token::new(site.token.clone())).retry(Retry::Never)).await.ok()
 }
 
-async fn items(project: ProjectRest, ledger: Arc<Ledger>, writer: String) {
-    let Some(room) = connect(&project).await else { return };
+async fn items(site: Site, ledger: Arc<Ledger>, writer: String) {
+    let Some(room) = connect(&site).await else { return };
     for n in 0_u64.. {
         let name = format!("{writer}-{n}");
         ledger.books().items.tried.insert(name.clone());
@@ -103,8 +101,8 @@ async fn items(project: ProjectRest, ledger: Arc<Ledger>, writer: String) {
 }
 
 /// Takes items under leases and acknowledges most of them.
-async fn consumer(project: ProjectRest, ledger: Arc<Ledger>) {
-    let Some(room) = connect(&project).await else { return };
+async fn consumer(site: Site, ledger: Arc<Ledger>) {
+    let Some(room) = connect(&site).await else { return };
     loop {
         let Ok(item) = room.queues().lease(QUEUE, true, true, LEASE_MS).await else { return };
         let Some(item) = item else { continue };
