@@ -18,6 +18,7 @@ mod otlp_grpc;
 mod paging;
 mod projects;
 mod proxy;
+mod relay;
 mod rooms;
 mod route;
 mod secrets;

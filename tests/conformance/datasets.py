@@ -4,16 +4,12 @@ Reads what `room.py` reads. Prints `METHOD ok` for each method and `done` at the
 """
 
 import asyncio
-import os
 import sys
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import date, datetime, timezone
 
 import pyarrow as pa
-from meshagent.api import ParticipantToken, RoomClient, RoomException, WebSocketClientProtocol
-from meshagent.api.helpers import websocket_room_url
+from meshagent.api import RoomClient
 from meshagent.api.participant_token import ApiScope, DatasetGrant, TableGrant
 from meshagent.api.room_server_client import (
     DatasetExpression,
@@ -24,34 +20,9 @@ from meshagent.api.room_server_client import (
     DatasetSqlStatement,
     SqlTableReference,
 )
+from scaffold import join, ok, refused
 
-ROOM = os.environ["MESHAGENT_ROOM"]
 STEP_SECONDS = 90
-
-
-def ok(method: str) -> None:
-    print(f"{method} ok", flush=True)
-
-
-@asynccontextmanager
-async def join(name: str, scope: ApiScope | None = None) -> AsyncIterator[RoomClient]:
-    minted = ParticipantToken(name=name)
-    minted.add_role_grant("agent")
-    minted.add_room_grant(ROOM)
-    minted.add_api_grant(scope or ApiScope.agent_default())
-    token = minted.to_jwt(api_key=os.environ["MESHAGENT_API_KEY"])
-    protocol = WebSocketClientProtocol(url=websocket_room_url(room_name=ROOM), token=token)
-    async with RoomClient(protocol_factory=protocol.create_factory()) as client:
-        yield client
-
-
-async def refused(awaitable, code: int) -> RoomException:
-    try:
-        result = await awaitable
-    except RoomException as error:
-        assert int(error.code or 0) == code, f"{error.code}: {error}"
-        return error
-    raise AssertionError(f"expected error {code}, got {result}")
 
 
 SCHEMA = pa.schema(

@@ -7,49 +7,20 @@ started again, and finds what was acknowledged.
 
 import asyncio
 import json
-import os
 import sys
-from contextlib import asynccontextmanager
 
-from meshagent.api import ParticipantToken, RoomClient, RoomException, WebSocketClientProtocol
-from meshagent.api.helpers import websocket_room_url
-from meshagent.api.participant_token import ApiScope
+from meshagent.api import RoomClient
 from meshagent.api.room_server_client import (
     MemoryEntityRecord,
     MemoryRelationshipRecord,
     MemoryRelationshipSelector,
 )
 from meshagent.tools.memories import MemoriesToolkit
+from scaffold import join, refused, say
 
-ROOM = os.environ["MESHAGENT_ROOM"]
 STEP_SECONDS = 60
 RESTART_SECONDS = 120
 UPSERTS = 30
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
-
-
-@asynccontextmanager
-async def join(name: str):
-    minted = ParticipantToken(name=name)
-    minted.add_role_grant("agent")
-    minted.add_room_grant(ROOM)
-    minted.add_api_grant(ApiScope.agent_default())
-    token = minted.to_jwt(api_key=os.environ["MESHAGENT_API_KEY"])
-    protocol = WebSocketClientProtocol(url=websocket_room_url(room_name=ROOM), token=token)
-    async with RoomClient(protocol_factory=protocol.create_factory()) as client:
-        yield client
-
-
-async def refused(awaitable, code: int, text: str) -> None:
-    try:
-        await awaitable
-    except RoomException as error:
-        assert error.code == code and text in str(error), (error.code, str(error))
-        return
-    raise AssertionError(f"not refused with {code}: {text}")
 
 
 async def stores(room: RoomClient) -> None:

@@ -9,13 +9,11 @@ import hashlib
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import aiohttp
-from meshagent.api import ParticipantToken, RoomClient, RoomException, WebSocketClientProtocol
+from meshagent.api import RoomClient, RoomException, WebSocketClientProtocol
 from meshagent.api.client import Meshagent
 from meshagent.api.file_permissions import FilePathRule, FilesPolicy
-from meshagent.api.helpers import websocket_room_url
 from meshagent.api.messaging import JsonContent, TextContent
 from meshagent.api.participant_token import ApiScope, MessagingGrant, QueuesGrant, StorageGrant
 from meshagent.api.room_server_client import (
@@ -25,15 +23,11 @@ from meshagent.api.room_server_client import (
 )
 from meshagent.api.specs.service import ContainerSpec, ServiceMetadata, ServiceSpec
 from meshagent.tools import ContentTool, ToolContext, Toolkit, start_hosted_toolkit, tool
+from scaffold import ROOM, join, refused, say
 
-ROOM = os.environ["MESHAGENT_ROOM"]
 STEP_SECONDS = 60
 BIG_BYTES = 50 * 1024 * 1024
 BLOCK_BYTES = 256 * 1024
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
 
 
 def within(awaitable, what: str, seconds: float = STEP_SECONDS):
@@ -46,22 +40,6 @@ def within(awaitable, what: str, seconds: float = STEP_SECONDS):
             raise AssertionError(f"{what} did not happen within {seconds} s") from None
 
     return wait()
-
-
-def token(name: str, *, role: str = "agent", scope: ApiScope | None = None) -> str:
-    """A participant token signed here with the API key, as services do it."""
-    minted = ParticipantToken(name=name)
-    minted.add_role_grant(role)
-    minted.add_room_grant(ROOM)
-    minted.add_api_grant(scope or ApiScope.agent_default())
-    return minted.to_jwt(api_key=os.environ["MESHAGENT_API_KEY"])
-
-
-@asynccontextmanager
-async def join(name: str, **grants) -> AsyncIterator[RoomClient]:
-    protocol = WebSocketClientProtocol(url=websocket_room_url(room_name=ROOM), token=token(name, **grants))
-    async with RoomClient(protocol_factory=protocol.create_factory()) as client:
-        yield client
 
 
 async def queues() -> None:
@@ -90,22 +68,13 @@ async def queues() -> None:
     only_send = ApiScope(queues=QueuesGrant(send=["jobs"], receive=[], list=False))
     async with join("narrow", scope=only_send) as narrow:
         await narrow.queues.send(name="jobs", message={"n": 3})
-        for refused in (
+        for wrong in (
             narrow.queues.send(name="order", message={"n": 4}),
             narrow.queues.receive(name="jobs", wait=False),
             narrow.queues.list(),
         ):
-            await expect_error(refused, code=1001)
+            await refused(wrong, code=1001)
         say("the grants of a token are kept")
-
-
-async def expect_error(awaitable, *, code: int) -> None:
-    try:
-        result = await within(awaitable, "the refusal")
-    except RoomException as error:
-        assert int(error.code or 0) == code, f"{error.code}: {error}"
-        return
-    raise AssertionError(f"expected error {code}, got {result}")
 
 
 async def messaging() -> None:
@@ -148,12 +117,12 @@ async def messaging() -> None:
         alice.messaging.on("participant_removed", lambda participant: gone.set())
         await bob.messaging.disable()
         await within(gone.wait(), "bob's leaving")
-        await expect_error(alice.messaging.send_message(to=to, type="late", message={}), code=1003)
+        await refused(alice.messaging.send_message(to=to, type="late", message={}), code=1003)
         say("leaving is announced")
 
     silent = ApiScope(messaging=MessagingGrant(broadcast=False, list=True, send=False))
     async with join("silent", scope=silent) as quiet:
-        await expect_error(quiet.messaging.broadcast_message(type="news", message={}), code=1001)
+        await refused(quiet.messaging.broadcast_message(type="news", message={}), code=1001)
         say("the grants of a token are kept")
 
 
@@ -201,7 +170,7 @@ async def storage() -> None:
         await writer.storage.upload(path="empty.txt", data=b"")
         empty = await reader.storage.download(path="empty.txt")
         assert (empty.data, empty.mime_type) == (b"", "text/plain"), empty
-        await expect_error(writer.storage.upload(path="empty.txt", data=b"x"), code=3005)
+        await refused(writer.storage.upload(path="empty.txt", data=b"x"), code=3005)
         await writer.storage.upload(path="empty.txt", data=b"new", overwrite=True)
         assert (await reader.storage.download(path="empty.txt")).data == b"new"
         say("an existing file is kept unless overwrite is asked for")
@@ -214,11 +183,11 @@ async def storage() -> None:
         await writer.storage.move(source_path="empty.txt", destination_path="moved/there.txt")
         assert not await reader.storage.exists(path="empty.txt")
         assert await reader.storage.exists(path="moved/there.txt")
-        await expect_error(writer.storage.delete("big", recursive=False), code=3002)
+        await refused(writer.storage.delete("big", recursive=False), code=3002)
         await writer.storage.delete("big", recursive=True)
         assert not await reader.storage.exists(path="big/file.bin")
-        await expect_error(reader.storage.download(path="big/file.bin"), code=3001)
-        await expect_error(reader.storage.download(path="../outside"), code=3004)
+        await refused(reader.storage.download(path="big/file.bin"), code=3001)
+        await refused(reader.storage.download(path="../outside"), code=3004)
         say("list, stat, move and delete agree")
 
 
@@ -273,10 +242,10 @@ async def hosted() -> None:
         assert answer.json == {"sum": 5, "caller": caller.local_participant.id}, answer.json
         say("a unary call is answered by the other client")
 
-        await expect_error(caller.invoke(toolkit="sums", tool="fail", input={}), code=1008)
-        await expect_error(caller.invoke(toolkit="sums", tool="add", input={"a": "x"}), code=0)
-        await expect_error(caller.invoke(toolkit="sums", tool="absent", input={}), code=1003)
-        await expect_error(caller.invoke(toolkit="absent", tool="absent", input={}), code=1003)
+        await refused(caller.invoke(toolkit="sums", tool="fail", input={}), code=1008)
+        await refused(caller.invoke(toolkit="sums", tool="add", input={"a": "x"}), code=0)
+        await refused(caller.invoke(toolkit="sums", tool="absent", input={}), code=1003)
+        await refused(caller.invoke(toolkit="absent", tool="absent", input={}), code=1003)
         say("errors come back with their code")
 
         async def numbers():
@@ -296,7 +265,7 @@ async def hosted() -> None:
 
         await running.stop()
         assert await toolkit_of(caller, "sums") is None
-        await expect_error(caller.invoke(toolkit="sums", tool="add", input={"a": 1, "b": 1}), code=1003)
+        await refused(caller.invoke(toolkit="sums", tool="add", input={"a": 1, "b": 1}), code=1003)
         say("a stopped toolkit is gone")
 
 
@@ -417,7 +386,7 @@ async def others() -> None:
         say("the log is followed")
 
         assert await one.mounts.list() == []
-        await expect_error(one.livekit.get_connection_info(), code=1007)
+        await refused(one.livekit.get_connection_info(), code=1007)
         say("what the server does not have it says")
 
         left = asyncio.create_task(two.wait_for_close())
@@ -455,7 +424,7 @@ async def services() -> None:
             assert [service.metadata.name for service in listed.services] == ["web"], listed
             assert list(listed.service_states) == [listed.services[0].id], listed
             await one.services.restart(service_id=listed.services[0].id)
-            await expect_error(one.services.restart(service_id="nobody"), code=7001)
+            await refused(one.services.restart(service_id="nobody"), code=7001)
         assert made is not None
         say("services are listed and restarted")
 

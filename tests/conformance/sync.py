@@ -8,17 +8,14 @@ import asyncio
 import base64
 import hashlib
 import json
-import os
 import sys
-from contextlib import asynccontextmanager
 
-from meshagent.api import ParticipantToken, RoomClient, RoomException, WebSocketClientProtocol
-from meshagent.api.helpers import websocket_room_url
+from meshagent.api import RoomClient
 from meshagent.api.participant_token import ApiScope, SyncGrant, SyncPathGrant
 from meshagent.api.room_server_client import _SyncOpenDocumentConfig
 from meshagent.api.schema import ChildProperty, ElementType, MeshSchema, ValueProperty
+from scaffold import join, refused, say
 
-ROOM = os.environ["MESHAGENT_ROOM"]
 STEP_SECONDS = 120
 EDITS = 25
 ME, OTHER = "py", "npm"
@@ -41,22 +38,6 @@ SCHEMA = MeshSchema(
         ElementType(tag_name="text", properties=[]),
     ],
 )
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
-
-
-@asynccontextmanager
-async def join(name: str, scope: ApiScope | None = None):
-    minted = ParticipantToken(name=name)
-    minted.add_role_grant("agent")
-    minted.add_room_grant(ROOM)
-    minted.add_api_grant(scope or ApiScope.agent_default())
-    jwt = minted.to_jwt(api_key=os.environ["MESHAGENT_API_KEY"])
-    protocol = WebSocketClientProtocol(url=websocket_room_url(room_name=ROOM), token=jwt)
-    async with RoomClient(protocol_factory=protocol.create_factory()) as client:
-        yield client
 
 
 class Watched:
@@ -207,15 +188,6 @@ async def basics() -> None:
         assert Watched(doc).values() == ["i"]
         assert set(doc.schema.elements_by_tag_name) == {"notes", "note", "text"}
         say("the schema of the extension is found")
-
-
-async def refused(call, code: int) -> None:
-    try:
-        await asyncio.wait_for(call, STEP_SECONDS)
-    except RoomException as error:
-        assert error.code == code, f"{error.code}: {error}"
-        return
-    raise AssertionError(f"expected error {code}")
 
 
 asyncio.run({"basics": basics, "shared": shared, "kept": kept}[sys.argv[1]]())

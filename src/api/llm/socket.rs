@@ -5,12 +5,12 @@ use super::admit::User;
 use super::count::{Answer, Counter};
 use super::refusal::Refusal;
 use super::{Turn, spend, upstream};
-use crate::api::Api;
+use crate::api::{Api, relay};
 use crate::llm::body::{Fields, nested_models, tool_models};
 use crate::llm::meter::MessageMeter;
 use crate::llm::{Form, Operation, headers};
 use crate::net::socket::{MESSAGE_BYTES_MAX, Upstream as Socket};
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts, Request};
 use axum::http::header;
 use axum::response::Response;
@@ -214,13 +214,13 @@ async fn relay(mut session: Session, caller: WebSocket, provider: Socket) {
                     if let Err(refusal) = looked {
                         return to_caller.send(Message::text(refused(&refusal))).await.is_ok();
                     }
-                    to_provider.send(onward(message)).await.is_ok()
+                    to_provider.send(relay::onward(message)).await.is_ok()
                 }
                 Side::Provider(Some(Ok(message))) => {
                     if let ws::Message::Text(text) = &message {
                         session.count(text.as_str());
                     }
-                    match back(message) {
+                    match relay::back(message) {
                         Some(message) => to_caller.send(message).await.is_ok(),
                         None => true,
                     }
@@ -249,30 +249,4 @@ fn refused(refusal: &Refusal) -> String {
         body.insert("status".to_owned(), Value::from(refusal.status.as_u16()));
     }
     body.to_string()
-}
-
-fn onward(message: Message) -> ws::Message {
-    match message {
-        Message::Text(text) => ws::Message::text(text.as_str()),
-        Message::Binary(data) => ws::Message::Binary(data),
-        Message::Ping(data) => ws::Message::Ping(data),
-        Message::Pong(data) => ws::Message::Pong(data),
-        Message::Close(frame) => ws::Message::Close(frame.map(|frame| ws::protocol::CloseFrame {
-            code: frame.code.into(),
-            reason: frame.reason.as_str().into(),
-        })),
-    }
-}
-
-fn back(message: ws::Message) -> Option<Message> {
-    Some(match message {
-        ws::Message::Text(text) => Message::text(text.as_str()),
-        ws::Message::Binary(data) => Message::Binary(data),
-        ws::Message::Ping(data) => Message::Ping(data),
-        ws::Message::Pong(data) => Message::Pong(data),
-        ws::Message::Close(frame) => Message::Close(
-            frame.map(|frame| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() }),
-        ),
-        ws::Message::Frame(_) => return None,
-    })
 }

@@ -1,16 +1,15 @@
 //! WebSockets: the target is dialled first, so that its refusal is the caller's.
 
 use super::{Turn, bad_gateway, headers};
-use crate::api::Problem;
+use crate::api::{Problem, relay};
 use crate::net::guard::Target;
 use crate::net::socket::{MESSAGE_BYTES_MAX, Upstream, dial};
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts, Request};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
-use tokio_tungstenite::tungstenite as ws;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 /// Longest time without a message in either direction.
@@ -69,11 +68,11 @@ async fn relay(client: WebSocket, upstream: Upstream) {
         let next = async {
             tokio::select! {
                 message = from_client.next() => match message {
-                    Some(Ok(message)) => to_upstream.send(onward(message)).await.is_ok(),
+                    Some(Ok(message)) => to_upstream.send(relay::onward(message)).await.is_ok(),
                     Some(Err(_)) | None => false,
                 },
                 message = from_upstream.next() => match message {
-                    Some(Ok(message)) => match back(message) {
+                    Some(Ok(message)) => match relay::back(message) {
                         Some(message) => to_client.send(message).await.is_ok(),
                         None => true,
                     },
@@ -88,30 +87,4 @@ async fn relay(client: WebSocket, upstream: Upstream) {
     }
     let _ = to_upstream.close().await;
     let _ = to_client.close().await;
-}
-
-fn onward(message: Message) -> ws::Message {
-    match message {
-        Message::Text(text) => ws::Message::text(text.as_str()),
-        Message::Binary(data) => ws::Message::Binary(data),
-        Message::Ping(data) => ws::Message::Ping(data),
-        Message::Pong(data) => ws::Message::Pong(data),
-        Message::Close(frame) => ws::Message::Close(frame.map(|frame| ws::protocol::CloseFrame {
-            code: frame.code.into(),
-            reason: frame.reason.as_str().into(),
-        })),
-    }
-}
-
-fn back(message: ws::Message) -> Option<Message> {
-    Some(match message {
-        ws::Message::Text(text) => Message::text(text.as_str()),
-        ws::Message::Binary(data) => Message::Binary(data),
-        ws::Message::Ping(data) => Message::Ping(data),
-        ws::Message::Pong(data) => Message::Pong(data),
-        ws::Message::Close(frame) => Message::Close(
-            frame.map(|frame| CloseFrame { code: frame.code.into(), reason: frame.reason.as_str().into() }),
-        ),
-        ws::Message::Frame(_) => return None,
-    })
 }
