@@ -4,7 +4,7 @@
 use super::error::CliError;
 use super::settings::{self, Settings};
 use crate::client::rest::{Bearer, ProjectRest, Rest, RestError};
-use crate::client::token::project_of_key;
+use crate::client::token::{participant_name, project_of_key};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs;
@@ -71,7 +71,7 @@ pub struct Globals {
 }
 
 /// What the environment and the files say, read once per command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ctx {
     globals: Globals,
     settings: Settings,
@@ -183,6 +183,14 @@ impl Ctx {
         Ok(self.rest()?.project(&self.project_id()?))
     }
 
+    /// As it is for work in this room: a participant token of the environment that is another room's is left out.
+    pub fn for_room(&self, room: &str) -> Self {
+        let token = self.token.clone();
+        let foreign =
+            |token: &Bearer| participant_name(token.expose()).is_some() && self.room_token(room).is_none();
+        Self { token: token.filter(|token| !foreign(token)), ..self.clone() }
+    }
+
     /// The participant token of the environment, if it is for this room (this is how things run inside a room).
     pub fn room_token(&self, room: &str) -> Option<Bearer> {
         let own = settings::env("MESHAGENT_ROOM").is_some_and(|own| own == room);
@@ -283,6 +291,16 @@ mod tests {
         assert_eq!(ctx.bearer().unwrap().expose(), "ma-a");
         ctx.globals.api_url = Some("http://b".into());
         assert!(ctx.bearer().is_err());
+    }
+
+    #[test]
+    fn a_participant_token_of_another_room_is_not_used() {
+        let mut ctx = ctx(Some("http://a"), None);
+        // {"name":"bot"}
+        ctx.token = Some(Bearer::new("e30.eyJuYW1lIjoiYm90In0.s"));
+        assert!(ctx.bearer().is_ok() && ctx.for_room("desk").bearer().is_err());
+        ctx.token = Some(Bearer::new("an opaque token"));
+        assert!(ctx.for_room("desk").bearer().is_ok());
     }
 
     #[test]

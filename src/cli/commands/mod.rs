@@ -53,8 +53,7 @@ pub enum Command {
     #[command(subcommand)]
     Files(room::storage::Command),
     /// Ports of a room's containers as ports of this machine
-    #[command(subcommand)]
-    Port(port::Command),
+    Port(port::Args),
     /// Services: what runs in a room, or in every room of a project
     #[command(subcommand)]
     Service(service::Command),
@@ -124,7 +123,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Rooms(command) => rooms::run(&ctx(globals)?, command).await,
         Command::Files(command) => room::storage::run(&ctx(globals)?, command).await,
         Command::Room(command) => room::run(&ctx(globals)?, command).await,
-        Command::Port(command) => port::run(&ctx(globals)?, command).await,
+        Command::Port(args) => port::run(&ctx(globals)?, args).await,
         Command::Service(command) => service::run(&ctx(globals)?, command).await,
         Command::Apply(args) => apply::run(&ctx(globals)?, args).await,
         Command::Get(args) => resource::get(&ctx(globals)?, args).await,

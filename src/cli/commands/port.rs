@@ -1,4 +1,4 @@
-//! `meshagent port forward`: a port of this machine that leads to one of a room's container. Each connection is a tunnel
+//! `meshagent port`, also spelt `port forward`: a port of this machine that leads to one of a room's container. Each connection is a tunnel
 //! of its own.
 
 use super::room;
@@ -7,9 +7,21 @@ use crate::cli::output;
 use crate::cli::resolve::{Ctx, RoomArg};
 use crate::client::tunnel::{self, Tunnels};
 
-/// Reach ports of a room's containers.
+/// Make a port of a room's container one of this machine, until Ctrl-C.
+#[derive(Debug, clap::Args)]
+#[command(
+    subcommand_negates_reqs = true,
+    after_help = "Example:\n  meshagent port --room my-room --name web --port 8080:80"
+)]
+pub struct Args {
+    #[command(flatten)]
+    forward: Forward,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+enum Command {
     /// Make a port of a container one of this machine, until Ctrl-C
     #[command(after_help = "Example:\n  meshagent port forward --room my-room --name web --port 8080:80")]
     Forward(Forward),
@@ -26,8 +38,8 @@ pub struct Forward {
     #[arg(short, long, value_name = "ID")]
     container_id: Option<String>,
     /// Port of this machine (0: any) and of the container
-    #[arg(short, long, value_name = "LOCAL:REMOTE", value_parser = mapping)]
-    port: (u16, u16),
+    #[arg(short, long, value_name = "LOCAL:REMOTE", value_parser = mapping, required = true)]
+    port: Option<(u16, u16)>,
     /// Address of this machine to listen on
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     listen_host: std::net::IpAddr,
@@ -41,14 +53,17 @@ fn mapping(text: &str) -> Result<(u16, u16), String> {
     parsed.ok_or_else(|| format!("want LOCAL:REMOTE such as 8080:80, not `{text}`"))
 }
 
-pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
-    let Command::Forward(args) = command;
+pub async fn run(ctx: &Ctx, args: Args) -> Result<(), CliError> {
+    let args = match args.command {
+        Some(Command::Forward(args)) => args,
+        None => args.forward,
+    };
     let (base, token) = room::way_in(ctx, args.room.name()?).await?;
     let container = match (args.container_id, args.name) {
         (Some(id), _) => id,
         (None, name) => name.unwrap_or_default(),
     };
-    let (local, remote) = args.port;
+    let (local, remote) = args.port.ok_or_else(|| CliError::usage("pass --port LOCAL:REMOTE"))?;
     let tunnels = Tunnels { base, token, container, port: remote };
     // Said before anybody comes, when it cannot work.
     tunnels.open().await.map_err(|error| CliError::server(error.to_string()))?;

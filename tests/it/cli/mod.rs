@@ -1,5 +1,6 @@
 //! The command line as a person uses it: the real binary, its words, its exit codes.
 
+mod connect;
 mod containers;
 mod llm;
 mod offline;

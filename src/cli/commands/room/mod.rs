@@ -1,12 +1,14 @@
-//! `meshagent room …`: what happens inside a room. All but `storage` go over the room's socket; `storage` uses the files
-//! service. Each file is one of the room's toolkits as a person uses it.
+//! `meshagent room …`: what happens inside a room. All but `storage` and `connect` go over the room's socket; `storage`
+//! uses the files service. Each file is one of the room's toolkits as a person uses it.
 
 mod agent;
+mod connect;
 mod container;
 mod dataset;
 mod developer;
 mod memory;
 mod messaging;
+mod mounts;
 mod queue;
 pub mod service;
 mod sqlite;
@@ -23,6 +25,8 @@ use crate::client::room::{Options, Retry, RoomClient, RoomError, Token, room_url
 /// Work inside a room.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Run a command of this machine with the room's address and token in its environment
+    Connect(connect::Args),
     /// Queues: durable work for agents
     #[command(subcommand)]
     Queue(queue::Command),
@@ -50,6 +54,9 @@ pub enum Command {
     /// Messages between participants
     #[command(subcommand)]
     Messaging(messaging::Command),
+    /// Volumes that containers of the room can mount
+    #[command(subcommand)]
+    Mounts(mounts::Command),
     /// Services of the room as they run
     #[command(subcommand, alias = "services")]
     Service(service::Command),
@@ -59,6 +66,8 @@ pub enum Command {
 
 pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
     match command {
+        Command::Connect(args) => connect::run(ctx, args).await,
+        Command::Mounts(command) => mounts::run(ctx, command).await,
         Command::Queue(command) => queue::run(ctx, command).await,
         Command::Dataset(command) => dataset::run(ctx, command).await,
         Command::Sqlite(command) => sqlite::run(ctx, command).await,

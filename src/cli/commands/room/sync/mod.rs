@@ -1,5 +1,6 @@
 //! `meshagent room sync …`: documents of the room.
 
+mod import;
 mod patch;
 mod search;
 
@@ -64,6 +65,8 @@ pub enum Command {
         #[arg(long, value_name = "FILE", conflicts_with = "patch", required_unless_present = "patch")]
         patch_file: Option<PathBuf>,
     },
+    /// Make thread documents of a Claude data export
+    Import(import::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -142,6 +145,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             };
             update(ctx, &document, &patch).await
         }
+        Command::Import(args) => import::run(ctx, args).await,
     }
 }
 
