@@ -2,14 +2,17 @@
 //!
 //! Knows the ports and clients and how to drive them. Nothing of the server may use it.
 
+pub mod agent;
 pub mod crash;
 pub mod dataset;
 pub mod fanout;
 pub mod invoke;
 pub mod log;
 pub mod measure;
+mod process;
 pub mod proxy;
 pub mod queue;
+mod stand_in;
 pub mod storage;
 pub mod sync;
 pub mod timing;

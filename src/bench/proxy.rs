@@ -1,17 +1,12 @@
 //! What the proxy of model providers adds to a request: asked through a server of this program, beside asked directly.
 //!
 //! The provider is a stand-in in this process that answers at once. Requests alternate between the two ways, so that
-//! what else the machine does meets both. Each way has one connection; the stream has [`EVENTS`] events.
+//! what else the machine does meets both. Each way has one connection; the stream has [`stand_in::EVENTS`] events.
 
 use super::BenchError;
+use super::stand_in;
 use super::timing::Timings;
 use crate::clock::{IdSource, System};
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::serve::ListenerExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt;
@@ -20,8 +15,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Events of one stream.
-const EVENTS: usize = 50;
 /// Requests of each kind and way that are not counted.
 const WARM_ROUNDS: usize = 100;
 /// How long the server may take to start.
@@ -83,7 +76,7 @@ fn failed(reason: impl fmt::Display) -> BenchError {
 
 /// Measures `rounds` requests of each kind and way, through `program`.
 pub async fn run(program: &Path, rounds: usize) -> Result<Report, BenchError> {
-    let there = serve().await?;
+    let there = stand_in::serve(Duration::ZERO).await.map_err(failed)?;
     let server = Server::start(program, there).await?;
     let token = server.token().await?;
     let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build().map_err(failed)?;
@@ -132,35 +125,6 @@ impl Way {
         let whole = begun.elapsed();
         Ok((first.unwrap_or(whole), whole))
     }
-}
-
-/// The stand-in: answers at once.
-async fn serve() -> Result<SocketAddr, BenchError> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    let listener = listener.tap_io(|tcp| {
-        let _ = tcp.set_nodelay(true);
-    });
-    let router = Router::new().route("/v1/responses", post(answer));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(address)
-}
-
-async fn answer(body: Bytes) -> Response {
-    let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let usage = json!({"input_tokens": 500, "output_tokens": EVENTS});
-    if asked["stream"] != true {
-        let told = json!({"output": [{"text": "y".repeat(2_000)}], "usage": usage});
-        return axum::Json(told).into_response();
-    }
-    let delta = json!({"type": "response.output_text.delta", "delta": "a few words of text "});
-    let last = json!({"type": "response.completed", "response": {"usage": usage}});
-    let events = (0..EVENTS).map(move |n| {
-        let event = if n + 1 < EVENTS { &delta } else { &last };
-        Ok::<_, std::convert::Infallible>(format!("data: {event}\n\n"))
-    });
-    let body = Body::from_stream(futures_util::stream::iter(events));
-    ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
 #[derive(Deserialize)]

@@ -79,7 +79,7 @@ async fn measure(
 ) -> Result<Report, BenchError> {
     let source = dir.join("source");
     fill(&source, options.mebibytes).map_err(failed)?;
-    let server = Contestant::ours_in(&options.program, &dir.join("data")).await?;
+    let server = Contestant::ours_in(&options.program, &dir.join("data"), &[]).await?;
     let desk = Desk::open(&server).await?;
     let mut report = Report { mebibytes: options.mebibytes, ..Report::default() };
     for repeat in 1..=options.repeats {

@@ -2,6 +2,7 @@
 
 use super::{Options, failed};
 use crate::bench::BenchError;
+use crate::bench::process::Used;
 use crate::client::token::{Participant, sign};
 use serde::Deserialize;
 use serde_json::json;
@@ -16,8 +17,6 @@ use tokio::process::{Child, Command};
 const READY_LIMIT: Duration = Duration::from_mins(2);
 /// Pause between two looks for readiness.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// The kernel counts processor time in hundredths of a second.
-const TICKS_PER_SECOND: f64 = 100.0;
 /// The room that is measured.
 const ROOM: &str = "fanout";
 
@@ -63,17 +62,6 @@ struct Listening {
     pid: u32,
 }
 
-/// What a process has used.
-#[derive(Debug, Clone, Copy, Default)]
-pub(in crate::bench) struct Used {
-    pub cpu_seconds: f64,
-    pub resident_bytes: u64,
-    /// Bytes that it had written to files and devices.
-    pub written_bytes: u64,
-    /// How often its thread `sqlite-writer` went to sleep after work.
-    pub database_wakes: u64,
-}
-
 impl Contestant {
     /// `None` for a peer that is not to be measured.
     pub async fn start(kind: Kind, options: &Options) -> Result<Option<Self>, BenchError> {
@@ -87,11 +75,11 @@ impl Contestant {
     pub async fn ours(program: &Path) -> Result<Self, BenchError> {
         use crate::clock::{IdSource, System};
         let path = std::env::temp_dir().join(format!("meshagent-fanout-{}", System.fresh().simple()));
-        Self::ours_in(program, &path).await
+        Self::ours_in(program, &path, &[]).await
     }
 
-    /// On a fresh data directory, which goes with it.
-    pub async fn ours_in(program: &Path, dir: &Path) -> Result<Self, BenchError> {
+    /// On a fresh data directory, which goes with it, with these variables in its environment.
+    pub async fn ours_in(program: &Path, dir: &Path, env: &[(&str, String)]) -> Result<Self, BenchError> {
         const NAME: &str = "meshagent";
         std::fs::create_dir(dir).map_err(|error| failed(NAME, error))?;
         let folder = Folder(dir.to_owned());
@@ -102,6 +90,7 @@ impl Contestant {
             .env_remove("MESHAGENT_API_KEY")
             .env_remove("MESHAGENT_DATABASE_URL")
             .env("MESHAGENT_LOG", "error")
+            .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -190,36 +179,9 @@ impl Contestant {
         Ok(format!("/rooms/{ROOM}?token={token}"))
     }
 
-    /// What it has used so far; zeros where the kernel does not tell.
+    /// What it has used so far.
     pub fn used(&self) -> Used {
-        let read =
-            |what: &str| std::fs::read_to_string(format!("/proc/{}/{what}", self.pid)).unwrap_or_default();
-        let number = |text: &str, label: &str| -> u64 {
-            let line = text.lines().find_map(|line| line.strip_prefix(label)).unwrap_or_default();
-            line.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or_default()
-        };
-        let stat = read("stat");
-        // Behind the name, which may hold anything, user and system time are the 12th and 13th field.
-        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-        let ticks =
-            after.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<f64>().ok()).sum::<f64>();
-        Used {
-            cpu_seconds: ticks / TICKS_PER_SECOND,
-            resident_bytes: number(&read("status"), "VmRSS:") * 1024,
-            written_bytes: number(&read("io"), "write_bytes:"),
-            database_wakes: self.database_wakes(),
-        }
-    }
-
-    fn database_wakes(&self) -> u64 {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
-        let of_thread = |thread: std::fs::DirEntry| {
-            let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
-            let is_writer = status.lines().next()?.ends_with("sqlite-writer");
-            let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
-            is_writer.then(|| switches.trim().parse::<u64>().ok()).flatten()
-        };
-        threads.filter_map(of_thread).sum()
+        Used::of(self.pid)
     }
 
     pub async fn stop(mut self) {

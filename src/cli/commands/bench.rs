@@ -1,12 +1,15 @@
 //! `meshagent bench`: measurements beside peers, and the crash harness.
 
-use crate::bench::{crash, dataset, fanout, invoke, log, proxy, queue, storage, sync};
+use crate::bench::{agent, crash, dataset, fanout, invoke, log, proxy, queue, storage, sync};
 use crate::cli::error::CliError;
 use crate::cli::output;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Measure how soon an agent takes its first job, its memory, and its threads at once, beside the official one
+    Agent(AgentArgs),
     /// Kill the server again and again while clients work, and check that nothing acknowledged was lost
     Crash(CrashArgs),
     /// Measure single-row appends and full scans of datasets, beside LanceDB
@@ -25,6 +28,25 @@ pub enum Command {
     Queue(QueueArgs),
     /// Measure documents that several edit at once, beside Hocuspocus
     Sync(SyncArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct AgentArgs {
+    /// The official `meshagent` tool, to measure its `process join` too
+    #[arg(long, value_name = "FILE")]
+    peer: Option<PathBuf>,
+    /// Starts of each agent, in turns; the median counts
+    #[arg(long, default_value_t = 5)]
+    starts: usize,
+    /// Tasks that one agent gets at once, each for a thread of its own
+    #[arg(long, default_value_t = 200)]
+    threads: usize,
+    /// How long the stand-in for a model takes to begin its answer, milliseconds
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    answer_ms: u64,
+    /// The binary under test [default: this one]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -220,6 +242,7 @@ pub async fn run(command: Command) -> Result<(), CliError> {
         Command::Fanout(args) => fanout(args).await,
         Command::Invoke(args) => invoke(args).await,
         Command::Log(args) => log(args).await,
+        Command::Agent(args) => agent(args).await,
         Command::Proxy(args) => proxy(args).await,
         Command::Queue(args) => queue(args).await,
         Command::Storage(args) => storage(args).await,
@@ -309,6 +332,20 @@ async fn fanout(args: FanoutArgs) -> Result<(), CliError> {
         .await
         .map_err(|error| CliError::user(error.to_string()))?;
     show(&report, args.json)
+}
+
+async fn agent(args: AgentArgs) -> Result<(), CliError> {
+    let options = agent::Options {
+        program: under_test(args.program)?,
+        peer: args.peer,
+        starts: args.starts,
+        threads: args.threads,
+        hold: Duration::from_millis(args.answer_ms),
+    };
+    let report = agent::run(&options, |line: &str| output::note(line))
+        .await
+        .map_err(|error| CliError::user(error.to_string()))?;
+    output::data(&report.to_string())
 }
 
 async fn proxy(args: ProxyArgs) -> Result<(), CliError> {
