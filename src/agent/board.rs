@@ -1,6 +1,6 @@
 //! What those who watch a thread live are shown: who has it open, and what happened since its turn began. Pure.
 
-use super::message::live;
+use super::message::{DISCARDED, live};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -67,6 +67,13 @@ impl Board {
     /// Notes a message of the thread; the form in which it is shown.
     pub fn happened(&mut self, full: &Map<String, Value>) -> Live {
         let mut message = live(full);
+        let discarded = full.get("metadata").and_then(|metadata| metadata.get(DISCARDED));
+        if discarded.and_then(Value::as_bool) == Some(true) {
+            let item = text(full, "item_id");
+            self.events.retain(|event| text(event, "item_id") != item);
+            self.arguments.remove(item);
+            return Arc::new(message);
+        }
         match kind(full) {
             "thread.status" => {
                 let message = Arc::new(message);
@@ -197,6 +204,18 @@ mod tests {
         assert_eq!(replay[5]["delta"], "{\"a\":1}");
         board.happened(&message("turn.ended", json!({"turn_id": "t"})));
         assert_eq!(kinds(&board.replay()), ["turn.steer.accepted"], "only what is not over");
+    }
+
+    #[test]
+    fn what_became_void_is_not_replayed() {
+        let mut board = Board::default();
+        board.happened(&message("text_content.delta", json!({"item_id": "a", "text": "half"})));
+        board.happened(&message("text_content.delta", json!({"item_id": "b", "text": "whole"})));
+        let void = json!({"item_id": "a", "metadata": {"discarded": true}});
+        let told = board.happened(&message("text_content.ended", void));
+        assert_eq!(told["metadata"]["discarded"], true, "who watches is told");
+        let replay = board.replay();
+        assert_eq!((replay.len(), &replay[0]["text"]), (1, &json!("whole")));
     }
 
     #[test]

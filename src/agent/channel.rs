@@ -12,13 +12,18 @@ use super::turn::{Failure, Outcome};
 use crate::client::room::RoomError;
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub use super::engine::Engine;
 
 /// Messages that may wait for one participant; one further behind is disconnected.
 pub const OUTBOX_MAX: usize = 1024;
+/// How many of them may be of histories that the participant asked for: those wait for the participant.
+pub const REPLAY_MAX: usize = OUTBOX_MAX / 4;
+/// How long one who asked for a history may take to take the next message of it.
+const REPLAY_STEP_MAX: Duration = Duration::from_secs(30);
 
 /// A way for work to reach the agent. Made in [`super::run`], one for each `--channel`.
 #[async_trait::async_trait]
@@ -81,9 +86,45 @@ pub struct TurnRequest {
 pub struct Outgoing {
     /// The message, in the form in which it is to be sent.
     pub message: Arc<Map<String, Value>>,
+    /// Held until the message has left the outbox.
+    _place: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+/// Where a participant's histories go: into their outbox, at their pace, leaving room for what happens meanwhile.
+#[derive(Clone, Debug)]
+pub(super) struct Replay {
+    outbox: mpsc::Sender<Outgoing>,
+    places: Arc<Semaphore>,
+}
+
+impl Replay {
+    pub fn new(outbox: mpsc::Sender<Outgoing>) -> Self {
+        Self { outbox, places: Arc::new(Semaphore::new(REPLAY_MAX)) }
+    }
+
+    /// Sends a history; ends early when the participant is gone or takes nothing for [`REPLAY_STEP_MAX`].
+    pub async fn send(&self, messages: impl IntoIterator<Item = Map<String, Value>> + Send) {
+        for message in messages {
+            let place = tokio::time::timeout(REPLAY_STEP_MAX, self.places.clone().acquire_owned()).await;
+            let Ok(Ok(place)) = place else {
+                tracing::warn!("a participant does not read the history it asked for; the rest is left out");
+                return;
+            };
+            let outgoing = Outgoing { message: Arc::new(message), _place: Some(Arc::new(place)) };
+            if self.outbox.send(outgoing).await.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 impl Outgoing {
+    /// A message for a participant.
+    #[must_use]
+    pub fn new(message: Arc<Map<String, Value>>) -> Self {
+        Self { message, _place: None }
+    }
+
     fn text(&self, key: &str) -> &str {
         self.message.get(key).and_then(Value::as_str).unwrap_or_default()
     }
@@ -129,10 +170,10 @@ impl Agent {
     }
 
     /// A participant is there: `id` is unique over all channels, `name` is who they are. When their outbox is full they are
-    /// taken for gone and it is closed.
-    pub async fn connect(&self, id: &str, name: &str, outbox: mpsc::Sender<Outgoing>) {
+    /// taken for gone and it is closed. `false`: the agent is stopping.
+    pub async fn connect(&self, id: &str, name: &str, outbox: mpsc::Sender<Outgoing>) -> bool {
         let connect = ToHub::Connect { id: id.to_owned(), name: name.to_owned(), outbox };
-        let _ = self.hub.send(connect).await;
+        self.hub.send(connect).await.is_ok()
     }
 
     /// A participant is gone.
@@ -166,5 +207,32 @@ impl Agent {
     #[must_use]
     pub fn room(&self) -> &crate::client::room::RoomClient {
         &self.engine.client
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_long_history_waits_for_its_reader_and_leaves_room_for_what_happens() {
+        const LONG: usize = 4 * OUTBOX_MAX;
+        let (outbox, mut inbox) = mpsc::channel(OUTBOX_MAX);
+        let replay = Replay::new(outbox.clone());
+        let message = |n: usize| Map::from_iter([("n".to_owned(), Value::from(n))]);
+        let sending = tokio::spawn(async move { replay.send((0..LONG).map(message)).await });
+        while inbox.len() < REPLAY_MAX {
+            tokio::task::yield_now().await;
+        }
+        for n in 0..OUTBOX_MAX - REPLAY_MAX {
+            outbox.try_send(Outgoing::new(Arc::new(message(n)))).expect("what happens finds room");
+        }
+        drop(outbox);
+        let mut heard = 0;
+        while inbox.recv().await.is_some() {
+            heard += 1;
+        }
+        assert_eq!(heard, LONG + OUTBOX_MAX - REPLAY_MAX, "nothing is left out");
+        sending.await.unwrap();
     }
 }

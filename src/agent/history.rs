@@ -50,8 +50,11 @@ pub enum Item {
         /// Images and other files that the tool gave beside the text.
         files: Vec<Part>,
     },
-    /// Something only its provider understands (encrypted reasoning); given back to it unchanged.
-    Opaque(Value),
+    /// Something only `provider` understands (encrypted reasoning); given back to it unchanged, and never to another.
+    Opaque {
+        provider: String,
+        value: Value,
+    },
 }
 
 impl Item {
@@ -59,6 +62,21 @@ impl Item {
     #[must_use]
     pub fn output(call_id: impl Into<String>, text: impl Into<String>) -> Self {
         Self::Output { call_id: call_id.into(), text: text.into(), files: Vec::new() }
+    }
+
+    /// Something that only `provider` understands.
+    #[must_use]
+    pub fn opaque(provider: &str, value: Value) -> Self {
+        Self::Opaque { provider: provider.to_owned(), value }
+    }
+
+    /// What `provider` alone understands, where it is its own.
+    #[must_use]
+    pub fn own(&self, of: &str) -> Option<&Value> {
+        match self {
+            Self::Opaque { provider, value } if provider == of => Some(value),
+            _ => None,
+        }
     }
 
     /// Roughly what it takes in memory.
@@ -69,7 +87,7 @@ impl Item {
             Self::Answer { text, .. } => text.len(),
             Self::Output { text, files, .. } => text.len() + files.iter().map(Part::bytes).sum::<usize>(),
             Self::Call(call) => call.arguments.len(),
-            Self::Opaque(value) => value.to_string().len(),
+            Self::Opaque { value, .. } => value.to_string().len(),
         }
     }
 
@@ -129,10 +147,10 @@ pub fn drop_stray(items: &mut Vec<Item>, begin: usize) {
     let mut led_somewhere = false;
     for at in (begin..items.len()).rev() {
         match items.get(at) {
-            Some(Item::Opaque(_)) if !led_somewhere => {
+            Some(Item::Opaque { .. }) if !led_somewhere => {
                 items.remove(at);
             }
-            Some(Item::Opaque(_)) => {}
+            Some(Item::Opaque { .. }) => {}
             Some(item) => led_somewhere = matches!(item, Item::Answer { .. } | Item::Call(_)),
             None => {}
         }

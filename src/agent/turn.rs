@@ -5,11 +5,15 @@
 //!             ↑          └ calls → RunTool… → ToolFinished (all) ┐
 //!             └──────────────────────────────────────────────────┘
 //! Failed, Cancelled, or a bound reached → Finish(Failed | Cancelled)
+//! Answered with a pause → AskModel, so that the provider goes on where it was
 //! ```
 //! What is said meanwhile ([`Turn::steer`]) waits for the next boundary: a tool's end, the end of an answer, an interruption.
 
 use super::history::{self, Item, Part, ToolCall};
 use std::collections::VecDeque;
+
+/// Pauses that a provider may make in one turn.
+pub const PAUSES_MAX: usize = 5;
 
 /// Bounds of one turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct Response {
     pub usage: Usage,
     /// Cut short: the turn ends with what there is.
     pub incomplete: bool,
+    /// The provider works on it still, and goes on when it is asked again with what it said so far.
+    pub paused: bool,
     /// Whether the provider told the items as they came; else the runtime does.
     pub said: bool,
 }
@@ -80,8 +86,8 @@ pub enum Effect {
     /// Ask the model, with the thread and [`Turn::items`].
     AskModel,
     RunTool(ToolCall),
-    /// This many of what was said meanwhile are part of the turn from here on.
-    Steered(usize),
+    /// What was said meanwhile, by message id, is part of the turn from here on.
+    Steered(Vec<String>),
     /// A call that was not run, or not to its end; its output says so.
     Dropped(ToolCall),
     Finish(Outcome),
@@ -98,6 +104,14 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+impl Outcome {
+    /// Of a turn that was done by an earlier attempt, whose text nobody waits for any more.
+    #[must_use]
+    pub fn before() -> Self {
+        Self::Done { text: String::new(), usage: Usage::default() }
+    }
+}
+
 /// A turn under way.
 #[derive(Debug)]
 pub struct Turn {
@@ -106,11 +120,12 @@ pub struct Turn {
     texts: Vec<String>,
     usage: Usage,
     model_calls: usize,
+    pauses: usize,
     waiting: VecDeque<ToolCall>,
     /// Calls running now.
     running: Vec<ToolCall>,
-    /// Said meanwhile.
-    steers: VecDeque<Item>,
+    /// Said meanwhile, by message id.
+    steers: VecDeque<(String, Item)>,
     finished: bool,
 }
 
@@ -124,6 +139,7 @@ impl Turn {
             texts: Vec::new(),
             usage: Usage::default(),
             model_calls: 1,
+            pauses: 0,
             waiting: VecDeque::new(),
             running: Vec::new(),
             steers: VecDeque::new(),
@@ -144,15 +160,9 @@ impl Turn {
         self.items
     }
 
-    /// Says more to the turn, to be heard at the next boundary.
-    pub fn steer(&mut self, item: Item) {
-        self.steers.push_back(item);
-    }
-
-    /// How many of what was said meanwhile are still waiting.
-    #[must_use]
-    pub fn steers_waiting(&self) -> usize {
-        self.steers.len()
+    /// Says more to the turn, to be heard at the next boundary; `message_id` tells it from what else is said.
+    pub fn steer(&mut self, message_id: String, item: Item) {
+        self.steers.push_back((message_id, item));
     }
 
     /// A call that runs now.
@@ -192,8 +202,9 @@ impl Turn {
     /// Goes on with what was said meanwhile: the calls of the last answer that are not done stay undone.
     fn take_steers(&mut self) -> Vec<Effect> {
         let mut effects = self.drop_calls("not done: something new was said first");
-        effects.push(Effect::Steered(self.steers.len()));
-        self.items.extend(self.steers.drain(..));
+        let (ids, items): (Vec<_>, Vec<_>) = self.steers.drain(..).unzip();
+        effects.push(Effect::Steered(ids));
+        self.items.extend(items);
         effects.extend(self.ask_again());
         effects
     }
@@ -227,7 +238,11 @@ impl Turn {
             }
             self.items.push(item);
         }
-        history::drop_stray(&mut self.items, begin);
+        // What a provider paused at is what it goes on from; once something else was said it led to nothing.
+        let goes_on = response.paused && self.steers.is_empty();
+        if !goes_on {
+            history::drop_stray(&mut self.items, begin);
+        }
         if !self.steers.is_empty() {
             return self.take_steers();
         }
@@ -237,6 +252,9 @@ impl Turn {
         self.refuse_excess();
         if !self.waiting.is_empty() {
             return self.run_tools();
+        }
+        if goes_on {
+            return self.go_on();
         }
         if commentary_only || self.ends_in_output() { self.ask_again() } else { self.finish() }
     }
@@ -275,6 +293,16 @@ impl Turn {
         }
         let effects = self.run_tools();
         if effects.is_empty() && self.running.is_empty() { self.ask_again() } else { effects }
+    }
+
+    fn go_on(&mut self) -> Vec<Effect> {
+        self.pauses += 1;
+        if self.pauses > PAUSES_MAX {
+            let message =
+                format!("the model paused more than {PAUSES_MAX} times in one turn; ask for less at once");
+            return self.fail(Failure { message, code: "too_many_pauses" });
+        }
+        self.ask_again()
     }
 
     fn ask_again(&mut self) -> Vec<Effect> {
@@ -451,9 +479,31 @@ mod tests {
     }
 
     #[test]
+    fn a_paused_answer_goes_on_where_it_was_and_only_so_often() {
+        let search = || Item::opaque("anthropic", serde_json::json!({"type": "server_tool_use", "id": "s"}));
+        let paused =
+            || Event::Answered(Response { items: vec![search()], paused: true, ..Response::default() });
+        let mut turn = start(Limits::default());
+        for n in 1..=PAUSES_MAX {
+            assert_eq!(turn.on(paused()), [Effect::AskModel]);
+            assert_eq!(turn.items().len(), n + 1, "the provider is shown what it paused at");
+        }
+        let effects = turn.on(paused());
+        assert!(matches!(&effects[..], [Effect::Finish(Outcome::Failed(f))] if f.code == "too_many_pauses"));
+        let mut turn = start(Limits::default());
+        turn.on(paused());
+        let done = turn.on(answered(vec![answer("found", None)]));
+        assert!(matches!(&done[..], [Effect::Finish(Outcome::Done { text, .. })] if text == "found"));
+        let mut turn = start(Limits::default());
+        turn.steer("s".into(), user());
+        assert_eq!(turn.on(paused()), [Effect::Steered(vec!["s".into()]), Effect::AskModel]);
+        assert_eq!(turn.into_items(), [user(), user()], "what it paused at leads to nothing now");
+    }
+
+    #[test]
     fn reasoning_that_led_to_nothing_is_not_kept() {
         let mut turn = start(Limits::default());
-        let thought = || Item::Opaque(serde_json::json!({"type": "reasoning"}));
+        let thought = || Item::opaque("openai", serde_json::json!({"type": "reasoning"}));
         let items = vec![thought(), answer("half", None), thought(), Item::Call(call("1"))];
         turn.on(Event::Answered(Response { items, incomplete: true, ..Response::default() }));
         assert_eq!(turn.into_items(), [user(), thought(), answer("half", None)]);
@@ -463,17 +513,18 @@ mod tests {
     fn what_is_said_meanwhile_is_heard_at_the_next_boundary() {
         let mut turn = start(Limits::default());
         turn.on(answered(vec![Item::Call(call("1")), Item::Call(call("2"))]));
-        turn.steer(user());
+        let steered = |id: &str| Effect::Steered(vec![id.to_owned()]);
+        turn.steer("a".into(), user());
         let effects = turn.on(finished("1"));
-        assert_eq!(effects, [Effect::Dropped(call("2")), Effect::Steered(1), Effect::AskModel]);
+        assert_eq!(effects, [Effect::Dropped(call("2")), steered("a"), Effect::AskModel]);
         let outputs = turn.items().iter().filter(|item| matches!(item, Item::Output { .. })).count();
         assert_eq!((outputs, turn.items().last()), (2, Some(&user())), "every call has its output");
-        turn.steer(user());
+        turn.steer("b".into(), user());
         let effects = turn.on(answered(vec![answer("done", None)]));
-        assert_eq!(effects, [Effect::Steered(1), Effect::AskModel], "it is not over while more was said");
-        turn.steer(user());
+        assert_eq!(effects, [steered("b"), Effect::AskModel], "it is not over while more was said");
+        turn.steer("c".into(), user());
         let partial = vec![answer("I am", None)];
-        assert_eq!(turn.on(Event::Interrupted(partial)), [Effect::Steered(1), Effect::AskModel]);
+        assert_eq!(turn.on(Event::Interrupted(partial)), [steered("c"), Effect::AskModel]);
         let effects = turn.on(Event::Interrupted(vec![answer("half", None)]));
         assert!(matches!(&effects[..], [Effect::Finish(Outcome::Failed(f))] if f.code == "cancelled"));
         assert_eq!(turn.items().last(), Some(&answer("half", None)), "what was said is kept");

@@ -22,6 +22,8 @@ const LIST_STREAM: &str = "meshagent.chat.thread_list.subscribe";
 const STREAM_MAX: usize = 256;
 /// How long the news of a participant may take after their stream.
 const NEWS_MAX: Duration = Duration::from_secs(5);
+/// How long a stream may take to take its next message.
+const STREAM_STEP_MAX: Duration = Duration::from_secs(30);
 /// Streams of one participant.
 const STREAMS_MAX: usize = 64;
 
@@ -143,10 +145,12 @@ impl Chat {
             }
             peers.insert(id.to_owned(), Peer::default());
         }
-        let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
-        agent.connect(id, name, outbox).await;
+        let attended = attend(agent, id, name).await;
         self.came.notify_waiters();
-        tokio::spawn(forward(agent.clone(), self.peers.clone(), id.to_owned(), messages));
+        if let Some(messages) = attended {
+            let (agent, peers) = (agent.clone(), self.peers.clone());
+            tokio::spawn(serve(agent, peers, id.to_owned(), name.to_owned(), messages));
+        }
     }
 
     async fn left(&self, agent: &Agent, id: &str) {
@@ -155,29 +159,60 @@ impl Chat {
     }
 }
 
+/// Connects a participant; `None` when the agent stops.
+async fn attend(agent: &Agent, id: &str, name: &str) -> Option<mpsc::Receiver<Outgoing>> {
+    let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
+    agent.connect(id, name, outbox).await.then_some(messages)
+}
+
+/// Serves a participant for as long as they are there. When they were too far behind and are cut off, their streams end, so that
+/// their side notices, and they are heard again from then on.
+async fn serve(agent: Agent, peers: Peers, id: String, name: String, mut messages: mpsc::Receiver<Outgoing>) {
+    loop {
+        if !forward(&agent, &peers, &id, &mut messages).await {
+            return;
+        }
+        match lock(&peers).get_mut(&id) {
+            Some(peer) => peer.streams.clear(),
+            None => return,
+        }
+        match attend(&agent, &id, &name).await {
+            Some(again) => messages = again,
+            None => return,
+        }
+    }
+}
+
 /// Sends a participant what they are to hear: on the thread's stream where there is one, else as single messages.
-async fn forward(agent: Agent, peers: Peers, id: String, mut messages: mpsc::Receiver<Outgoing>) {
+/// `true` once they were cut off or have left, `false` when the room is lost.
+async fn forward(agent: &Agent, peers: &Peers, id: &str, messages: &mut mpsc::Receiver<Outgoing>) -> bool {
     while let Some(outgoing) = messages.recv().await {
         let key = if outgoing.is_of_list() { "" } else { outgoing.thread_id().unwrap_or("") };
         let stream =
-            lock(&peers).get(&id).and_then(|peer| peer.streams.get(key)).map(|(_, stream)| stream.clone());
+            lock(peers).get(id).and_then(|peer| peer.streams.get(key)).map(|(_, stream)| stream.clone());
         let body = Value::Object((*outgoing.message).clone());
         if let Some(stream) = stream {
             let item =
                 json!({"kind": "message", "type": AGENT_MESSAGE, "message": body, "attachment_base64": null});
-            if stream.send(Content::Json(item)).await.is_ok() {
-                continue;
+            match tokio::time::timeout(STREAM_STEP_MAX, stream.send(Content::Json(item))).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(_)) => {}
+                Err(_) => {
+                    tracing::warn!(participant = id, "a stream is not read; it is ended");
+                    if let Some(peer) = lock(peers).get_mut(id) {
+                        peer.streams.remove(key);
+                    }
+                }
             }
         }
-        if let Err(error) = agent.room().send_message(&id, AGENT_MESSAGE, &body, None).await {
+        if let Err(error) = agent.room().send_message(id, AGENT_MESSAGE, &body, None).await {
             if error.is_final() {
-                return;
+                return false;
             }
             tracing::debug!(participant = id, %error, "a message could not be sent");
         }
     }
-    // Too far behind: the streams end, so that the other side notices.
-    lock(&peers).remove(&id);
+    true
 }
 
 /// Takes the streams that participants open.

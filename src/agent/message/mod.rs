@@ -55,7 +55,16 @@ pub fn timestamp(now: DateTime<Utc>) -> String {
     now.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
+/// Key in the metadata of a `….ended`: what came of the item is void, the answer that it was part of begins anew.
+pub const DISCARDED: &str = "discarded";
+
 impl Message {
+    /// Whether it says that its item is void.
+    #[must_use]
+    pub fn is_discard(&self) -> bool {
+        self.metadata.get(DISCARDED) == Some(&Value::Bool(true))
+    }
+
     #[must_use]
     pub fn new(message_id: String, now: DateTime<Utc>, body: Body) -> Self {
         let created_at = timestamp(now);

@@ -299,6 +299,11 @@ pub struct ImageGeneration {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Compacted {
     pub thread_id: String,
+    /// Whose form `messages` have.
+    #[serde(default)]
+    pub provider: Option<String>,
+    #[serde(default)]
+    pub model: Option<String>,
     pub checkpoint_id: String,
     pub path: String,
     pub through_sequence: i64,

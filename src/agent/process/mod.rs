@@ -1,26 +1,26 @@
 //! Acts for one thread while somebody needs it: one task that feeds its [`Thread`] and does what that says.
 
 mod answers;
+mod opening;
 
-use super::channel::Outgoing;
+use super::channel::Replay;
 use super::engine::{Engine, Plan, Work};
 use super::message::{Body, InputContent, Message};
 use super::model::ModelId;
 use super::provider::{SAYINGS_MAX, Said, Say};
-use super::storage::Place;
-use super::thread::machine::{Begin, Effect};
-use super::thread::project::{self, Restored};
+use super::thread::machine::Effect;
+use super::thread::project;
 use super::thread::record::{Recorder, Row};
 use super::thread::{By, Input, Prepared, Thread};
 use super::tools::CallContext;
-use super::turn::{Failure, Limits, Outcome};
+use super::turn::{Failure, Outcome};
 use super::writer::Writer;
 use crate::agent::message::LogLine;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -45,7 +45,7 @@ pub(super) enum In {
     },
     /// Wants the stored history.
     Load {
-        to: mpsc::Sender<Outgoing>,
+        to: Replay,
         message_id: String,
         since: Option<String>,
     },
@@ -140,30 +140,20 @@ struct Actor {
     logs: (mpsc::Sender<(String, Vec<LogLine>)>, mpsc::Receiver<(String, Vec<LogLine>)>),
     waiters: HashMap<String, oneshot::Sender<Outcome>>,
     by: BTreeMap<String, By>,
-    done_turns: BTreeSet<String>,
     handled: u64,
 }
 
 async fn serve(engine: Arc<Engine>, path: String, mut messages: mpsc::Receiver<In>, out: Outlet) {
-    let (writer, restored) = match open(&engine, &path).await {
-        Ok(opened) => opened,
-        Err(failure) => return answers::refuse_all(&engine, &path, &failure, messages, &out).await,
+    let Some((opened, waiting, handled)) = opening::open_for(&engine, &path, &mut messages, &out).await
+    else {
+        return;
     };
-    let begin = Begin {
-        path: path.clone(),
-        agent: engine.config.agent_name.clone(),
-        models: engine.config.models.clone(),
-        model: restored.model,
-        history: restored.items,
-        limits: Limits { model_calls_max: engine.config.model_calls_max, ..Limits::default() },
-    };
-    let Some(thread) = Thread::new(begin, engine.clock.clone(), engine.ids.clone()) else { return };
     let mut actor = Actor {
         recorder: Recorder::new(engine.ids.clone()),
         engine,
         path,
-        thread,
-        writer,
+        thread: opened.thread,
+        writer: opened.writer,
         out,
         work: FuturesUnordered::new(),
         waits: FuturesUnordered::new(),
@@ -172,28 +162,16 @@ async fn serve(engine: Arc<Engine>, path: String, mut messages: mpsc::Receiver<I
         logs: mpsc::channel(SAYINGS_MAX),
         waiters: HashMap::new(),
         by: BTreeMap::new(),
-        done_turns: restored.done_turns,
-        handled: 0,
+        handled,
     };
-    actor.close_open_turns(restored.open_turns).await;
+    actor.close_open_turns(opened.open_turns).await;
+    for message in waiting {
+        actor.handle(message).await;
+    }
     actor.run(&mut messages).await;
     if let Some(writer) = actor.writer {
         writer.end().await;
     }
-}
-
-async fn open(engine: &Engine, path: &str) -> Result<(Option<Writer>, Restored), Failure> {
-    if !engine.config.threads.stored || path.starts_with("tmp://") {
-        return Ok((None, Restored::default()));
-    }
-    let place = Place::parse(path)
-        .map_err(|error| Failure { message: error.to_string(), code: "thread_process_creation_failed" })?;
-    let opened = Writer::open(engine.client.clone(), place).await;
-    let (writer, stored) = opened.map_err(|error| {
-        let code = if error.is_lost() { "room_lost" } else { "thread_process_creation_failed" };
-        Failure { message: format!("thread {path} cannot be opened: {error}"), code }
-    })?;
-    Ok((Some(writer), project::restore(stored.iter().map(|row| &row.message))))
 }
 
 impl Actor {
@@ -222,9 +200,7 @@ impl Actor {
                 Some((item_id, lines)) = self.logs.1.recv() => Input::ToolLog { item_id, lines },
                 message = messages.recv() => {
                     let Some(message) = message else { return self.stop().await };
-                    self.handled += 1;
-                    self.told(message).await;
-                    self.say_idle().await;
+                    self.handle(message).await;
                     continue;
                 }
                 Some(worked) = self.work.next() => match worked {
@@ -270,6 +246,31 @@ impl Actor {
         }
     }
 
+    async fn handle(&mut self, message: In) {
+        self.handled += 1;
+        if self.writer.as_ref().is_some_and(Writer::is_behind) && !self.thread.is_busy() {
+            self.open_again().await;
+        }
+        self.told(message).await;
+        self.say_idle().await;
+    }
+
+    /// Goes on from what is stored, after rows were given up.
+    async fn open_again(&mut self) {
+        match opening::open(&self.engine, &self.path).await {
+            Ok(opened) => {
+                self.thread = opened.thread;
+                if let Some(old) = std::mem::replace(&mut self.writer, opened.writer) {
+                    old.end().await;
+                }
+                self.close_open_turns(opened.open_turns).await;
+            }
+            Err(failure) => {
+                tracing::error!(thread = self.path, %failure, "a thread cannot be opened again");
+            }
+        }
+    }
+
     async fn told(&mut self, message: In) {
         match message {
             In::Input(input) => {
@@ -279,17 +280,14 @@ impl Actor {
                 self.take(input).await;
             }
             In::Turn { message, turn_id, by, before, done } => {
-                if before.iter().any(|turn| self.done_turns.contains(turn)) {
-                    // Done by somebody who could not say so any more.
-                    let _ = done.send(Outcome::Done { text: String::new(), usage: Default::default() });
-                    return;
-                }
                 self.waiters.insert(turn_id.clone(), done);
                 self.by.insert(turn_id.clone(), by.clone());
-                self.take(Input::Start { message, turn_id, by }).await;
+                self.take(Input::Start { message, turn_id, by, before }).await;
             }
             In::Load { to, message_id, since } => self.load(to, message_id, since).await,
-            In::Capabilities { to, message_id } => self.capabilities(to, message_id).await,
+            In::Capabilities { to, message_id } => {
+                answers::capabilities(&self.engine, &self.path, to, message_id, &self.out).await;
+            }
             In::Inject(messages) => {
                 for message in messages {
                     self.store(&message).await;
@@ -387,12 +385,9 @@ impl Actor {
         }));
     }
 
-    /// Tells those who wait, once all of the turn is stored.
+    /// Tells those who wait, once all of the turn is stored, and all of an earlier one that stands for it.
     fn done(&mut self, turn_id: String, outcome: Outcome) {
         self.by.remove(&turn_id);
-        if matches!(outcome, Outcome::Done { .. }) {
-            self.done_turns.insert(turn_id.clone());
-        }
         match &outcome {
             Outcome::Done { usage, .. } => tracing::info!(
                 thread = self.path,

@@ -108,7 +108,7 @@ fn messages(request: Request<'_>) -> Vec<Value> {
                 messages.push(json!({"role": "tool", "tool_call_id": call_id, "content": text}));
                 files.extend(parts.iter().map(part));
             }
-            Item::Opaque(_) => {}
+            Item::Opaque { .. } => {}
         }
     }
     if !files.is_empty() {
@@ -273,7 +273,7 @@ impl Reply for Answer<'_> {
             Item::Call(call)
         }));
         let incomplete = matches!(finish.as_str(), "length" | "content_filter");
-        Some(Response { items, usage: self.usage, incomplete, said: true })
+        Some(Response { items, usage: self.usage, incomplete, paused: false, said: true })
     }
 }
 
@@ -351,7 +351,7 @@ mod tests {
             call("2"),
             Item::Output { call_id: "1".into(), text: "ok".into(), files: vec![png] },
             Item::output("2", "fine"),
-            Item::Opaque(json!({"type": "reasoning"})),
+            Item::opaque("openai", json!({"type": "reasoning"})),
             Item::Answer { text: "done".into(), phase: None },
         ];
         let items: Vec<_> = items.iter().collect();

@@ -229,6 +229,7 @@ impl<C: Codec> Provider for Endpoint<C> {
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(reason, wait_ms, "the model did not answer; trying again");
             attempt += 1;
+            say.say(Said::Restart).await;
             say.say(Said::Notice(retry(self.codec.name(), &reason, attempt))).await;
             tokio::time::sleep(wait).await;
         }

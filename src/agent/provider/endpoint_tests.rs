@@ -83,6 +83,36 @@ async fn what_may_pass_is_tried_again() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_begins_anew() {
+    let half = stream(&[
+        json!({"type": "response.output_item.added", "item": {"type": "message", "id": "a"}}),
+        json!({"type": "response.output_text.delta", "item_id": "a", "delta": "half"}),
+    ]);
+    let (provider, _) = endpoint(vec![half, said("whole")]).await;
+    let (to, mut heard) = tokio::sync::mpsc::channel(16);
+    let item = Item::User(vec![Part::Text("hi".into())]);
+    let request = Request {
+        model: "m",
+        instructions: "i",
+        items: &[&item],
+        tools: &[],
+        answer_schema: None,
+        web_search: false,
+    };
+    provider.respond(request, &Say::new(to)).await.unwrap();
+    let mut kinds = Vec::new();
+    while let Some(said) = heard.recv().await {
+        kinds.push(match said {
+            Said::Text { delta, .. } => delta,
+            Said::Restart => "restart".to_owned(),
+            Said::Notice(event) => event["name"].as_str().unwrap().to_owned(),
+            _ => continue,
+        });
+    }
+    assert_eq!(kinds, ["half", "restart", "openai.retry", "whole"]);
+}
+
+#[tokio::test]
 async fn what_cannot_pass_is_told_with_the_next_step() {
     let refusal = json!({"error": {"message": "no such model"}}).to_string();
     let (provider, script) = endpoint(vec![(404, refusal)]).await;

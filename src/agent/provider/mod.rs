@@ -86,6 +86,8 @@ pub enum Said {
         arguments: Option<Map<String, Value>>,
         ended: bool,
     },
+    /// The answer begins anew: nothing of what was said of it so far is part of it.
+    Restart,
     /// What the thread shall record as an event, for example that a request is tried again.
     Notice(Map<String, Value>),
 }

@@ -21,6 +21,8 @@ pub struct ThreadTable {
     place: Place,
     next: i64,
     writes: u32,
+    /// Whether rows may have been written without our knowing.
+    unsure: bool,
 }
 
 fn failed(place: &Place, text: impl ToString) -> RoomError {
@@ -40,35 +42,34 @@ impl ThreadTable {
         }
         let stored = if found { read(&client, &place).await? } else { Vec::new() };
         let next = stored.last().map_or(0, |row| row.sequence + 1);
-        Ok((Self { client, place, next, writes: 0 }, stored))
+        Ok((Self { client, place, next, writes: 0, unsure: false }, stored))
     }
 
-    /// Adds rows. When it is not known whether they were written, looks before it writes again.
-    pub async fn append(&mut self, mut rows: Vec<Row>) -> Result<(), RoomError> {
+    /// Adds rows and takes them out of `rows`; after an error those that are not known to be stored stay there. When it is not known
+    /// whether they were written, looks before it writes again.
+    pub async fn append(&mut self, rows: &mut Vec<Row>) -> Result<(), RoomError> {
         let mut attempt = 1;
-        while !rows.is_empty() {
-            let batch = rows::batch(&rows, self.next).map_err(|error| failed(&self.place, error))?;
+        loop {
+            if self.unsure {
+                self.look(rows).await?;
+            }
+            if rows.is_empty() {
+                break;
+            }
+            let batch = rows::batch(rows, self.next).map_err(|error| failed(&self.place, error))?;
             let start = self.place.with(json!({"kind": "start"}));
             match self.client.datasets().write("insert", start, None, std::iter::once(Ok(batch))).await {
                 Ok(_) => {
                     self.next += i64::try_from(rows.len()).unwrap_or(0);
                     rows.clear();
                 }
-                Err(error) if error.is_final() || attempt == WRITE_ATTEMPTS => return Err(error),
                 Err(error) => {
+                    self.unsure = true;
+                    if error.is_final() || attempt == WRITE_ATTEMPTS {
+                        return Err(error);
+                    }
                     tracing::warn!(table = self.place.table, %error, "rows of a thread may not have been written; looking");
                     attempt += 1;
-                    let there = read(&self.client, &self.place).await?;
-                    let written = |row: &Row| {
-                        let id = row.data.get("message_id");
-                        there.iter().any(|stored| {
-                            id.is_some()
-                                && stored.message.get("message_id") == id
-                                && stored.sequence >= self.next
-                        })
-                    };
-                    rows.retain(|row| !written(row));
-                    self.next = there.last().map_or(0, |row| row.sequence + 1);
                 }
             }
         }
@@ -76,6 +77,21 @@ impl ThreadTable {
         if self.writes % COMPACT_EVERY == 0 {
             self.compact().await;
         }
+        Ok(())
+    }
+
+    /// Takes out of `rows` what is stored.
+    async fn look(&mut self, rows: &mut Vec<Row>) -> Result<(), RoomError> {
+        let there = read(&self.client, &self.place).await?;
+        let written = |row: &Row| {
+            let id = row.data.get("message_id");
+            there.iter().any(|stored| {
+                id.is_some() && stored.message.get("message_id") == id && stored.sequence >= self.next
+            })
+        };
+        rows.retain(|row| !written(row));
+        self.next = there.last().map_or(0, |row| row.sequence + 1);
+        self.unsure = false;
         Ok(())
     }
 

@@ -5,7 +5,7 @@ mod lists;
 mod said;
 
 use super::board::Board;
-use super::channel::{Outgoing, TurnRequest};
+use super::channel::{Outgoing, Replay, TurnRequest};
 use super::engine::Engine;
 use super::listing::Job;
 use super::message::{Body, Failed, Message, Rejected, ThreadEntry, ThreadNotice, TurnStart};
@@ -88,6 +88,7 @@ pub(super) enum Listed {
 struct Participant {
     name: String,
     outbox: mpsc::Sender<Outgoing>,
+    replay: Replay,
 }
 
 #[derive(Default)]
@@ -126,7 +127,8 @@ impl Hub {
         while let Some(message) = told.recv().await {
             match message {
                 ToHub::Connect { id, name, outbox } => {
-                    self.participants.insert(id, Participant { name, outbox });
+                    let replay = Replay::new(outbox.clone());
+                    self.participants.insert(id, Participant { name, outbox, replay });
                 }
                 ToHub::Disconnect { id } => self.disconnect(&id),
                 ToHub::Say { id, message } => self.said(&id, &message),
@@ -165,7 +167,7 @@ impl Hub {
     /// Sends to one participant; one that is too far behind is cut off.
     fn send(&mut self, id: &str, message: Arc<Map<String, Value>>) {
         let Some(participant) = self.participants.get(id) else { return };
-        if participant.outbox.try_send(Outgoing { message }).is_err() {
+        if participant.outbox.try_send(Outgoing::new(message)).is_err() {
             tracing::warn!(participant = id, "a participant does not read; it is cut off");
             self.disconnect(id);
         }

@@ -188,7 +188,8 @@ impl Hub {
         };
         let turn_id = turn_id.unwrap_or_else(|| self.fresh());
         let by = self.by(id);
-        self.serve(path, In::Input(Input::Start { message: Box::new(message), turn_id, by }));
+        let before = Vec::new();
+        self.serve(path, In::Input(Input::Start { message: Box::new(message), turn_id, by, before }));
     }
 
     fn steer(&mut self, id: &str, mut message: Message, path: &str) {
@@ -223,7 +224,7 @@ impl Hub {
         let thread = self.threads.entry(path.clone()).or_default();
         thread.board.open(id);
         if open.load == Some(true) {
-            let Some(to) = self.participants.get(id).map(|p| p.outbox.clone()) else { return };
+            let Some(to) = self.participants.get(id).map(|p| p.replay.clone()) else { return };
             self.serve(&path, In::Load { to, message_id, since: open.since_turn });
             return;
         }

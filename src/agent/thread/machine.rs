@@ -13,7 +13,7 @@ use crate::agent::tools::{ToolResult, ToolSpec};
 use crate::agent::turn::{self, Failure, Limits, Outcome, Response};
 use crate::clock::{Clock, IdSource};
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Turns that may wait on one thread.
@@ -44,11 +44,12 @@ pub struct Prepared {
 /// Something that happened.
 #[derive(Debug)]
 pub enum Input {
-    /// A `turn.start`; the turn id is the message's own or a fresh one.
+    /// A `turn.start`; the turn id is the message's own or a fresh one. It is not run where one of `before` is done.
     Start {
         message: Box<Message>,
         turn_id: String,
         by: By,
+        before: Vec<String>,
     },
     Steer {
         message: Box<Message>,
@@ -160,6 +161,7 @@ struct Pending {
     turn_id: String,
     model: ModelId,
     by: By,
+    before: Vec<String>,
 }
 
 /// A thread.
@@ -171,6 +173,8 @@ pub struct Thread {
     history: Arc<Vec<Item>>,
     waiting: VecDeque<Pending>,
     running: Option<Running>,
+    /// Turns that ended without an error.
+    done: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for Thread {
@@ -190,6 +194,8 @@ pub struct Begin {
     /// The model that was used last, where it was another.
     pub model: Option<ModelId>,
     pub history: Vec<Item>,
+    /// Turns that ended without an error.
+    pub done: BTreeSet<String>,
     pub limits: Limits,
 }
 
@@ -209,6 +215,7 @@ impl Thread {
             history: Arc::new(history),
             waiting: VecDeque::new(),
             running: None,
+            done: begin.done,
         })
     }
 
@@ -255,7 +262,12 @@ impl Thread {
     pub fn on(&mut self, input: Input) -> Vec<Effect> {
         let mut out = Vec::new();
         match input {
-            Input::Start { message, turn_id, by } => self.start(message, turn_id, by, &mut out),
+            Input::Start { turn_id, before, .. } if self.is_any_done(&before) => {
+                out.push(Effect::Done { turn_id, outcome: Outcome::before() });
+            }
+            Input::Start { message, turn_id, by, before } => {
+                self.start(message, turn_id, by, before, &mut out);
+            }
             Input::Steer { message, participant } => self.steer(&message, participant.as_deref(), &mut out),
             Input::Interrupt { message_id, turn_id } => self.interrupt(message_id, &turn_id, &mut out),
             Input::CancelTurn { turn_id } => self.cancel_turn(&turn_id, &mut out),
@@ -286,6 +298,9 @@ impl Thread {
     /// After the end of a turn, the next one.
     fn next(&mut self, out: &mut Vec<Effect>) {
         if let Some(done) = self.running.take_if(|running| running.is_done()) {
+            if done.succeeded() {
+                self.done.insert(done.turn_id.clone());
+            }
             let mut all = Arc::unwrap_or_clone(std::mem::take(&mut self.history));
             all.extend(done.into_items());
             history::trim(&mut all);
@@ -294,7 +309,19 @@ impl Thread {
         if self.running.is_some() {
             return;
         }
-        let Some(next) = self.waiting.pop_front() else { return };
+        let next = loop {
+            let Some(next) = self.waiting.pop_front() else { return };
+            if !self.is_any_done(&next.before) {
+                break next;
+            }
+            let message = "an earlier attempt at this turn was done meanwhile".to_owned();
+            self.leave_line(
+                next.turn_id,
+                Failed { message, code: Some("already_done".into()) },
+                Outcome::before(),
+                out,
+            );
+        };
         let changed = next.model != self.model;
         self.model = next.model;
         let source = next.message.message_id.clone();
@@ -312,7 +339,26 @@ impl Thread {
         self.running = Some(running);
     }
 
-    fn start(&mut self, mut message: Box<Message>, turn_id: String, by: By, out: &mut Vec<Effect>) {
+    fn is_any_done(&self, turns: &[String]) -> bool {
+        turns.iter().any(|turn| self.done.contains(turn))
+    }
+
+    /// A turn ends that never ran.
+    fn leave_line(&self, turn_id: String, error: Failed, outcome: Outcome, out: &mut Vec<Effect>) {
+        let ended =
+            TurnEnded { thread_id: self.stamp.path.clone(), turn_id: turn_id.clone(), error: Some(error) };
+        out.push(Effect::Emit(self.stamp.message(Body::TurnEnded(ended))));
+        out.push(Effect::Done { turn_id, outcome });
+    }
+
+    fn start(
+        &mut self,
+        mut message: Box<Message>,
+        turn_id: String,
+        by: By,
+        before: Vec<String>,
+        out: &mut Vec<Effect>,
+    ) {
         let path = self.stamp.path.clone();
         let Body::TurnStart(start) = &mut message.body else { return };
         start.turn_id = Some(turn_id.clone());
@@ -356,7 +402,7 @@ impl Thread {
         let mut accepted = self.stamp.message(Body::StartAccepted(accepted));
         accepted.sender_name.clone_from(&by.name);
         out.push(Effect::Emit(accepted));
-        self.waiting.push_back(Pending { message, turn_id, model: model.clone(), by });
+        self.waiting.push_back(Pending { message, turn_id, model: model.clone(), by, before });
     }
 
     fn steer(&mut self, message: &Message, participant: Option<&str>, out: &mut Vec<Effect>) {
@@ -408,12 +454,9 @@ impl Thread {
         }
         let Some(at) = self.waiting.iter().position(|waiting| waiting.turn_id == turn_id) else { return };
         self.waiting.remove(at);
-        let (thread_id, turn_id) = (self.stamp.path.clone(), turn_id.to_owned());
         let failure = turn::cancelled();
-        let error = Some(Failed { message: failure.message.clone(), code: Some(failure.code.to_owned()) });
-        let ended = TurnEnded { thread_id, turn_id: turn_id.clone(), error };
-        out.push(Effect::Emit(self.stamp.message(Body::TurnEnded(ended))));
-        out.push(Effect::Done { turn_id, outcome: Outcome::Failed(failure) });
+        let error = Failed { message: failure.message.clone(), code: Some(failure.code.to_owned()) };
+        self.leave_line(turn_id.to_owned(), error, Outcome::Failed(failure), out);
     }
 
     fn change_model(&mut self, message_id: String, change: &ModelChange, out: &mut Vec<Effect>) {

@@ -61,6 +61,11 @@ fn text<'a>(message: &'a Map<String, Value>, key: &str) -> &'a str {
     message.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Whose words a message carries. Agents that did not say so knew one provider with reasoning of its own.
+fn provider_of(message: &Map<String, Value>) -> &str {
+    Some(text(message, "provider")).filter(|provider| !provider.is_empty()).unwrap_or("openai")
+}
+
 impl Reader {
     fn read(&mut self, kind: &str, message: &Map<String, Value>) {
         match kind {
@@ -155,7 +160,7 @@ impl Reader {
         self.answer_all();
         // As in the turn itself: what the model refused at once is not kept.
         let code = message.get("error").and_then(|error| error.get("code")).and_then(Value::as_str);
-        let nothing_said = |item: &Item| matches!(item, Item::User(_) | Item::Opaque(_));
+        let nothing_said = |item: &Item| matches!(item, Item::User(_) | Item::Opaque { .. });
         let said = self.restored.items.get(self.begun_at..).unwrap_or_default();
         if code == Some(MODEL_ERROR) && said.iter().all(nothing_said) {
             self.restored.items.truncate(self.begun_at);
@@ -178,9 +183,9 @@ impl Reader {
     fn reasoning(&mut self, message: &Map<String, Value>) {
         let content = message.get("metadata").and_then(|m| m.pointer("/openai/encrypted_content"));
         if let Some(content) = content.filter(|c| c.is_string()) {
-            self.restored.items.push(Item::Opaque(json!({
-                "type": "reasoning", "id": text(message, "item_id"), "summary": [], "encrypted_content": content,
-            })));
+            let value = json!({"type": "reasoning", "id": text(message, "item_id"), "summary": [],
+                "encrypted_content": content});
+            self.restored.items.push(Item::opaque(provider_of(message), value));
         }
     }
 
@@ -223,14 +228,15 @@ impl Reader {
         let Some(messages) = message.get("messages").and_then(Value::as_array) else { return };
         self.texts.clear();
         self.unanswered.clear();
-        self.restored.items = messages.iter().map(compacted_item).collect();
+        let provider = provider_of(message);
+        self.restored.items = messages.iter().map(|item| compacted_item(provider, item)).collect();
         self.compacted_to = self.restored.items.len();
         self.begun_at = self.compacted_to;
     }
 }
 
 /// A message in a provider's form: texts are read, everything else goes back to its provider as it is.
-fn compacted_item(message: &Value) -> Item {
+fn compacted_item(provider: &str, message: &Value) -> Item {
     let plain = |content: &Value| -> Option<String> {
         match content {
             Value::String(text) => Some(text.clone()),
@@ -246,7 +252,7 @@ fn compacted_item(message: &Value) -> Item {
     match (role, message.get("content").and_then(plain)) {
         (Some("user"), Some(text)) => Item::User(vec![Part::Text(text)]),
         (Some("assistant"), Some(text)) => Item::Answer { text, phase: None },
-        _ => Item::Opaque(message.clone()),
+        _ => Item::opaque(provider, message.clone()),
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Recorder {
     calls: BTreeMap<String, Call>,
     /// Steering messages that are not heard yet, by id.
     steers: BTreeMap<String, Message>,
+    /// Rows of an answer that comes in and may begin anew, until it is whole.
+    held: Vec<Row>,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -79,12 +81,50 @@ pub fn row(message: &Message) -> Row {
 impl Recorder {
     #[must_use]
     pub fn new(ids: Arc<dyn IdSource>) -> Self {
-        Self { ids, contents: BTreeMap::new(), calls: BTreeMap::new(), steers: BTreeMap::new() }
+        Self {
+            ids,
+            contents: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            steers: BTreeMap::new(),
+            held: Vec::new(),
+        }
     }
 
     /// The rows that are due after this message.
     pub fn on(&mut self, message: &Message) -> Vec<Row> {
+        if message.is_discard() {
+            self.discard(message);
+            return Vec::new();
+        }
         let mut rows = Vec::new();
+        self.read(message, &mut rows);
+        match &message.body {
+            Body::TextEnded(_) | Body::ReasoningEnded(_) => self.held.append(&mut rows),
+            Body::ToolEnded(ended) if ended.namespace != "meshagent" => self.held.append(&mut rows),
+            Body::Usage(_)
+            | Body::Steered(_)
+            | Body::Interrupted(_)
+            | Body::TurnEnded(_)
+            | Body::ToolEnded(_)
+            | Body::Compacted(_)
+            | Body::ThreadCleared(_) => {
+                self.held.append(&mut rows);
+                return std::mem::take(&mut self.held);
+            }
+            _ => {}
+        }
+        rows
+    }
+
+    /// Nothing of the message's item is stored.
+    fn discard(&mut self, message: &Message) {
+        let item_id = row(message).item_id;
+        self.contents.remove(&item_id);
+        self.calls.remove(&item_id);
+        self.held.retain(|row| row.item_id != item_id);
+    }
+
+    fn read(&mut self, message: &Message, rows: &mut Vec<Row>) {
         match &message.body {
             Body::ThreadStatus(_)
             | Body::ToolArguments(_)
@@ -95,7 +135,7 @@ impl Recorder {
             }
             Body::Steered(steered) => {
                 if let Some(steer) = self.steers.remove(&steered.source_message_id) {
-                    self.flush(&steered.turn_id, "completed", false, &mut rows);
+                    self.flush(&steered.turn_id, "completed", false, rows);
                     rows.push(row(&steer));
                 }
                 rows.push(row(message));
@@ -116,7 +156,7 @@ impl Recorder {
                 }
             }
             Body::TextEnded(edge) | Body::ReasoningEnded(edge) | Body::FileEnded(edge) => {
-                self.end_content(&edge.item_id, Some(message), &mut rows);
+                self.end_content(&edge.item_id, Some(message), rows);
             }
             Body::ToolPending(stage) => self.stage(stage, message, false),
             Body::ToolInProgress(stage) | Body::ToolStarted(stage) => self.stage(stage, message, true),
@@ -125,15 +165,15 @@ impl Recorder {
                     call.logs.extend(log.lines.iter().cloned());
                 }
             }
-            Body::ToolEnded(ended) => self.end_call(&ended.item_id, Some(message), "completed", &mut rows),
+            Body::ToolEnded(ended) => self.end_call(&ended.item_id, Some(message), "completed", rows),
             Body::Interrupted(of) => {
-                self.flush(&of.turn_id, "cancelled", true, &mut rows);
+                self.flush(&of.turn_id, "cancelled", true, rows);
                 rows.push(row(message));
             }
             Body::TurnEnded(ended) => {
                 self.steers.clear();
                 let reason = if ended.error.is_some() { "failed" } else { "completed" };
-                self.flush(&ended.turn_id, reason, true, &mut rows);
+                self.flush(&ended.turn_id, reason, true, rows);
                 if let Some(error) = &ended.error {
                     rows.push(self.failed(&ended.thread_id, &ended.turn_id, error, message));
                 }
@@ -147,7 +187,6 @@ impl Recorder {
             }
             _ => rows.push(row(message)),
         }
-        rows
     }
 
     fn content(&mut self, kind: Kind, edge: &ContentEdge, message: &Message) {

@@ -29,12 +29,13 @@ pub(super) struct Running {
     /// Source message ids of what was said meanwhile and is not heard yet, in order.
     sources: VecDeque<String>,
     /// What of it came before the turn was prepared.
-    early: Vec<Item>,
+    early: Vec<(String, Item)>,
     telling: Telling,
     /// Calls that run or wait for somebody, by item id.
     approvals: BTreeMap<String, ToolCall>,
     client_calls: BTreeMap<String, ToolCall>,
     done: bool,
+    succeeded: bool,
 }
 
 impl Running {
@@ -53,11 +54,17 @@ impl Running {
             approvals: BTreeMap::new(),
             client_calls: BTreeMap::new(),
             done: false,
+            succeeded: false,
         }
     }
 
     pub fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// Whether it ended without an error.
+    pub fn succeeded(&self) -> bool {
+        self.succeeded
     }
 
     pub fn into_items(self) -> Vec<Item> {
@@ -95,8 +102,8 @@ impl Running {
             return;
         }
         match &mut self.turn {
-            Some(turn) => turn.steer(item),
-            None => self.early.push(item),
+            Some(turn) => turn.steer(message_id.to_owned(), item),
+            None => self.early.push((message_id.to_owned(), item)),
         }
     }
 
@@ -180,7 +187,7 @@ impl Running {
         self.context_window = prepared.context_window;
         let input = prepared.input.unwrap_or(Item::User(Vec::new()));
         let (mut turn, effects) = Turn::start(limits, input);
-        self.early.drain(..).for_each(|item| turn.steer(item));
+        self.early.drain(..).for_each(|(id, item)| turn.steer(id, item));
         self.turn = Some(turn);
         self.act(effects, stamp, out);
     }
@@ -237,8 +244,9 @@ impl Running {
                     out.push(Effect::Ask { model: self.telling.shared.model.clone(), items });
                 }
                 turn::Effect::RunTool(call) => self.call(call, stamp, out),
-                turn::Effect::Steered(count) => {
-                    for source_message_id in self.sources.drain(..count.min(self.sources.len())) {
+                turn::Effect::Steered(ids) => {
+                    self.sources.retain(|source| !ids.contains(source));
+                    for source_message_id in ids {
                         let (thread_id, turn_id) = (stamp.path.clone(), self.turn_id.clone());
                         let steered = OfTurnSource { thread_id, turn_id, source_message_id };
                         out.push(Effect::Emit(stamp.message(Body::Steered(steered))));
@@ -373,11 +381,12 @@ impl Running {
                 Some(Failed { message: failure.message.clone(), code: Some(failure.code.to_owned()) })
             }
         };
+        let succeeded = error.is_none();
         let ended = TurnEnded { thread_id: stamp.path.clone(), turn_id: self.turn_id.clone(), error };
         out.push(Effect::Emit(stamp.message(Body::TurnEnded(ended))));
         self.telling.idle(stamp, out);
         out.push(Effect::Done { turn_id: self.turn_id.clone(), outcome });
-        self.done = true;
+        (self.done, self.succeeded) = (true, succeeded);
     }
 }
 

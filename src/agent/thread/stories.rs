@@ -4,6 +4,8 @@ use super::machine::{Begin, By, Effect, Input, Prepared, STEERS_WAITING_MAX, TUR
 use crate::agent::history::{Item, Part, ToolCall};
 use crate::agent::message::{Body, InputContent, Message, Options, Steer, TurnStart};
 use crate::agent::provider::Said;
+use crate::agent::thread::project::restore;
+use crate::agent::thread::record::Recorder;
 use crate::agent::tools::{ToolResult, ToolSpec};
 use crate::agent::turn::{Failure, Limits, Outcome, Response, Usage};
 use crate::clock::Fixed;
@@ -58,6 +60,7 @@ impl Story {
             models: vec!["builtin/echo".parse().unwrap(), "gpt-x".parse().unwrap()],
             model: None,
             history: Vec::new(),
+            done: Default::default(),
             limits,
         };
         Self { thread: Thread::new(begin, clock.clone(), clock).unwrap(), last: Vec::new() }
@@ -98,7 +101,21 @@ impl Story {
             message: message(id, Body::TurnStart(start)),
             turn_id: turn.into(),
             by: by("ann"),
+            before: Vec::new(),
         })
+    }
+
+    /// Another attempt at what `before` tried.
+    fn attempt(&mut self, turn: &str, before: &[&str]) -> Vec<String> {
+        let start = TurnStart {
+            thread_id: "dataset://t/1".into(),
+            turn_id: None,
+            content: vec![InputContent::text("hi")],
+            options: Options::default(),
+        };
+        let before = before.iter().map(|turn| (*turn).to_owned()).collect();
+        let message = message(turn, Body::TurnStart(start));
+        self.on(Input::Start { message, turn_id: turn.into(), by: by("ann"), before })
     }
 
     fn prepared(&mut self, turn: &str, tools: Vec<ToolSpec>) -> Vec<String> {
@@ -343,7 +360,8 @@ fn an_approval_is_waited_for_and_nobody_is_asked_where_nobody_is() {
         options: Options::default(),
     };
     let by = By { unattended: true, ..By::default() };
-    story.on(Input::Start { message: message("m", Body::TurnStart(start)), turn_id: "t1".into(), by });
+    let (message, turn_id, before) = (message("m", Body::TurnStart(start)), "t1".into(), Vec::new());
+    story.on(Input::Start { message, turn_id, by, before });
     story.prepared("t1", vec![spec("mail", "send", true)]);
     assert!(story.answered(vec![call("c", "mail", "send")]).contains(&"ask".to_owned()));
 }
@@ -402,4 +420,119 @@ fn a_model_that_never_ends_is_stopped_and_the_thread_says_so() {
     story.answered(vec![call("d", "crm", "look_up")]);
     assert!(story.ran("d").contains(&"failed too_many_model_calls".to_owned()));
     assert_eq!(story.emitted("turn.ended")["error"]["code"], "too_many_model_calls");
+}
+
+#[test]
+fn another_attempt_is_not_run_where_an_earlier_one_is_done_meanwhile() {
+    let mut story = Story::new(Limits::default());
+    story.attempt("t1", &[]);
+    story.attempt("t2", &["t1"]);
+    story.attempt("t3", &["t9"]);
+    story.prepared("t1", Vec::new());
+    let told = story.answered(vec![answer("one")]);
+    let at = told.iter().position(|told| told == "done one").unwrap();
+    assert_eq!(told[at + 1..at + 3], ["turn.ended", "done "], "it left the line without running");
+    assert_eq!(told[at + 3..], ["(Thinking)", "turn.started", "prepare"], "the next one runs");
+    assert_eq!(story.thread.turn_id(), Some("t3"));
+    let ended: Vec<_> = story
+        .last
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Emit(Message { body: Body::TurnEnded(ended), .. }) => {
+                Some((ended.turn_id.clone(), ended.error.as_ref().and_then(|error| error.code.clone())))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ended, [("t1".to_owned(), None), ("t2".to_owned(), Some("already_done".to_owned()))]);
+    assert_eq!(story.attempt("t4", &["t1"]), ["done "], "nor is it accepted afterwards");
+    assert_eq!(story.attempt("t5", &["t2"]), ["store turn.start", "turn.start.accepted"], "t2 was not done");
+}
+
+#[test]
+fn what_is_said_meanwhile_is_told_apart_by_its_id() {
+    let mut story = Story::new(Limits::default());
+    story.start("m", "t1");
+    story.prepared("t1", vec![spec("crm", "look_up", false)]);
+    story.answered(vec![call("c", "crm", "look_up")]);
+    story.steer("slow", "t1", "ann");
+    story.steer("quick", "t1", "ann");
+    // The files of the first one are not fetched yet.
+    story.loaded("quick");
+    story.ran("c");
+    assert_eq!(story.emitted("turn.steered")["source_message_id"], "quick");
+    story.loaded("slow");
+    let told = story.answered(vec![answer("done")]);
+    assert!(told.contains(&"turn.steered".to_owned()) && told.last().unwrap() == "ask", "{told:?}");
+    assert_eq!(story.emitted("turn.steered")["source_message_id"], "slow");
+}
+
+#[test]
+fn an_answer_that_begins_anew_is_stored_once() {
+    let mut story = Story::new(Limits::default());
+    let mut recorder = Recorder::new(Arc::new(Fixed::at(DateTime::UNIX_EPOCH)));
+    let mut rows = Vec::new();
+    let text = |item: &str, delta: &str| {
+        Input::Said(Said::Text { item_id: item.into(), phase: None, delta: delta.into() })
+    };
+    let ended = |item: &str| Input::Said(Said::TextEnded { item_id: item.into(), phase: None });
+    let searched = |ended| {
+        Input::Said(Said::ProviderTool {
+            namespace: "openai.responses",
+            item_id: "w1".into(),
+            toolkit: "openai".into(),
+            tool: "web_search".into(),
+            arguments: None,
+            ended,
+        })
+    };
+    let pending = Input::Said(Said::CallPending {
+        item_id: "p1".into(),
+        call_id: "p1".into(),
+        toolkit: "crm".into(),
+        tool: "look_up".into(),
+    });
+    story.start("m", "t1");
+    rows.extend(stored(&mut recorder, &story.last));
+    story.prepared("t1", Vec::new());
+    for input in
+        [text("a1", "whole"), ended("a1"), searched(false), searched(true), pending, text("b1", "ha")]
+    {
+        story.on(input);
+        rows.extend(stored(&mut recorder, &story.last));
+    }
+    let told = story.on(Input::Said(Said::Restart));
+    rows.extend(stored(&mut recorder, &story.last));
+    let void: Vec<_> = story
+        .last
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Emit(message) if message.is_discard() => {
+                message.full()["item_id"].as_str().map(str::to_owned)
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(void, ["a1", "b1", "p1", "w1"], "everything that was told of it: {told:?}");
+    for input in [text("a2", "whole"), ended("a2"), text("b2", "half")] {
+        story.on(input);
+        rows.extend(stored(&mut recorder, &story.last));
+    }
+    let items = vec![answer("whole"), answer("half")];
+    story.on(Input::Answered(Ok(Response { items, said: true, ..Response::default() })));
+    rows.extend(stored(&mut recorder, &story.last));
+    assert_eq!(restore(&rows).items, *story.thread.history());
+    let of = |item: &str| rows.iter().filter(|row| row["item_id"] == item).count();
+    assert_eq!(["a1", "b1", "p1", "w1"].map(of), [0; 4], "{rows:#?}");
+    assert_eq!(["a2", "b2"].map(of), [2; 2]);
+    assert_eq!(story.on(Input::Said(Said::Restart)), [""; 0], "nothing runs any more");
+}
+
+/// What is stored of the effects, as it would be read back.
+fn stored(recorder: &mut Recorder, effects: &[Effect]) -> Vec<serde_json::Map<String, Value>> {
+    let messages = effects.iter().filter_map(|effect| match effect {
+        Effect::Emit(message) | Effect::Store(message) => Some(message),
+        _ => None,
+    });
+    messages.flat_map(|message| recorder.on(message)).map(|row| row.data).collect()
 }

@@ -5,10 +5,10 @@ use super::messages::{Called, Shared, Stamp};
 use super::running::as_called;
 use super::status;
 use crate::agent::history::{Item, ToolCall};
-use crate::agent::message::{Body, Failed, LogLine, Message, Status, ThreadEvent};
+use crate::agent::message::{Body, DISCARDED, Failed, LogLine, Message, Status, ThreadEvent};
 use crate::agent::provider::Said;
 use crate::agent::turn::Response;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Arguments of at least this size are counted in the status.
@@ -23,9 +23,18 @@ struct Open {
     text: String,
 }
 
+/// An item of an answer that clients have seen whole.
+enum Told {
+    Text,
+    Reasoning,
+    Call(Called),
+}
+
 pub(super) struct Telling {
     pub shared: Shared,
     open: BTreeMap<String, Open>,
+    /// What of the present answer was told and ended, by item id.
+    ended: BTreeMap<String, Told>,
     /// Calls that the model writes or a tool works on, with the bytes of arguments so far, by item id.
     calls: BTreeMap<String, (Called, u64)>,
     /// Status text and the item it speaks of, and since when.
@@ -36,7 +45,14 @@ pub(super) struct Telling {
 
 impl Telling {
     pub fn new(shared: Shared) -> Self {
-        Self { shared, open: BTreeMap::new(), calls: BTreeMap::new(), shown: None, nameless: None }
+        Self {
+            shared,
+            open: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            shown: None,
+            nameless: None,
+        }
     }
 
     pub fn called(&self, call: &ToolCall) -> Called {
@@ -101,6 +117,7 @@ impl Telling {
                     self.calls.remove(&item_id);
                     let body = Body::ToolEnded(self.shared.ended(&called, None, None));
                     out.push(Effect::Emit(stamp.message(body)));
+                    self.ended.insert(item_id, Told::Call(called));
                 } else {
                     let text = status::calling(&called.toolkit, &called.tool, called.arguments.as_ref());
                     self.status(&text, Some(&item_id), stamp, out);
@@ -108,6 +125,7 @@ impl Telling {
                     self.calls.insert(item_id, (called, 0));
                 }
             }
+            Said::Restart => self.restart(stamp, out),
             Said::Notice(event) => {
                 let thread_id = stamp.path.clone();
                 let (provider, model) =
@@ -116,6 +134,30 @@ impl Telling {
                 out.push(Effect::Emit(stamp.message(Body::ThreadEvent(event))));
             }
         }
+    }
+
+    /// All that was told of the present answer is void.
+    fn restart(&mut self, stamp: &Stamp, out: &mut Vec<Effect>) {
+        self.nameless = None;
+        let told = |open: Open| if open.reasoning { Told::Reasoning } else { Told::Text };
+        let mut void = std::mem::take(&mut self.ended);
+        void.extend(std::mem::take(&mut self.open).into_iter().map(|(item, open)| (item, told(open))));
+        let calls = std::mem::take(&mut self.calls).into_iter();
+        void.extend(calls.map(|(item, (called, _))| (item, Told::Call(called))));
+        for (item_id, told) in void {
+            let body = match told {
+                Told::Text => Body::TextEnded(self.shared.edge(&item_id, None)),
+                Told::Reasoning => Body::ReasoningEnded(self.shared.edge(&item_id, None)),
+                Told::Call(called) => {
+                    let message = "the answer broke off and begins anew".to_owned();
+                    let error = Failed { message, code: Some("incomplete".to_owned()) };
+                    Body::ToolEnded(self.shared.ended(&called, None, Some(error)))
+                }
+            };
+            let metadata = Map::from_iter([(DISCARDED.to_owned(), json!(true))]);
+            out.push(Effect::Emit(Message { metadata, ..stamp.message(body) }));
+        }
+        self.status(status::THINKING, None, stamp, out);
     }
 
     fn begin(
@@ -177,6 +219,8 @@ impl Telling {
         let edge = self.shared.edge(item_id, phase.as_deref());
         let body = if open.reasoning { Body::ReasoningEnded(edge) } else { Body::TextEnded(edge) };
         out.push(Effect::Emit(Message { metadata, ..stamp.message(body) }));
+        let told = if open.reasoning { Told::Reasoning } else { Told::Text };
+        self.ended.insert(item_id.to_owned(), told);
         (!open.reasoning).then_some(Item::Answer { text: open.text, phase })
     }
 
@@ -212,6 +256,7 @@ impl Telling {
     pub fn answered(&mut self, response: &Response, stamp: &Stamp, out: &mut Vec<Effect>) {
         if response.said {
             self.cut_short(stamp, out);
+            self.ended.clear();
             return;
         }
         for item in &response.items {
@@ -223,6 +268,7 @@ impl Telling {
                 self.close(&item_id, None, Map::new(), stamp, out);
             }
         }
+        self.ended.clear();
     }
 
     /// A tool of ours begins.

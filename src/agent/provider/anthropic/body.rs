@@ -1,5 +1,6 @@
 //! The request body. Pure.
 
+use super::PROVIDER;
 use crate::agent::config::EndpointConfig;
 use crate::agent::history::{Item, Part, ToolCall};
 use crate::agent::provider::Request;
@@ -18,7 +19,10 @@ const OUTPUT_TOKENS: [(&str, u64); 6] = [
 ];
 const OUTPUT_TOKENS_ELSE: u64 = 8_192;
 /// Kinds of opaque items that this provider gave.
-const OWN_KINDS: [&str; 4] = ["thinking", "redacted_thinking", "server_tool_use", "web_search_tool_result"];
+const OWN_KINDS: [&str; 4] = ["thinking", "redacted_thinking", TOOL_USE, TOOL_RESULT];
+/// A tool that the provider runs, and what it gave; one without the other is refused.
+const TOOL_USE: &str = "server_tool_use";
+const TOOL_RESULT: &str = "web_search_tool_result";
 
 pub(super) fn body(config: &EndpointConfig, request: Request<'_>) -> (Value, Names) {
     let mut names = Names::default();
@@ -57,7 +61,10 @@ pub(super) fn body(config: &EndpointConfig, request: Request<'_>) -> (Value, Nam
 /// The two speak in turns: what one says in a row is one message.
 fn messages(items: &[&Item]) -> Vec<Value> {
     let mut messages: Vec<(&'static str, Vec<Value>)> = Vec::new();
-    for item in items {
+    for (at, item) in items.iter().enumerate() {
+        if item.own(PROVIDER).is_some_and(|block| !is_paired(block, items, at)) {
+            continue;
+        }
         let (role, blocks) = blocks(item);
         if blocks.is_empty() {
             continue;
@@ -68,6 +75,33 @@ fn messages(items: &[&Item]) -> Vec<Value> {
         }
     }
     messages.into_iter().map(|(role, content)| json!({"role": role, "content": content})).collect()
+}
+
+/// Whether a block may go back: a use of the provider's own tool needs its result in the same answer, and a result its use. A use
+/// after which nothing else was said is what the provider paused at.
+fn is_paired(block: &Value, items: &[&Item], at: usize) -> bool {
+    let text = |key: &str| block.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (before, after) = (items.get(..at).unwrap_or_default(), items.get(at + 1..).unwrap_or_default());
+    match text("type") {
+        TOOL_USE => {
+            after.iter().all(|item| is_answer(item))
+                || has(after.iter(), TOOL_RESULT, "tool_use_id", text("id"))
+        }
+        TOOL_RESULT => has(before.iter().rev(), TOOL_USE, "id", text("tool_use_id")),
+        _ => true,
+    }
+}
+
+fn is_answer(item: &Item) -> bool {
+    matches!(item, Item::Opaque { .. } | Item::Answer { .. } | Item::Call(_))
+}
+
+/// Whether the rest of an answer has this block.
+fn has<'a>(rest: impl Iterator<Item = &'a &'a Item>, kind: &str, key: &str, id: &str) -> bool {
+    let is = |block: &Value, key: &str, text: &str| block.get(key).and_then(Value::as_str) == Some(text);
+    rest.take_while(|item| is_answer(item))
+        .filter_map(|item| item.own(PROVIDER))
+        .any(|block| is(block, "type", kind) && is(block, key, id))
 }
 
 fn blocks(item: &Item) -> (&'static str, Vec<Value>) {
@@ -81,9 +115,12 @@ fn blocks(item: &Item) -> (&'static str, Vec<Value>) {
             let result = json!({"type": "tool_result", "tool_use_id": plain(call_id), "content": content});
             ("user", vec![result])
         }
-        Item::Opaque(value) => {
-            let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
-            ("assistant", OWN_KINDS.contains(&kind).then(|| value.clone()).into_iter().collect())
+        Item::Opaque { .. } => {
+            let kind = |value: &Value| value.get("type").and_then(Value::as_str).map(str::to_owned);
+            let own = item
+                .own(PROVIDER)
+                .filter(|value| kind(value).is_some_and(|k| OWN_KINDS.contains(&k.as_str())));
+            ("assistant", own.cloned().into_iter().collect())
         }
     }
 }
@@ -124,6 +161,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_providers_own_tools_go_back_in_pairs_but_for_the_last_one() {
+        let user = || Item::User(vec![Part::Text("t".into())]);
+        let call =
+            |id: &str| Item::opaque(PROVIDER, json!({"type": TOOL_USE, "id": id, "name": "web_search"}));
+        let result = |id: &str| Item::opaque(PROVIDER, json!({"type": TOOL_RESULT, "tool_use_id": id}));
+        let said = || Item::Answer { text: "so".into(), phase: None };
+        let kinds = |items: &[Item]| -> Vec<String> {
+            let messages = messages(&items.iter().collect::<Vec<_>>());
+            let all = messages.iter().flat_map(|m| m["content"].as_array().unwrap());
+            all.map(|b| b["type"].as_str().unwrap().to_owned()).collect()
+        };
+        let whole = [user(), call("a"), result("a"), said(), user()];
+        assert_eq!(kinds(&whole), ["text", TOOL_USE, TOOL_RESULT, "text", "text"]);
+        let cut = [user(), call("a"), said(), user(), result("b")];
+        assert_eq!(kinds(&cut), ["text", "text", "text"], "one without the other is refused");
+        assert_eq!(kinds(&[user(), said(), call("a")]), ["text", "text", TOOL_USE], "it goes on from there");
+        let later = [user(), call("a"), user(), result("a")];
+        assert_eq!(kinds(&later), ["text", "text"], "a result belongs into the same answer");
+    }
+
+    #[test]
     fn a_thread_becomes_messages_in_turns() {
         let call = |id: &str, arguments: &str| {
             Item::Call(ToolCall {
@@ -137,8 +195,9 @@ mod tests {
         let png = Part::File { name: "p.png".into(), mime_type: "image/png".into(), data: vec![1].into() };
         let items = [
             Item::User(vec![Part::Text("t".into()), png.clone(), Part::Text(" ".into())]),
-            Item::Opaque(json!({"type": "reasoning"})),
-            Item::Opaque(json!({"type": "thinking", "signature": "s"})),
+            Item::opaque("openai", json!({"type": "reasoning"})),
+            Item::opaque("openai", json!({"type": "thinking", "signature": "of another"})),
+            Item::opaque(PROVIDER, json!({"type": "thinking", "signature": "s"})),
             Item::Answer { text: "look".into(), phase: None },
             call("a.1", "{\"x\":1}"),
             call("2", "no json"),

@@ -10,6 +10,8 @@ use crate::agent::config::EndpointConfig;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
+/// Whose opaque items are given back to it.
+const PROVIDER: &str = "anthropic";
 /// The version of the format that is spoken.
 const VERSION: &str = "2023-06-01";
 const LARGE_WINDOW: u64 = 1_000_000;
@@ -21,7 +23,7 @@ pub struct Messages;
 
 impl Codec for Messages {
     fn name(&self) -> &'static str {
-        "anthropic"
+        PROVIDER
     }
 
     fn variables(&self) -> &'static str {

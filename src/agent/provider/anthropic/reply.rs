@@ -1,5 +1,6 @@
 //! What a stream of Messages events amounts to. Pure.
 
+use super::PROVIDER;
 use crate::agent::history::Item;
 use crate::agent::provider::endpoint::{Refusal, Reply};
 use crate::agent::provider::names::Names;
@@ -128,16 +129,17 @@ impl<'a> Answer<'a> {
                 self.items.push(Item::Call(self.names.call(id, item_id, &name, arguments)));
             }
             Some(Block::Own { mut block, input }) => {
-                if let Ok(Value::Object(input)) = serde_json::from_str(&input) {
+                if block.get("type").and_then(Value::as_str) == Some("server_tool_use") {
                     let name = block.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+                    let input = serde_json::from_str::<Map<String, Value>>(&input).unwrap_or_default();
                     self.said.push(own_tool(item_id, name, Some(input.clone()), true));
                     block.insert("input".to_owned(), Value::Object(input));
                 }
-                self.items.push(Item::Opaque(Value::Object(block)));
+                self.items.push(Item::opaque(PROVIDER, Value::Object(block)));
             }
             Some(Block::Thought(kept)) => {
                 self.said.push(Said::ReasoningEnded { item_id, metadata: Map::new() });
-                self.items.push(Item::Opaque(Value::Object(kept)));
+                self.items.push(Item::opaque(PROVIDER, Value::Object(kept)));
             }
             _ => {}
         }
@@ -156,11 +158,12 @@ impl<'a> Answer<'a> {
         if self.stop == "refusal" {
             return Err(Refusal::Final("the model refused to answer".to_owned()));
         }
-        let whole = matches!(self.stop.as_str(), "end_turn" | "tool_use" | "stop_sequence");
+        let whole = matches!(self.stop.as_str(), "end_turn" | "tool_use" | "stop_sequence" | "pause_turn");
         Ok(Response {
             items: std::mem::take(&mut self.items),
             usage: self.usage,
             incomplete: !whole,
+            paused: self.stop == "pause_turn",
             said: true,
         })
     }
@@ -274,11 +277,16 @@ mod tests {
         let response = response.unwrap();
         assert_eq!(response.usage, Usage { input_tokens: 7, output_tokens: 9 });
         assert!(!response.incomplete);
-        let [Item::Opaque(kept), Item::Answer { text, .. }, Item::Call(one), Item::Call(two)] =
-            &response.items[..]
+        let [
+            Item::Opaque { value: kept, provider },
+            Item::Answer { text, .. },
+            Item::Call(one),
+            Item::Call(two),
+        ] = &response.items[..]
         else {
             panic!("{:?}", response.items)
         };
+        assert_eq!(provider, "anthropic");
         assert_eq!(kept, &json!({"type": "thinking", "thinking": "h", "signature": "s"}));
         assert_eq!((text.as_str(), one.id.as_str(), one.arguments.as_str()), ("ab", "t1", "{\"a\":1}"));
         assert_eq!((two.tool.as_str(), two.arguments.as_str()), ("now", "{}"));
@@ -296,9 +304,9 @@ mod tests {
         let found = json!({"type": "web_search_tool_result", "tool_use_id": "s1", "content": []});
         let (response, said) = told(vec![search, block(1, found.clone(), &[])], "end_turn");
         let items = response.unwrap().items;
-        let Item::Opaque(call) = &items[0] else { panic!("{items:?}") };
+        let call = items[0].own("anthropic").unwrap();
         assert_eq!(call["input"], json!({"query": "ants"}));
-        assert_eq!(items[1], Item::Opaque(found));
+        assert_eq!(items[1], Item::opaque("anthropic", found));
         let ends: Vec<_> = said
             .iter()
             .filter_map(|said| match said {
@@ -313,6 +321,8 @@ mod tests {
     fn an_answer_cut_short_is_said_to_be_so_and_a_refusal_is_one() {
         let text = || block(0, json!({"type": "text", "text": "x"}), &[]);
         assert!(told(vec![text()], "max_tokens").0.unwrap().incomplete);
+        let paused = told(vec![text()], "pause_turn").0.unwrap();
+        assert!(paused.paused && !paused.incomplete);
         assert!(matches!(told(vec![text()], "refusal").0, Err(Refusal::Final(_))));
         let names = Names::default();
         let on = |kind: &str| {

@@ -8,13 +8,14 @@ use crate::agent::provider::{OUTPUT_TOKENS, Request};
 use crate::agent::tools::ToolSpec;
 use serde_json::{Value, json};
 
-pub(super) fn body(config: &EndpointConfig, request: Request<'_>) -> (Value, Names) {
+/// `provider` is whose endpoint it is sent to.
+pub(super) fn body(provider: &str, config: &EndpointConfig, request: Request<'_>) -> (Value, Names) {
     let mut names = Names::default();
     let mut tools: Vec<_> = request.tools.iter().map(|spec| function(spec, &mut names)).collect();
     if request.web_search {
         tools.push(json!({"type": "web_search"}));
     }
-    let input: Vec<_> = request.items.iter().filter_map(|item| wire_item(item)).collect();
+    let input: Vec<_> = request.items.iter().filter_map(|item| wire_item(provider, item)).collect();
     let mut body = json!({
         "model": request.model,
         "instructions": request.instructions,
@@ -48,7 +49,7 @@ fn function(spec: &ToolSpec, names: &mut Names) -> Value {
 }
 
 /// Items that only another provider understands are left out.
-fn wire_item(item: &Item) -> Option<Value> {
+fn wire_item(provider: &str, item: &Item) -> Option<Value> {
     Some(match item {
         Item::User(parts) => {
             let content: Vec<_> = parts.iter().map(wire_part).collect();
@@ -72,10 +73,7 @@ fn wire_item(item: &Item) -> Option<Value> {
             output.extend(files.iter().map(wire_part));
             json!({"type": "function_call_output", "call_id": call_id, "output": output})
         }
-        Item::Opaque(value) if value.get("type").and_then(Value::as_str) == Some("reasoning") => {
-            value.clone()
-        }
-        Item::Opaque(_) => return None,
+        Item::Opaque { .. } => return item.own(provider).cloned(),
     })
 }
 
@@ -112,8 +110,9 @@ mod tests {
                 arguments: "{}".into(),
             }),
             Item::output("1", "ok"),
-            Item::Opaque(json!({"type": "thinking"})),
-            Item::Opaque(json!({"type": "reasoning"})),
+            Item::opaque("anthropic", json!({"type": "thinking"})),
+            Item::opaque("grok", json!({"type": "reasoning", "encrypted_content": "of grok"})),
+            Item::opaque("openai", json!({"type": "reasoning"})),
         ];
         let config = EndpointConfig {
             base_url: String::new(),
@@ -130,12 +129,15 @@ mod tests {
             answer_schema: None,
             web_search: true,
         };
-        let (body, _) = body(&config, request);
+        let (grok, _) = body("grok", &config, request);
+        let (body, _) = body("openai", &config, request);
         assert_eq!(body["input"][0]["content"][1]["image_url"], "data:image/png;base64,AQ==");
         assert_eq!(body["input"][0]["content"][2]["text"], "File m.md:\nhi");
         assert_eq!(body["input"][1]["phase"], "commentary");
         assert_eq!(body["input"][2]["name"], "s__w");
-        assert_eq!(body["input"][4], json!({"type": "reasoning"}));
+        assert_eq!(body["input"].as_array().unwrap()[4..], [json!({"type": "reasoning"})], "its own only");
+        assert_eq!(grok["input"].as_array().unwrap()[4..].len(), 1);
+        assert_eq!(grok["input"][4]["encrypted_content"], "of grok");
         assert_eq!((&body["store"], &body["stream"]), (&json!(false), &json!(true)));
         assert_eq!(body["reasoning"]["effort"], "low");
         assert_eq!(body["tools"], json!([{"type": "web_search"}]));

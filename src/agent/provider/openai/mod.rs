@@ -57,11 +57,11 @@ impl Codec for Responses {
     }
 
     fn body(&self, config: &EndpointConfig, request: Request<'_>) -> (Value, Names) {
-        body::body(config, request)
+        body::body(self.name(), config, request)
     }
 
     fn reply<'a>(&self, names: &'a Names) -> Box<dyn Reply + Send + 'a> {
-        Box::new(reply::Answer::new(names))
+        Box::new(reply::Answer::new(self.name(), names))
     }
 
     fn context_window(&self, model: &str) -> Option<u64> {

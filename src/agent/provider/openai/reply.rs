@@ -13,6 +13,8 @@ const PASSING_CODES: [&str; 3] = ["server_error", "rate_limit_exceeded", "overlo
 
 /// An answer being received.
 pub(super) struct Answer<'a> {
+    /// Whose answer it is.
+    provider: &'static str,
     names: &'a Names,
     items: Vec<Item>,
     said: Vec<Said>,
@@ -21,8 +23,8 @@ pub(super) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    pub fn new(names: &'a Names) -> Self {
-        Self { names, items: Vec::new(), said: Vec::new(), phases: BTreeMap::new() }
+    pub fn new(provider: &'static str, names: &'a Names) -> Self {
+        Self { provider, names, items: Vec::new(), said: Vec::new(), phases: BTreeMap::new() }
     }
 
     fn hear(&mut self, kind: &str, event: &Value) {
@@ -104,6 +106,7 @@ impl<'a> Answer<'a> {
             items: std::mem::take(&mut self.items),
             usage: Usage { input_tokens: count("input_tokens"), output_tokens: count("output_tokens") },
             incomplete,
+            paused: false,
             said,
         }
     }
@@ -130,7 +133,7 @@ impl<'a> Answer<'a> {
                 if let Some(fields) = kept.as_object_mut() {
                     fields.remove("status");
                 }
-                Item::Opaque(kept)
+                Item::opaque(self.provider, kept)
             }),
             _ => None,
         }
@@ -190,7 +193,7 @@ mod tests {
     #[test]
     fn text_reasoning_calls_and_usage_are_gathered() {
         let names = Names::default();
-        let mut reply = Answer::new(&names);
+        let mut reply = Answer::new("grok", &names);
         for item in [
             json!({"type": "reasoning", "id": "r", "encrypted_content": "x", "status": "completed"}),
             json!({"type": "reasoning", "id": "r2"}),
@@ -208,7 +211,7 @@ mod tests {
         assert_eq!(done.items.len(), 3);
         assert_eq!(
             done.items[0],
-            Item::Opaque(json!({"type": "reasoning", "id": "r", "encrypted_content": "x"}))
+            Item::opaque("grok", json!({"type": "reasoning", "id": "r", "encrypted_content": "x"}))
         );
         assert_eq!(done.items[1], Item::Answer { text: "ab".into(), phase: Some("commentary".into()) });
         assert!(matches!(&done.items[2], Item::Call(call) if call.tool == "n"));
@@ -217,7 +220,7 @@ mod tests {
     #[test]
     fn failures_tell_whether_they_may_pass() {
         let names = Names::default();
-        let on = |event: Value| Answer::new(&names).on(&event).unwrap();
+        let on = |event: Value| Answer::new("openai", &names).on(&event).unwrap();
         let failed = |code: &str| json!({"type": "response.failed", "response": {"error": {"code": code, "message": "m"}}});
         assert_eq!(on(failed("server_error")), Err(Refusal::Passing("m (server_error)".into())));
         assert_eq!(on(failed("invalid_prompt")), Err(Refusal::Final("m (invalid_prompt)".into())));

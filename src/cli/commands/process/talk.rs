@@ -1,7 +1,8 @@
 //! A conversation on the terminal: what the person types goes to the agent, what the agent says is printed.
 
 use crate::agent::message::{
-    Body, InputContent, NoFields, OfTurn, OpenThread, Options, StartThread, Steer, ThreadPage, TurnStart,
+    Body, DISCARDED, InputContent, NoFields, OfTurn, OpenThread, Options, StartThread, Steer, ThreadPage,
+    TurnStart,
 };
 use crate::agent::session::{Session, SessionError};
 use crate::agent::thread::transcript;
@@ -75,7 +76,7 @@ impl Talk {
                     output::data(text(&heard, "text"))?;
                 }
                 "text_content.ended" if ours.as_deref() == Some(text(&heard, "turn_id")) => {
-                    self.end_line()?
+                    self.ended(&heard)?;
                 }
                 "turn.ended" if ours.as_deref() == Some(text(&heard, "turn_id")) => {
                     self.end_line()?;
@@ -205,6 +206,18 @@ impl Talk {
         if std::mem::take(&mut self.mid_line) { output::line("") } else { Ok(()) }
     }
 
+    /// The end of a text, or of one that is void.
+    fn ended(&mut self, heard: &Map<String, Value>) -> Result<(), CliError> {
+        let void =
+            heard.get("metadata").and_then(|metadata| metadata.get(DISCARDED)).and_then(Value::as_bool);
+        let shown = self.mid_line;
+        self.end_line()?;
+        if shown && void == Some(true) {
+            output::note("The answer broke off; it begins anew.");
+        }
+        Ok(())
+    }
+
     fn heard(&mut self, heard: &Map<String, Value>) -> Result<(), CliError> {
         let source = text(heard, "source_message_id");
         if kind(heard) == "thread.started" && self.is_ours(source) {
@@ -231,7 +244,7 @@ impl Talk {
                 self.mid_line = true;
                 output::data(text(heard, "text"))?;
             }
-            "text_content.ended" => self.end_line()?,
+            "text_content.ended" => self.ended(heard)?,
             "thread.status" if !text(heard, "status").is_empty() && !self.mid_line => {
                 output::note(format!("… {}", text(heard, "status")));
             }
