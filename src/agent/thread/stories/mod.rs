@@ -1,11 +1,13 @@
 //! Stories: what happens to a thread, line by line, and what it says.
 
-use super::machine::{Begin, By, Effect, Input, Prepared, STEERS_WAITING_MAX, TURNS_WAITING_MAX, Thread};
+mod stored;
+
 use crate::agent::history::{Item, Part, ToolCall};
 use crate::agent::message::{Body, InputContent, Message, Options, Steer, TurnStart};
 use crate::agent::provider::Said;
-use crate::agent::thread::project::restore;
-use crate::agent::thread::record::Recorder;
+use crate::agent::thread::machine::{
+    Begin, By, Effect, Input, Prepared, STEERS_WAITING_MAX, TURNS_WAITING_MAX, Thread,
+};
 use crate::agent::tools::{ToolResult, ToolSpec};
 use crate::agent::turn::{Failure, Limits, Outcome, Response, Usage};
 use crate::clock::Fixed;
@@ -465,74 +467,4 @@ fn what_is_said_meanwhile_is_told_apart_by_its_id() {
     let told = story.answered(vec![answer("done")]);
     assert!(told.contains(&"turn.steered".to_owned()) && told.last().unwrap() == "ask", "{told:?}");
     assert_eq!(story.emitted("turn.steered")["source_message_id"], "slow");
-}
-
-#[test]
-fn an_answer_that_begins_anew_is_stored_once() {
-    let mut story = Story::new(Limits::default());
-    let mut recorder = Recorder::new(Arc::new(Fixed::at(DateTime::UNIX_EPOCH)));
-    let mut rows = Vec::new();
-    let text = |item: &str, delta: &str| {
-        Input::Said(Said::Text { item_id: item.into(), phase: None, delta: delta.into() })
-    };
-    let ended = |item: &str| Input::Said(Said::TextEnded { item_id: item.into(), phase: None });
-    let searched = |ended| {
-        Input::Said(Said::ProviderTool {
-            namespace: "openai.responses",
-            item_id: "w1".into(),
-            toolkit: "openai".into(),
-            tool: "web_search".into(),
-            arguments: None,
-            ended,
-        })
-    };
-    let pending = Input::Said(Said::CallPending {
-        item_id: "p1".into(),
-        call_id: "p1".into(),
-        toolkit: "crm".into(),
-        tool: "look_up".into(),
-    });
-    story.start("m", "t1");
-    rows.extend(stored(&mut recorder, &story.last));
-    story.prepared("t1", Vec::new());
-    for input in
-        [text("a1", "whole"), ended("a1"), searched(false), searched(true), pending, text("b1", "ha")]
-    {
-        story.on(input);
-        rows.extend(stored(&mut recorder, &story.last));
-    }
-    let told = story.on(Input::Said(Said::Restart));
-    rows.extend(stored(&mut recorder, &story.last));
-    let void: Vec<_> = story
-        .last
-        .iter()
-        .filter_map(|effect| match effect {
-            Effect::Emit(message) if message.is_discard() => {
-                message.full()["item_id"].as_str().map(str::to_owned)
-            }
-            _ => None,
-        })
-        .collect();
-    assert_eq!(void, ["a1", "b1", "p1", "w1"], "everything that was told of it: {told:?}");
-    for input in [text("a2", "whole"), ended("a2"), text("b2", "half")] {
-        story.on(input);
-        rows.extend(stored(&mut recorder, &story.last));
-    }
-    let items = vec![answer("whole"), answer("half")];
-    story.on(Input::Answered(Ok(Response { items, said: true, ..Response::default() })));
-    rows.extend(stored(&mut recorder, &story.last));
-    assert_eq!(restore(&rows).items, *story.thread.history());
-    let of = |item: &str| rows.iter().filter(|row| row["item_id"] == item).count();
-    assert_eq!(["a1", "b1", "p1", "w1"].map(of), [0; 4], "{rows:#?}");
-    assert_eq!(["a2", "b2"].map(of), [2; 2]);
-    assert_eq!(story.on(Input::Said(Said::Restart)), [""; 0], "nothing runs any more");
-}
-
-/// What is stored of the effects, as it would be read back.
-fn stored(recorder: &mut Recorder, effects: &[Effect]) -> Vec<serde_json::Map<String, Value>> {
-    let messages = effects.iter().filter_map(|effect| match effect {
-        Effect::Emit(message) | Effect::Store(message) => Some(message),
-        _ => None,
-    });
-    messages.flat_map(|message| recorder.on(message)).map(|row| row.data).collect()
 }
