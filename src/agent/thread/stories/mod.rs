@@ -465,6 +465,6 @@ fn what_is_said_meanwhile_is_told_apart_by_its_id() {
     assert_eq!(story.emitted("turn.steered")["source_message_id"], "quick");
     story.loaded("slow");
     let told = story.answered(vec![answer("done")]);
-    assert!(told.contains(&"turn.steered".to_owned()) && told.last().unwrap() == "ask", "{told:?}");
+    assert!(told.contains(&"turn.steered".to_owned()) && told.contains(&"ask".to_owned()), "{told:?}");
     assert_eq!(story.emitted("turn.steered")["source_message_id"], "slow");
 }
