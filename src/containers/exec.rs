@@ -9,6 +9,7 @@ use bollard::query_parameters::ResizeExecOptionsBuilder;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,9 +20,12 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 const WORDS_MAX: usize = 1_024;
 /// Block in which output is read, bytes.
 const BLOCK_BYTES: usize = 32 * 1024;
-/// Looks for the exit code of a program whose output ended, and the pause between two.
-const ENDED_LOOKS_MAX: usize = 50;
-const ENDED_PAUSE: Duration = Duration::from_millis(20);
+/// Looks for the process of a program that begins, or the exit code of one whose output ended; the pause between two.
+const LOOKS_MAX: usize = 50;
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Processes of one program that are killed with it; a container has no more anyhow.
+const TREE_MAX: usize = 32_768;
 
 /// A piece of output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,11 +115,11 @@ impl Exec {
 
     /// Its exit code, asked for once its output has ended. The engine may need a moment to know.
     pub async fn ended(&self) -> Result<i64, EngineError> {
-        for _ in 0..ENDED_LOOKS_MAX {
+        for _ in 0..LOOKS_MAX {
             if let (Some(code), _) = self.state().await? {
                 return Ok(code);
             }
-            tokio::time::sleep(ENDED_PAUSE).await;
+            tokio::time::sleep(LOOK_PAUSE).await;
         }
         Err(EngineError::Failed {
             action: "tell the exit code of a program".to_owned(),
@@ -123,15 +127,27 @@ impl Exec {
         })
     }
 
-    /// Kills it, where its process is one of this host's. Errors mean that there is nobody left.
+    /// Kills it and what it started, where its process is one of this host's. Errors mean that there is nobody left.
     pub async fn kill(&self, container: &str) {
-        let Ok((_, Some(pid))) = self.state().await else { return };
+        let Some(pid) = self.process().await else { return };
         // The id counts only on the host that the engine runs on: its group must be the container's.
         let group = tokio::fs::read_to_string(format!("/proc/{pid}/cgroup")).await.unwrap_or_default();
-        let process = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+        let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
         if let Some(process) = process.filter(|_| group.contains(container)) {
-            let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+            let _ = tokio::task::spawn_blocking(move || kill_tree(process)).await;
         }
+    }
+
+    /// Its process id; none once it ended. The engine may attach to a program before it runs.
+    async fn process(&self) -> Option<i64> {
+        for _ in 0..LOOKS_MAX {
+            match self.state().await {
+                Ok((None, Some(pid))) => return Some(pid),
+                Ok((None, None)) => tokio::time::sleep(LOOK_PAUSE).await,
+                Ok((Some(_), _)) | Err(_) => return None,
+            }
+        }
+        None
     }
 
     /// Its exit code once it ended, and its process id while it runs.
@@ -141,4 +157,27 @@ impl Exec {
         let running = seen.running.unwrap_or(false);
         Ok((seen.exit_code.filter(|_| !running), seen.pid.filter(|pid| running && *pid > 0)))
     }
+}
+
+/// Ends a process and all that come from it. They are stopped from the root on, so that none starts another meanwhile;
+/// a child left alone would keep the output open.
+fn kill_tree(root: Pid) {
+    let mut tree = vec![root];
+    let mut next = 0;
+    while let Some(&process) = tree.get(next).filter(|_| tree.len() < TREE_MAX) {
+        let _ = kill_process(process, Signal::STOP);
+        tree.extend(children(process));
+        next += 1;
+    }
+    for process in tree {
+        let _ = kill_process(process, Signal::KILL);
+    }
+}
+
+fn children(process: Pid) -> Vec<Pid> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let of_thread = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("children")).ok();
+    let lists: Vec<String> = threads.filter_map(of_thread).collect();
+    let ids = lists.iter().flat_map(|list| list.split_whitespace());
+    ids.filter_map(|id| id.parse().ok().and_then(Pid::from_raw)).collect()
 }

@@ -1,5 +1,7 @@
 //! A private Podman for this test process: its own storage, its own socket, started with the first test that asks,
 //! ended with the process, however it ends. Its one image is made here from nothing but a static program.
+//!
+//! With `MESHAGENT_TEST_ENGINE=unix:///path` the engine that listens there takes its place: Docker, or another Podman.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -22,9 +24,9 @@ const CONFIGURATION: &str = "[containers]\ndefault_ulimits = [\"nofile=1024:4096
 
 #[derive(Debug)]
 pub struct Podman {
-    dir: PathBuf,
+    socket: PathBuf,
     /// Its standard input stays open as long as this process lives; its end stops the service.
-    _watchdog: Child,
+    _watchdog: Option<Child>,
 }
 
 /// The engine, or `None`, said aloud, where there is none; under `CI=true` that fails.
@@ -36,12 +38,34 @@ pub fn engine() -> Option<&'static Podman> {
 impl Podman {
     /// Value for `--container-engine`.
     pub fn address(&self) -> String {
-        format!("unix://{}", self.socket().display())
+        format!("unix://{}", self.socket.display())
     }
+}
 
-    fn socket(&self) -> PathBuf {
-        self.dir.join("podman.sock")
-    }
+/// The engine that whoever runs the tests named, with the image built on it.
+fn named() -> Option<Podman> {
+    #[allow(clippy::disallowed_methods, reason = "a setting of the tests, not of the program")]
+    let address = std::env::var("MESHAGENT_TEST_ENGINE").ok()?;
+    let socket = PathBuf::from(address.strip_prefix("unix://").unwrap());
+    let tar = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&tar, context()).unwrap();
+    let built = Command::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--header",
+            "content-type: application/x-tar",
+            "--unix-socket",
+        ])
+        .arg(&socket)
+        .arg("--data-binary")
+        .arg(format!("@{}", tar.path().display()))
+        .arg(format!("http://engine/build?t={IMAGE}"))
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{address} did not build the image: {built:?}");
+    Some(Podman { socket, _watchdog: None })
 }
 
 fn missing() -> Option<&'static str> {
@@ -62,6 +86,9 @@ fn busybox() -> Option<&'static Path> {
 }
 
 fn start() -> Option<Podman> {
+    if let Some(engine) = named() {
+        return Some(engine);
+    }
     if let Some(what) = missing() {
         #[allow(clippy::disallowed_methods, reason = "the variable that every CI service sets")]
         let ci = std::env::var("CI").is_ok_and(|value| value == "true");
@@ -100,7 +127,7 @@ fn start() -> Option<Podman> {
     BufReader::new(watchdog.stdout.take().unwrap()).read_line(&mut said).unwrap();
     let log = || std::fs::read_to_string(dir.join("build.log")).unwrap_or_default();
     assert_eq!(said, "ready\n", "Podman did not start in {}: {}", dir.display(), log());
-    Some(Podman { dir, _watchdog: watchdog })
+    Some(Podman { socket: dir.join("podman.sock"), _watchdog: Some(watchdog) })
 }
 
 /// The build context of the image.
