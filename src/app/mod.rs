@@ -20,6 +20,7 @@ pub mod secrets;
 mod services;
 mod sessions;
 mod settings;
+mod subscriptions;
 mod tasks;
 pub mod token;
 pub mod tools;

@@ -7,10 +7,12 @@
 pub mod backoff;
 mod driver;
 mod error;
+mod fresh;
 pub mod schedule;
 pub mod service;
 pub mod session;
 mod settings;
+pub mod subscription;
 
 pub use driver::{Controller, Outcome, RUN_LIMIT};
 pub use error::Error;
@@ -82,10 +84,12 @@ pub fn start(parts: ControlParts) -> ControlHandle {
     let services = Arc::new(service::Services::new(parts.clone(), calls.clone()));
     let sessions = Arc::new(session::Sessions::new(parts.clone()));
     let schedules = Arc::new(schedule::Schedules::new(parts.clone()));
+    let subscriptions = Arc::new(subscription::Subscriptions::new(parts.clone()));
     let mut tasks = vec![
         tokio::spawn(drive(sessions, Arc::clone(&app), wakes.clone())),
         tokio::spawn(drive(Arc::clone(&services), Arc::clone(&app), wakes.clone())),
-        tokio::spawn(drive(schedules, Arc::clone(&app), wakes)),
+        tokio::spawn(drive(schedules, Arc::clone(&app), wakes.clone())),
+        tokio::spawn(drive(subscriptions, Arc::clone(&app), wakes)),
     ];
     tasks.push(tokio::spawn(pass_on(parts.runtime.exited(), calls.clone())));
     ControlHandle { app, host: Arc::clone(&parts.host), services, calls, stop, tasks: Mutex::new(tasks) }

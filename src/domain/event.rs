@@ -5,7 +5,7 @@
 
 use super::{
     account, controller, instance, mailbox, names, project, room, scheduled_task, secret, service, session,
-    upcast,
+    subscription, upcast,
 };
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +109,7 @@ events! {
     ServiceUpdated(service::Updated) = "service.updated" v 1;
     SessionEnded(session::Ended) = "session.ended" v 1;
     SessionStarted(session::Started) = "session.started" v 1;
+    SubscriptionDelivered(subscription::Delivered) = "subscription.delivered" v 1;
     TaskCreated(scheduled_task::Created) = "task.created" v 1;
     TaskDeleted(Nothing) = "task.deleted" v 1;
     TaskFired(scheduled_task::Fired) = "task.fired" v 1;

@@ -17,6 +17,7 @@ pub mod scheduled_task;
 pub mod secret;
 pub mod service;
 pub mod session;
+pub mod subscription;
 pub mod template;
 pub mod upcast;
 

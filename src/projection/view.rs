@@ -10,8 +10,10 @@ use crate::domain::scheduled_task::ScheduledTask;
 use crate::domain::secret::Secret;
 use crate::domain::service::Service;
 use crate::domain::session::Session;
+use crate::domain::subscription::{self, Notices};
 use crate::domain::{Entity, Event};
-use crate::id::{SessionId, StreamId};
+use crate::eventlog::Recorded;
+use crate::id::{RoomId, SessionId, StreamId};
 use chrono::{DateTime, Utc};
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -21,7 +23,7 @@ use uuid::Uuid;
 pub const SESSIONS_KEPT: usize = 200;
 
 /// An entity with the version of its stream.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Slot<T> {
     pub version: u64,
     pub state: T,
@@ -45,19 +47,28 @@ pub struct ProjectView {
     pub secrets: Table<Secret>,
     /// By the key of their stream, `<session>.<service>`; only those of sessions that run.
     pub instances: OrdMap<String, Slot<Instance>>,
+    /// What agents that subscribed are still to be told.
+    #[serde(default)]
+    pub notices: Slot<Notices>,
 }
 
 impl ProjectView {
     /// Takes one event in. An event of a stream that this version does not fold changes nothing.
-    pub(super) fn apply(&mut self, stream: &StreamId, version: u64, event: &Event, at: DateTime<Utc>) {
-        use crate::id::{
-            ApiKeyId, MailboxId, OwnedSecretId, RoomId, ScheduledTaskId, ServiceAccountId, ServiceId,
-        };
+    pub(super) fn apply(&mut self, recorded: &Recorded, event: &Event) {
+        use crate::id::{ApiKeyId, MailboxId, OwnedSecretId, ScheduledTaskId, ServiceAccountId, ServiceId};
+        let (stream, version, at) = (&recorded.stream, recorded.version, recorded.recorded_at);
         match stream.category() {
             Names::CATEGORY => fold_one(&mut self.names, version, event, at),
             Project::CATEGORY => fold_one(&mut self.project, version, event, at),
             RoomId::CATEGORY => fold(&mut self.rooms, stream, version, event, at),
-            ServiceId::CATEGORY => fold(&mut self.services, stream, version, event, at),
+            ServiceId::CATEGORY => {
+                fold(&mut self.services, stream, version, event, at);
+                self.tell_of_service(recorded, event);
+            }
+            Notices::CATEGORY => {
+                self.notices.version = version;
+                self.notices.state.evolve(event);
+            }
             ScheduledTaskId::CATEGORY => fold(&mut self.tasks, stream, version, event, at),
             MailboxId::CATEGORY => fold(&mut self.mailboxes, stream, version, event, at),
             ServiceAccountId::CATEGORY => fold(&mut self.accounts, stream, version, event, at),
@@ -78,6 +89,22 @@ impl ProjectView {
             }
             _ => {}
         }
+    }
+
+    /// Notes what the subscribers of a service's room are to be told.
+    fn tell_of_service(&mut self, recorded: &Recorded, event: &Event) {
+        let Some(topic) = subscription::topic(event) else { return };
+        let id = Uuid::parse_str(recorded.stream.key()).ok();
+        let Some(service) = id.and_then(|id| self.services.get(&id)) else { return };
+        let services = self.services.values().map(|slot| &slot.state);
+        let mut targets = subscription::targets(topic, service.state.room, services, || self.running());
+        targets.retain(|(room, _)| self.rooms.get(&room.uuid()).is_some_and(|slot| slot.state.enabled));
+        self.notices.state.note(recorded.position, targets);
+    }
+
+    fn running(&self) -> Vec<RoomId> {
+        let active = self.sessions.values().filter(|slot| slot.state.is_active());
+        active.map(|slot| slot.state.room).collect()
     }
 
     /// Drops the instances of an ended session and the oldest ended sessions beyond [`SESSIONS_KEPT`].

@@ -10,6 +10,7 @@ use crate::domain::scheduled_task::ScheduledTask;
 use crate::domain::secret::Secret;
 use crate::domain::service::Service;
 use crate::domain::session::Session;
+use crate::domain::subscription::{Notice, Notices};
 use crate::domain::{DecodeError, Event};
 use crate::eventlog::Recorded;
 use crate::id::{
@@ -54,7 +55,7 @@ macro_rules! look_ups {
 
 impl World {
     /// Version of this fold's shape. A snapshot of another version is discarded and the log replayed.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     #[must_use]
     pub fn project(&self, id: ProjectId) -> Option<&ProjectView> {
@@ -86,6 +87,11 @@ impl World {
     /// Every instance of one project's running sessions.
     pub fn instances(&self, project: ProjectId) -> impl Iterator<Item = &Instance> {
         self.project(project).into_iter().flat_map(|view| view.instances.values().map(|slot| &slot.state))
+    }
+
+    /// What subscribers of a project are still to be told, oldest first.
+    pub fn notices(&self, project: ProjectId) -> impl Iterator<Item = &Notice> {
+        self.project(project).into_iter().flat_map(|view| view.notices.state.waiting.iter())
     }
 
     /// What a name means. `scope` is the room for things that live in one.
@@ -128,6 +134,7 @@ impl World {
         }
         let version = match stream.category() {
             "names" => view.names.as_ref().map(|s| s.version),
+            Notices::CATEGORY => Some(view.notices.version),
             "project" => view.project.as_ref().map(|s| s.version),
             RoomId::CATEGORY => of!(rooms),
             ServiceId::CATEGORY => of!(services),
@@ -156,7 +163,7 @@ impl World {
             self.projects.insert(project, ProjectView::default());
         }
         if let Some(view) = self.projects.get_mut(&project) {
-            view.apply(&recorded.stream, recorded.version, &event, recorded.recorded_at);
+            view.apply(recorded, &event);
         }
         self.position = recorded.position;
         Ok(())

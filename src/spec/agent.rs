@@ -5,6 +5,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// Begin of the annotations by which an agent subscribes to events; the value is the queue that gets them.
+pub const EVENT_PREFIX: &str = "meshagent.events.";
+/// Events that there are to subscribe to.
+pub const EVENTS: [&str; 5] = [
+    "service.created",
+    "service.updated",
+    "room.user.grant.create",
+    "room.user.grant.delete",
+    "room.user.grant.update",
+];
+
 /// One agent that a service brings into its room.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

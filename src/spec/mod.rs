@@ -28,8 +28,8 @@ mod service_template;
 mod tree;
 
 pub use agent::{
-    Agent, AgentChannels, AgentEmail, EmailChannel, Heartbeat, MessagingChannel, MessagingProtocol, Prompt,
-    PromptContent, QueueChannel, ThreadingMode, ToolkitChannel,
+    Agent, AgentChannels, AgentEmail, EVENT_PREFIX, EVENTS, EmailChannel, Heartbeat, MessagingChannel,
+    MessagingProtocol, Prompt, PromptContent, QueueChannel, ThreadingMode, ToolkitChannel,
 };
 pub use common::{
     Annotations, MailboxKind, Metadata, NamedMetadata, ProjectKind, RoomKind, RouteKind, ScheduledTaskKind,

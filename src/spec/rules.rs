@@ -1,12 +1,12 @@
 //! Rules between fields, beyond what the schema says.
 
-use super::problem::{Finding, Path, shown};
+use super::problem::{Finding, Path, listing, shown};
 use super::tree::{Node, Shape};
 use super::{
     Agent, Container, Document, Mailbox, Port, PortNumber, RESERVED_PORT, ScheduledTask, Service,
     ServiceTemplate,
 };
-use super::{EnvironmentVariable, route_rules, schedule::Schedule};
+use super::{EVENT_PREFIX, EVENTS, EnvironmentVariable, route_rules, schedule::Schedule};
 use crate::name::{QueueName, RoomName};
 
 /// Everything that the rules of its kind say against a document.
@@ -107,6 +107,24 @@ impl Findings {
                     &Path::of(&format!("agents[{at}].annotations")).key(AGENT_SCHEDULE),
                 );
             }
+            for (key, queue) in agent.annotations.iter().flatten() {
+                if let Some(event) = key.strip_prefix(EVENT_PREFIX) {
+                    let path = Path::of(&format!("agents[{at}].annotations")).key(key);
+                    self.subscription(event, queue.trim(), path);
+                }
+            }
+        }
+    }
+
+    /// The annotation names an event, and its value a queue.
+    fn subscription(&mut self, event: &str, queue: &str, path: Path) {
+        if !EVENTS.contains(&event) {
+            let message = format!("there is no event `{}` to subscribe to", shown(event));
+            let hint = format!("there are {}", listing(EVENTS.into_iter()));
+            self.0.push(Finding::new(path, message).hint(hint));
+        } else if let Err(error) = QueueName::new(queue) {
+            let finding = Finding::new(path, error.to_string());
+            self.0.push(finding.hint("the value is the name of the queue that gets the events"));
         }
     }
 

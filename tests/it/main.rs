@@ -15,6 +15,7 @@ mod deleted_room;
 mod document;
 mod elsewhere;
 mod eventlog;
+mod events;
 mod lease;
 mod llm;
 mod mail;

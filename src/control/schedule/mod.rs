@@ -8,7 +8,8 @@
 mod heartbeat;
 pub mod plan;
 
-use super::{ControlParts, Controller, Error, Outcome, backoff, service};
+use super::fresh::Fresh;
+use super::{ControlParts, Controller, Error, Outcome};
 use crate::app::Actor;
 use crate::domain::schedule::Schedule;
 use crate::domain::scheduled_task::{Fired, Outcome as Became, ScheduledTask};
@@ -33,6 +34,7 @@ pub const LEASE_TTL: Duration = Duration::from_secs(30);
 pub struct Schedules {
     parts: ControlParts,
     memory: Mutex<Memory>,
+    fresh: Fresh,
 }
 
 #[derive(Default)]
@@ -40,8 +42,6 @@ struct Memory {
     /// Read schedules, by task and generation.
     read: HashMap<ScheduledTaskId, Known>,
     beats: Beats,
-    /// Rooms with fresh items that could not be opened yet: how often, and when to try again.
-    unopened: HashMap<RoomId, (u32, DateTime<Utc>)>,
 }
 
 /// What was worked out of a task, while it stays as it is.
@@ -70,7 +70,7 @@ struct Ready {
 impl Schedules {
     #[must_use]
     pub fn new(parts: ControlParts) -> Self {
-        Self { parts, memory: Mutex::default() }
+        Self { parts, memory: Mutex::default(), fresh: Fresh::default() }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -171,10 +171,7 @@ impl Schedules {
         }
         self.parts.leases.release(&lease).await?;
         let now = self.parts.app.clock.now();
-        let mut memory = self.memory();
-        for room in opened {
-            memory.unopened.entry(room).or_insert((0, now));
-        }
+        opened.into_iter().for_each(|room| self.fresh.add(room, now));
         Ok(())
     }
 
@@ -245,36 +242,6 @@ impl Schedules {
         self.memory().beats.done(beat);
         Ok(())
     }
-
-    /// Opens the rooms with fresh items where something would take them.
-    async fn open_rooms(&self, world: &World, outcome: &mut Outcome) {
-        let now = self.parts.app.clock.now();
-        let waiting: Vec<(RoomId, (u32, DateTime<Utc>))> =
-            self.memory().unopened.iter().map(|(room, tries)| (*room, *tries)).collect();
-        for (room, (failures, again)) in waiting {
-            let of_use =
-                world.room(room).is_some_and(|room| room.enabled) && service::runs_something(world, room);
-            if again > now && of_use {
-                outcome.due(again);
-                continue;
-            }
-            let opened = if of_use { self.parts.host.open(room).await.map(|_| ()) } else { Ok(()) };
-            let mut memory = self.memory();
-            match opened {
-                Ok(()) => {
-                    memory.unopened.remove(&room);
-                }
-                Err(error) => {
-                    let failures = failures.saturating_add(1);
-                    let wait = backoff::delay(failures, room.uuid().as_u128());
-                    let again = now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
-                    tracing::warn!(%room, %error, %again, "the room of a fresh item cannot be opened");
-                    memory.unopened.insert(room, (failures, again));
-                    outcome.due(again);
-                }
-            }
-        }
-    }
 }
 
 impl Controller for Schedules {
@@ -289,7 +256,7 @@ impl Controller for Schedules {
         if !ready.is_empty() || !beats.is_empty() {
             self.fire_all(ready, beats, &mut outcome).await?;
         }
-        self.open_rooms(&app.world(), &mut outcome).await;
+        self.fresh.open_rooms(&self.parts, &mut outcome).await;
         Ok(outcome)
     }
 }

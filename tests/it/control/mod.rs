@@ -4,3 +4,4 @@ mod rig;
 mod schedules;
 mod services;
 mod sessions;
+mod subscriptions;
