@@ -128,6 +128,8 @@ scoped_ids! {
     ServiceId = "service";
     /// One run of a room.
     SessionId = "session";
+    /// An address that is called when rooms start and end.
+    WebhookId = "webhook";
 }
 
 /// Name of one event stream, `<category>-<key>`.

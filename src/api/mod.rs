@@ -29,6 +29,7 @@ mod system;
 mod tasks;
 mod templates;
 mod tokens;
+mod webhooks;
 
 pub use auth::{Access, Caller, OPERATOR_ANNOTATION};
 pub use error::Problem;

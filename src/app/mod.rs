@@ -24,6 +24,7 @@ mod subscriptions;
 mod tasks;
 pub mod token;
 pub mod tools;
+mod webhooks;
 
 pub use accounts::NewKey;
 pub use apply::{Applied, Outcome};

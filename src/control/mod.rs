@@ -13,6 +13,7 @@ pub mod service;
 pub mod session;
 mod settings;
 pub mod subscription;
+pub mod webhook;
 
 pub use driver::{Controller, Outcome, RUN_LIMIT};
 pub use error::Error;
@@ -85,11 +86,13 @@ pub fn start(parts: ControlParts) -> ControlHandle {
     let sessions = Arc::new(session::Sessions::new(parts.clone()));
     let schedules = Arc::new(schedule::Schedules::new(parts.clone()));
     let subscriptions = Arc::new(subscription::Subscriptions::new(parts.clone()));
+    let webhooks = Arc::new(webhook::Webhooks::new(parts.clone(), calls.clone()));
     let mut tasks = vec![
         tokio::spawn(drive(sessions, Arc::clone(&app), wakes.clone())),
         tokio::spawn(drive(Arc::clone(&services), Arc::clone(&app), wakes.clone())),
         tokio::spawn(drive(schedules, Arc::clone(&app), wakes.clone())),
-        tokio::spawn(drive(subscriptions, Arc::clone(&app), wakes)),
+        tokio::spawn(drive(subscriptions, Arc::clone(&app), wakes.clone())),
+        tokio::spawn(drive(webhooks, Arc::clone(&app), wakes)),
     ];
     tasks.push(tokio::spawn(pass_on(parts.runtime.exited(), calls.clone())));
     ControlHandle { app, host: Arc::clone(&parts.host), services, calls, stop, tasks: Mutex::new(tasks) }

@@ -5,7 +5,7 @@
 
 use super::{
     account, controller, instance, mailbox, names, project, room, scheduled_task, secret, service, session,
-    subscription, upcast,
+    subscription, upcast, webhook,
 };
 use serde::{Deserialize, Serialize};
 
@@ -114,4 +114,11 @@ events! {
     TaskDeleted(Nothing) = "task.deleted" v 1;
     TaskFired(scheduled_task::Fired) = "task.fired" v 1;
     TaskUpdated(scheduled_task::Updated) = "task.updated" v 1;
+    WebhookAbandoned(webhook::Abandoned) = "webhook.abandoned" v 1;
+    WebhookCreated(webhook::Wanted) = "webhook.created" v 1;
+    WebhookDeferred(webhook::Deferred) = "webhook.deferred" v 1;
+    WebhookDeleted(Nothing) = "webhook.deleted" v 1;
+    WebhookDelivered(webhook::Delivered) = "webhook.delivered" v 1;
+    WebhookReplayed(webhook::Replayed) = "webhook.replayed" v 1;
+    WebhookUpdated(webhook::Wanted) = "webhook.updated" v 1;
 }

@@ -20,6 +20,7 @@ pub mod session;
 pub mod subscription;
 pub mod template;
 pub mod upcast;
+pub mod webhook;
 
 pub use event::{DecodeError, Event};
 

@@ -11,6 +11,7 @@ use crate::domain::secret::Secret;
 use crate::domain::service::Service;
 use crate::domain::session::Session;
 use crate::domain::subscription::{self, Notices};
+use crate::domain::webhook::{Delivery, Topic, Webhook, delivery_id};
 use crate::domain::{Entity, Event};
 use crate::eventlog::Recorded;
 use crate::id::{RoomId, SessionId, StreamId};
@@ -45,6 +46,8 @@ pub struct ProjectView {
     pub sessions: Table<Session>,
     #[serde(default)]
     pub secrets: Table<Secret>,
+    #[serde(default)]
+    pub webhooks: Table<Webhook>,
     /// By the key of their stream, `<session>.<service>`; only those of sessions that run.
     pub instances: OrdMap<String, Slot<Instance>>,
     /// What agents that subscribed are still to be told.
@@ -55,7 +58,9 @@ pub struct ProjectView {
 impl ProjectView {
     /// Takes one event in. An event of a stream that this version does not fold changes nothing.
     pub(super) fn apply(&mut self, recorded: &Recorded, event: &Event) {
-        use crate::id::{ApiKeyId, MailboxId, OwnedSecretId, ScheduledTaskId, ServiceAccountId, ServiceId};
+        use crate::id::{
+            ApiKeyId, MailboxId, OwnedSecretId, ScheduledTaskId, ServiceAccountId, ServiceId, WebhookId,
+        };
         let (stream, version, at) = (&recorded.stream, recorded.version, recorded.recorded_at);
         match stream.category() {
             Names::CATEGORY => fold_one(&mut self.names, version, event, at),
@@ -74,7 +79,9 @@ impl ProjectView {
             ServiceAccountId::CATEGORY => fold(&mut self.accounts, stream, version, event, at),
             OwnedSecretId::CATEGORY => fold(&mut self.secrets, stream, version, event, at),
             ApiKeyId::CATEGORY => fold(&mut self.keys, stream, version, event, at),
+            WebhookId::CATEGORY => fold(&mut self.webhooks, stream, version, event, at),
             SessionId::CATEGORY => {
+                self.tell_webhooks(recorded, event);
                 fold(&mut self.sessions, stream, version, event, at);
                 if matches!(event, Event::SessionEnded(_)) {
                     self.forget_run(stream.key());
@@ -100,6 +107,41 @@ impl ProjectView {
         let mut targets = subscription::targets(topic, service.state.room, services, || self.running());
         targets.retain(|(room, _)| self.rooms.get(&room.uuid()).is_some_and(|slot| slot.state.enabled));
         self.notices.state.note(recorded.position, targets);
+    }
+
+    /// Has the webhooks of the project called for a room that started or ended. Before the session's own fold: its end
+    /// does not say whose it was.
+    fn tell_webhooks(&mut self, recorded: &Recorded, event: &Event) {
+        let id = Uuid::parse_str(recorded.stream.key()).ok();
+        let of = id.and_then(|id| self.sessions.get(&id)).map(|slot| &slot.state);
+        let (event, room, room_name) = match event {
+            Event::SessionStarted(started) => (Topic::RoomStarted, started.room, started.room_name.clone()),
+            Event::SessionEnded(_) => match of.filter(|session| session.is_active()) {
+                Some(session) => (Topic::RoomEnded, session.room, session.room_name.clone()),
+                None => return,
+            },
+            _ => return,
+        };
+        let at = recorded.recorded_at;
+        let wants: Vec<Uuid> = self
+            .webhooks
+            .iter()
+            .filter(|(_, slot)| slot.state.wanted.events.contains(&event))
+            .map(|(id, _)| *id)
+            .collect();
+        for webhook in wants {
+            let Some(slot) = self.webhooks.get_mut(&webhook) else { continue };
+            slot.state.tell(Delivery {
+                id: delivery_id(webhook, recorded.event_id),
+                event,
+                room,
+                room_name: room_name.clone(),
+                at,
+                attempts: 0,
+                again_at: None,
+                reason: None,
+            });
+        }
     }
 
     fn running(&self) -> Vec<RoomId> {

@@ -11,11 +11,12 @@ use crate::domain::secret::Secret;
 use crate::domain::service::Service;
 use crate::domain::session::Session;
 use crate::domain::subscription::{Notice, Notices};
+use crate::domain::webhook::Webhook;
 use crate::domain::{DecodeError, Event};
 use crate::eventlog::Recorded;
 use crate::id::{
     ApiKeyId, MailboxId, OwnedSecretId, Position, ProjectId, RoomId, ScheduledTaskId, ServiceAccountId,
-    ServiceId, SessionId,
+    ServiceId, SessionId, WebhookId,
 };
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,7 @@ impl World {
         key, keys: keys, ApiKeyId => ApiKey;
         session, sessions: sessions, SessionId => Session;
         secret, secrets: secrets, OwnedSecretId => Secret;
+        webhook, webhooks: webhooks, WebhookId => Webhook;
     }
 
     #[must_use]
@@ -144,6 +146,7 @@ impl World {
             ApiKeyId::CATEGORY => of!(keys),
             SessionId::CATEGORY => of!(sessions),
             OwnedSecretId::CATEGORY => of!(secrets),
+            WebhookId::CATEGORY => of!(webhooks),
             instance::Key::CATEGORY => view.instances.get(stream.key()).map(|s| s.version),
             _ => None,
         };

@@ -25,6 +25,7 @@ mod token;
 pub mod up;
 mod validate;
 mod version;
+mod webhook;
 
 use super::Cli;
 use super::error::CliError;
@@ -63,6 +64,9 @@ pub enum Command {
     /// Mailboxes: mail that becomes work in a queue
     #[command(subcommand)]
     Mailbox(mailbox::Command),
+    /// Webhooks: addresses that are called when rooms start and end
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// Sessions: the runs of rooms
     #[command(subcommand)]
     Session(session::Command),
@@ -134,6 +138,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Schema(args) => validate::print_schema(args),
         Command::ScheduledTask(command) => scheduled_task::run(&ctx(globals)?, command).await,
         Command::Mailbox(command) => mailbox::run(&ctx(globals)?, command).await,
+        Command::Webhook(command) => webhook::run(&ctx(globals)?, command).await,
         Command::Session(command) => session::run(&ctx(globals)?, command).await,
         Command::ServiceAccount(command) => service_account::run(&ctx(globals)?, command).await,
         Command::Secret(command) => secret::run(&ctx(globals)?, command).await,

@@ -11,6 +11,7 @@ mod resources;
 mod rooms;
 mod secrets;
 mod tasks;
+mod webhooks;
 
 pub use error::RestError;
 pub use files::{Entry, FileTarget, Files, Stat, TargetKind};

@@ -14,7 +14,7 @@ pub mod plan;
 pub mod probe;
 mod pull;
 pub mod status;
-mod workers;
+pub(super) mod workers;
 
 use super::driver::watched;
 use super::session::plan::OPENING_SECONDS_MAX;

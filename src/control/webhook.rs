@@ -1,0 +1,169 @@
+//! Webhooks of projects: makes the calls that the fold of the log says are due, and records what became of each.
+//!
+//! One call of a webhook at a time, among all servers; a room's calls in order. A server that dies between a call and
+//! its record leaves the call to be made again: at least once.
+
+use super::service::workers::Workers;
+use super::{ControlParts, Controller, Error, Outcome};
+use crate::app::Actor;
+use crate::domain::webhook::{Delivery, Topic, Webhook};
+use crate::id::WebhookId;
+use crate::lease::LeaseError;
+use crate::net::guard::Refused;
+use crate::net::webhook::{self, WebhookError};
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use url::Url;
+
+/// How long one server has a webhook for itself; longer than a call and its record take.
+pub const LEASE_TTL: Duration = Duration::from_secs(90);
+/// Answer of a receiver that wants no more calls.
+const GONE: u16 = 410;
+
+/// The controller of webhooks.
+pub struct Webhooks {
+    parts: ControlParts,
+    calls: Workers<WebhookId>,
+    /// Webhooks that another server calls, and until when it has them.
+    elsewhere: Elsewhere,
+}
+
+type Elsewhere = Arc<Mutex<HashMap<WebhookId, DateTime<Utc>>>>;
+
+impl std::fmt::Debug for Webhooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhooks").field("calls", &self.calls).finish_non_exhaustive()
+    }
+}
+
+/// The call of a webhook that is to be made next, and when: the oldest of some room, whose turn it is soonest.
+#[must_use]
+pub fn next(webhook: &Webhook) -> Option<(&Delivery, DateTime<Utc>)> {
+    let heads = webhook.heads().into_iter();
+    let timed = heads.map(|delivery| (delivery, delivery.again_at.unwrap_or(delivery.at)));
+    timed.min_by_key(|(delivery, at)| (*at, delivery.at))
+}
+
+/// What the receiver is sent (REST reference §8).
+#[must_use]
+pub fn envelope(delivery: &Delivery, public_url: &str) -> Value {
+    let mut data = json!({"room_name": delivery.room_name});
+    if delivery.event == Topic::RoomStarted {
+        let url = format!("{}/rooms/{}", public_url.replacen("http", "ws", 1), delivery.room_name);
+        data["room_url"] = url.into();
+    }
+    // The clients leave alone what they do not know. By its id a receiver knows a call that is repeated.
+    data["delivery_id"] = delivery.id.to_string().into();
+    json!({"event": delivery.event.as_str(), "data": data})
+}
+
+impl Webhooks {
+    #[must_use]
+    pub fn new(parts: ControlParts, done: watch::Sender<u64>) -> Self {
+        Self { parts, calls: Workers::new(done), elsewhere: Arc::default() }
+    }
+
+    fn begin(&self, id: WebhookId) {
+        let parts = self.parts.clone();
+        let (clock, elsewhere) = (Arc::clone(&parts.app.clock), Arc::clone(&self.elsewhere));
+        let work = async move {
+            if let Some(until) = turn(&parts, id).await? {
+                locked(&elsewhere).insert(id, until);
+            }
+            Ok(())
+        };
+        self.calls.begin(id, id.uuid().as_u128(), move || clock.now(), work);
+    }
+
+    /// When a call may begin that is due at `at`.
+    fn free_at(&self, id: WebhookId, at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        let held = self.calls.held_until(&id, now);
+        let elsewhere = locked(&self.elsewhere).get(&id).copied();
+        [held, elsewhere].into_iter().flatten().fold(at, DateTime::max)
+    }
+}
+
+fn locked(elsewhere: &Elsewhere) -> MutexGuard<'_, HashMap<WebhookId, DateTime<Utc>>> {
+    elsewhere.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Controller for Webhooks {
+    const NAME: &'static str = "webhook";
+
+    async fn reconcile(&self) -> Result<Outcome, Error> {
+        let mut outcome = Outcome::default();
+        let (world, now) = (self.parts.app.world(), self.parts.app.clock.now());
+        let busy = self.calls.busy();
+        locked(&self.elsewhere).retain(|_, until| *until > now);
+        for (id, webhook) in world.projects().flat_map(|(project, _)| world.webhooks(project)) {
+            let Some((_, at)) = next(webhook).filter(|_| !busy.contains(&id)) else { continue };
+            let at = self.free_at(id, at, now);
+            if at > now {
+                outcome.due(at);
+                continue;
+            }
+            self.begin(id);
+            outcome.steps += 1;
+        }
+        Ok(outcome)
+    }
+}
+
+/// One call, under the webhook's lease, with what came of it recorded. Where another server makes it: until when that
+/// one has the lease.
+async fn turn(parts: &ControlParts, id: WebhookId) -> Result<Option<DateTime<Utc>>, Error> {
+    let name = format!("webhook/{id}");
+    let url = &parts.app.settings.public_url;
+    let lease = match parts.leases.acquire(&name, &parts.holder, url, LEASE_TTL).await {
+        Ok(lease) => lease,
+        Err(LeaseError::Held(other)) => return Ok(Some(other.until)),
+        Err(error) => return Err(error.into()),
+    };
+    let done = call(parts, id).await;
+    parts.leases.release(&lease).await?;
+    done.map(|()| None)
+}
+
+async fn call(parts: &ControlParts, id: WebhookId) -> Result<(), Error> {
+    let world = parts.app.world();
+    let now = parts.app.clock.now();
+    let Some(webhook) = world.webhook(id) else { return Ok(()) };
+    let Some((delivery, _)) = next(webhook).filter(|(_, at)| *at <= now) else { return Ok(()) };
+    let outward = &parts.settings.outward;
+    let secret = parts.app.webhook_secret(outward, id.project()).await?;
+    let event = envelope(delivery, &parts.app.settings.public_url);
+    let sent = match Url::parse(&webhook.wanted.url) {
+        Ok(url) => webhook::send(url, &event, secret.expose(), &outward.allowed).await,
+        Err(error) => Err(WebhookError::Refused(Refused::Invalid(format!("the url is no URL: {error}")))),
+    };
+    let (room, kind) = (delivery.room, delivery.event.as_str());
+    match sent {
+        Ok(()) => {
+            tracing::debug!(webhook = %id, %room, kind, "a webhook was called");
+            parts.app.webhook_delivered(&actor(), id, delivery.id).await?;
+        }
+        Err(error) => {
+            tracing::warn!(webhook = %id, %room, kind, %error, "a webhook's call failed");
+            let again = may_help(&error);
+            parts.app.webhook_failed(&actor(), id, delivery.id, error.to_string(), again).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the same call may do better later.
+fn may_help(error: &WebhookError) -> bool {
+    match error {
+        WebhookError::Refused(Refused::NotPublic(_) | Refused::Invalid(_)) => false,
+        WebhookError::Answered { status, .. } => *status != GONE,
+        WebhookError::Refused(_) | WebhookError::Unreachable { .. } | WebhookError::Unsigned => true,
+    }
+}
+
+fn actor() -> Actor {
+    Actor::controller(Webhooks::NAME)
+}
