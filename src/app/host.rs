@@ -2,10 +2,16 @@
 
 use super::Error;
 use super::tools::{Place, ToolServer, ToolServerState};
-use crate::id::{RoomId, SessionId};
+use crate::id::{RoomId, ServiceId, SessionId};
+use crate::net::guard::Allowed;
+use crate::spec::ApiScope;
+use crate::vault::Secret;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use std::collections::BTreeMap;
+use tokio::task::JoinHandle;
+use url::Url;
 
 /// Name of the lease that the server running a room holds.
 #[must_use]
@@ -28,6 +34,28 @@ pub struct Usage {
     pub participants: usize,
     /// Participants cut off so far because they did not read.
     pub cut_off: u64,
+}
+
+/// A service elsewhere to take into a room over a socket.
+pub struct Dial {
+    pub room: RoomId,
+    /// `ws` or `wss`.
+    pub url: Url,
+    /// The `room.call`, with the token in it.
+    pub event: Value,
+    /// Signs the call.
+    pub secret: Secret,
+    pub allowed: Allowed,
+    /// Its name in the room.
+    pub name: String,
+    pub api: ApiScope,
+    pub service: ServiceId,
+}
+
+impl std::fmt::Debug for Dial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dial").field("room", &self.room).field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Runs rooms live.
@@ -54,6 +82,12 @@ pub trait RoomHost: Send + Sync + 'static {
     /// How a tool server of a room that runs here is.
     fn tool_server(&self, _room: RoomId, _place: Place) -> Option<ToolServerState> {
         None
+    }
+
+    /// Dials a service elsewhere and takes it into a room that runs here, over that socket. The task ends when the
+    /// socket does; aborted, it ends the socket.
+    async fn dial(&self, _dial: Dial) -> Result<JoinHandle<()>, String> {
+        Err("this server dials no services".to_owned())
     }
 
     /// A file was stored or deleted by somebody outside the room.

@@ -158,7 +158,9 @@ async fn call(parts: &ControlParts, id: WebhookId) -> Result<(), Error> {
 /// Whether the same call may do better later.
 fn may_help(error: &WebhookError) -> bool {
     match error {
-        WebhookError::Refused(Refused::NotPublic(_) | Refused::Invalid(_)) => false,
+        WebhookError::Refused(Refused::NotPublic(_) | Refused::Invalid(_)) | WebhookError::TooLong { .. } => {
+            false
+        }
         WebhookError::Answered { status, .. } => *status != GONE,
         WebhookError::Refused(_) | WebhookError::Unreachable { .. } | WebhookError::Unsigned => true,
     }

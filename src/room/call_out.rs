@@ -1,11 +1,13 @@
-//! `room.call`: the server calls a service's webhook with a token for the room, and the service joins by itself
-//! (room protocol §1.7, the plain POST).
+//! `room.call`: the server calls a service's webhook with a token for the room. By http the service joins by itself; by
+//! ws it takes part over the socket that was dialled (room protocol §1.7).
 
+use super::bus::Bus;
 use super::connection::{Connection, Job};
+use super::dialled::{self, Dial, DialError};
 use super::guard;
 use super::session::LiveSession;
 use super::toolkit::ToolError;
-use super::world::Callouts;
+use super::world::{Admission, Callouts};
 use crate::error_code::RoomCode;
 use crate::net::guard::Refused;
 use crate::net::webhook::{self, WebhookError};
@@ -35,8 +37,9 @@ pub(super) fn call(connection: &mut Connection, id: u64, header: Map<String, Val
         Err(error) => return connection.fail(id, &error),
     };
     let (session, peer) = (Arc::clone(&connection.session), Arc::clone(&connection.peer));
+    let bus = Arc::clone(&connection.bus);
     let job: Job = Box::pin(async move {
-        let content = match make(&session, &*outside, plan).await {
+        let content = match make(&bus, &session, &*outside, plan).await {
             Ok(()) => Content::Empty,
             Err(error) => error.content(),
         };
@@ -56,15 +59,10 @@ fn plan(api: &ApiScope, mut header: Map<String, Value>) -> Result<Plan, ToolErro
     let url = Url::parse(&url)
         .map_err(|error| ToolError::invalid(format!("room.call: `{url}` is no URL: {error}")))?;
     match url.scheme() {
-        "http" | "https" => {}
-        "ws" | "wss" => {
-            return Err(ToolError::missing_dependency(
-                "this server calls webhooks by http(s) and lets them join; it does not serve a room over a socket it dialled",
-            ));
-        }
+        "http" | "https" | "ws" | "wss" => {}
         other => {
             return Err(ToolError::invalid(format!(
-                "room.call: a URL begins with http or https, not {other}"
+                "room.call: a URL begins with http, https, ws or wss, not {other}"
             )));
         }
     }
@@ -100,7 +98,12 @@ fn narrowed(asked: &ApiScope, own: &ApiScope) -> Map<String, Value> {
         .collect()
 }
 
-async fn make(session: &LiveSession, outside: &dyn Callouts, plan: Plan) -> Result<(), ToolError> {
+async fn make(
+    bus: &Arc<Bus>,
+    session: &LiveSession,
+    outside: &dyn Callouts,
+    plan: Plan,
+) -> Result<(), ToolError> {
     let secret = outside.webhook_secret(&session.room).await.map_err(ToolError::failed)?;
     let token = outside.mint(&session.room, &plan.name, Some(&plan.api)).await.map_err(ToolError::failed)?;
     let event = json!({
@@ -112,13 +115,37 @@ async fn make(session: &LiveSession, outside: &dyn Callouts, plan: Plan) -> Resu
             "arguments": plan.arguments,
         },
     });
-    webhook::send(plan.url, &event, &secret, outside.allowed_hosts()).await.map_err(|error| match error {
+    if matches!(plan.url.scheme(), "http" | "https") {
+        return webhook::send(plan.url, &event, &secret, outside.allowed_hosts()).await.map_err(refused);
+    }
+    let api = serde_json::from_value(Value::Object(plan.api));
+    let api = api.map_err(|error| ToolError::invalid(format!("room.call: field `api`: {error}")))?;
+    let admission = Admission {
+        room: session.room.clone(),
+        name: plan.name,
+        role: "agent".to_owned(),
+        api: Arc::new(api),
+        service: None,
+    };
+    let allowed = outside.allowed_hosts();
+    let dial = Dial { url: plan.url, event: &event, secret: &secret, allowed, admission: &admission };
+    match dialled::dial(bus, dial).await {
+        // The task lives as long as the socket, and nobody waits for it.
+        Ok(_) => Ok(()),
+        Err(DialError::Call(error)) => Err(refused(error)),
+        Err(error @ DialError::Join(_)) => Err(ToolError::failed(error.to_string())),
+    }
+}
+
+fn refused(error: WebhookError) -> ToolError {
+    match error {
         WebhookError::Refused(Refused::NotPublic(_)) => {
             ToolError::new(RoomCode::PermissionDenied, error.to_string())
         }
         WebhookError::Refused(Refused::Invalid(text)) => ToolError::invalid(format!("room.call: {text}")),
+        WebhookError::TooLong { .. } => ToolError::invalid(format!("room.call: {error}")),
         other => ToolError::failed(other.to_string()),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 pub mod bus;
 pub mod call_out;
 pub mod connection;
+pub mod dialled;
 pub mod early;
 pub mod forward;
 pub mod fuzzing;

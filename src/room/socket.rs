@@ -1,4 +1,5 @@
-//! The WebSocket at `/rooms/{room}`: token, refusals before the upgrade, and the one task that reads and writes.
+//! The WebSocket at `/rooms/{room}`: token, refusals before the upgrade, and the one task that reads and writes. Dialled
+//! sockets are served by the same task.
 
 use super::bus::Bus;
 use super::connection::Connection;
@@ -7,14 +8,13 @@ use super::outbox::{Batch, Item, Outbox};
 use super::world::{Admission, Gate, Refusal};
 use crate::wire::{Assembler, encode};
 use axum::Router;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade, close_code};
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::fmt;
@@ -101,7 +101,8 @@ async fn enter(
         // In a task of its own: what upgrade and admission needed is not kept while the participant is there.
         Ok(upgrade) => upgrade.on_upgrade(|socket| async move {
             if let Some(connection) = join(&edge, &admission).await {
-                drop(tokio::spawn(serve(socket, connection)));
+                let (sink, stream) = socket.split();
+                drop(tokio::spawn(serve(sink, stream, connection)));
             }
         }),
         Err(response) => response,
@@ -159,12 +160,8 @@ pub(super) fn refuse(refusal: &Refusal) -> Response {
 
 /// `None` where the session ended between the check and now: dropped without a close frame, the client comes back.
 async fn join(edge: &RoomEdge, admission: &Admission) -> Option<LeaveOnDrop> {
-    match edge.bus.hub.join(admission).await {
-        Ok((session, peer)) => {
-            let connection = Connection::new(Arc::clone(&edge.bus), session, peer);
-            connection.greet();
-            Some(LeaveOnDrop(Some(connection)))
-        }
+    match take_in(&edge.bus, admission).await {
+        Ok(joined) => Some(joined),
         Err(error) => {
             tracing::info!(room = %admission.room.name, name = %admission.name, %error, "could not join after the upgrade");
             None
@@ -172,10 +169,22 @@ async fn join(edge: &RoomEdge, admission: &Admission) -> Option<LeaveOnDrop> {
     }
 }
 
-async fn serve(socket: WebSocket, mut guard: LeaveOnDrop) {
+/// Takes a participant into its room and tells it so.
+pub(super) async fn take_in(bus: &Arc<Bus>, admission: &Admission) -> Result<LeaveOnDrop, JoinError> {
+    let (session, peer) = bus.hub.join(admission).await?;
+    let connection = Connection::new(Arc::clone(bus), session, peer);
+    connection.greet();
+    Ok(LeaveOnDrop(Some(connection)))
+}
+
+/// Carries a participant's messages until its socket or its session ends.
+pub(super) async fn serve<W, R>(mut sink: W, mut stream: R, mut guard: LeaveOnDrop)
+where
+    W: Sink<Message, Error = axum::Error> + Unpin,
+    R: Stream<Item = Result<Message, axum::Error>> + Unpin,
+{
     let Some(connection) = guard.0.as_mut() else { return };
     let peer = Arc::clone(&connection.peer);
-    let (mut sink, mut stream) = socket.split();
     let outcome = tokio::select! {
         biased;
         () = peer.outbox.dropped() => Outcome::Dropped,
@@ -191,7 +200,7 @@ async fn serve(socket: WebSocket, mut guard: LeaveOnDrop) {
 }
 
 /// Takes the participant out also when the task is cancelled or panics.
-struct LeaveOnDrop(Option<Connection>);
+pub(super) struct LeaveOnDrop(Option<Connection>);
 
 impl Drop for LeaveOnDrop {
     fn drop(&mut self) {
@@ -209,7 +218,10 @@ enum Outcome {
     Close(CloseFrame),
 }
 
-async fn read(stream: &mut SplitStream<WebSocket>, connection: &mut Connection) -> Outcome {
+async fn read<R>(stream: &mut R, connection: &mut Connection) -> Outcome
+where
+    R: Stream<Item = Result<Message, axum::Error>> + Unpin,
+{
     let mut assembler = Assembler::default();
     let mut silence = tokio::time::interval(PING_EVERY);
     silence.reset();
@@ -263,7 +275,10 @@ fn broken(error: &axum::Error, connection: &Connection) -> Outcome {
     }
 }
 
-async fn write(sink: &mut SplitSink<WebSocket, Message>, outbox: &Outbox) -> Outcome {
+async fn write<W>(sink: &mut W, outbox: &Outbox) -> Outcome
+where
+    W: Sink<Message, Error = axum::Error> + Unpin,
+{
     loop {
         let written = match outbox.next().await {
             Batch::Messages(messages) => Box::pin(write_all(sink, outbox, messages)).await,
@@ -280,11 +295,10 @@ async fn write(sink: &mut SplitSink<WebSocket, Message>, outbox: &Outbox) -> Out
     }
 }
 
-async fn write_all(
-    sink: &mut SplitSink<WebSocket, Message>,
-    outbox: &Outbox,
-    messages: VecDeque<Item>,
-) -> Result<(), axum::Error> {
+async fn write_all<W>(sink: &mut W, outbox: &Outbox, messages: VecDeque<Item>) -> Result<(), axum::Error>
+where
+    W: Sink<Message, Error = axum::Error> + Unpin,
+{
     let mut bytes = 0;
     let mut receipts = Vec::new();
     let fed = async {
@@ -321,11 +335,11 @@ fn frame(code: u16, reason: &str) -> CloseFrame {
 }
 
 /// Says goodbye and waits a moment for the answer, so that the close frame is not lost with the socket.
-async fn close(
-    sink: &mut SplitSink<WebSocket, Message>,
-    stream: &mut SplitStream<WebSocket>,
-    frame: CloseFrame,
-) {
+async fn close<W, R>(sink: &mut W, stream: &mut R, frame: CloseFrame)
+where
+    W: Sink<Message, Error = axum::Error> + Unpin,
+    R: Stream<Item = Result<Message, axum::Error>> + Unpin,
+{
     let goodbye = async {
         if sink.send(Message::Close(Some(frame))).await.is_ok() {
             while let Some(Ok(_)) = stream.next().await {}

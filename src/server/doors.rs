@@ -10,6 +10,7 @@ use crate::domain::Refusal;
 use crate::domain::names::Kind;
 use crate::id::{RoomId, ServiceId};
 use crate::net::guard::Allowed;
+use crate::room::Bus;
 use crate::room::mcp::ToolSecrets;
 use crate::room::world::{Callouts, FileLinks, RoomRef, ServiceError, Services};
 use crate::spec;
@@ -29,6 +30,8 @@ pub(super) struct Doors {
     pub outward: Arc<Outward>,
     /// The controllers, once they run.
     pub control: OnceLock<Arc<ControlHandle>>,
+    /// The tool bus, once there is one.
+    pub bus: OnceLock<Arc<Bus>>,
 }
 
 impl std::fmt::Debug for Doors {

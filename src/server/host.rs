@@ -2,7 +2,7 @@
 
 use super::doors::Doors;
 use super::gate::{self, room_ref};
-use crate::app::host::{Hosted, RoomHost, Usage};
+use crate::app::host::{Dial, Hosted, RoomHost, Usage};
 use crate::app::tools::{Place, ToolServer, ToolServerState};
 use crate::app::{App, Error};
 use crate::clock::IdSource;
@@ -10,13 +10,14 @@ use crate::domain::session::Reason;
 use crate::id::{RoomId, SessionId};
 use crate::room::mcp::{ToolSecrets, ToolServers};
 use crate::room::toolkits::storage::FileEvent;
-use crate::room::world::{EndReason, Refusal};
-use crate::room::{Hub, JoinError, Limits};
+use crate::room::world::{Admission, EndReason, Refusal};
+use crate::room::{Hub, JoinError, Limits, dialled};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::task::JoinHandle;
 
 /// The hub behind the application's port.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct HubHost {
     pub hub: Arc<Hub>,
     pub tools: Arc<ToolServers>,
     pub limits: Limits,
+    pub doors: Arc<Doors>,
 }
 
 /// The rooms of this server, with the tool servers they offer.
@@ -37,7 +39,7 @@ pub(super) fn host(
 ) -> Arc<dyn RoomHost> {
     let secrets = Arc::clone(doors) as Arc<dyn ToolSecrets>;
     let tools = Arc::new(ToolServers::new(Arc::clone(hub), secrets, Arc::clone(ids)));
-    Arc::new(HubHost { app: Arc::clone(app), hub: Arc::clone(hub), tools, limits })
+    Arc::new(HubHost { app: Arc::clone(app), hub: Arc::clone(hub), tools, limits, doors: Arc::clone(doors) })
 }
 
 #[async_trait]
@@ -90,6 +92,28 @@ impl RoomHost for HubHost {
 
     fn tool_server(&self, room: RoomId, place: Place) -> Option<ToolServerState> {
         self.tools.state(room, place)
+    }
+
+    async fn dial(&self, dial: Dial) -> Result<JoinHandle<()>, String> {
+        let name = self.app.world().room(dial.room).map(|room| room.name.to_string());
+        let (Some(name), Some(bus)) = (name, self.doors.bus.get()) else {
+            return Err("the room is gone".to_owned());
+        };
+        let admission = Admission {
+            room: room_ref(&self.app, self.limits, dial.room, &name),
+            name: dial.name,
+            role: "agent".to_owned(),
+            api: Arc::new(dial.api),
+            service: Some(dial.service),
+        };
+        let call = dialled::Dial {
+            url: dial.url,
+            event: &dial.event,
+            secret: dial.secret.expose(),
+            allowed: &dial.allowed,
+            admission: &admission,
+        };
+        dialled::dial(bus, call).await.map_err(|error| error.to_string())
     }
 
     fn file_changed(&self, room: RoomId, path: &str, deleted: bool, by: &str) {

@@ -49,6 +49,7 @@ pub(super) fn make(parts: RoomParts<'_>) -> Made {
         clock: Arc::clone(&parts.app.clock),
         ids: Arc::clone(&parts.app.ids),
     }));
+    let _ = parts.doors.bus.set(Arc::clone(&bus));
     let gate = Arc::new(TokenGate { app: Arc::clone(parts.app), limits: parts.options.room_limits });
     let tunnels =
         TunnelEdge { hub: Arc::clone(parts.hub), gate: gate.clone(), containers: Arc::clone(&containers) };

@@ -240,6 +240,7 @@ fn doors(app: &Arc<App>, links: &Arc<Links>, outward: &Arc<Outward>) -> Arc<Door
         links: Arc::clone(links),
         outward: Arc::clone(outward),
         control: std::sync::OnceLock::new(),
+        bus: std::sync::OnceLock::new(),
     })
 }
 

@@ -15,7 +15,8 @@ use crate::net::webhook;
 use crate::projection::World;
 use crate::runtime::InstanceKey;
 use crate::spec::{ApiScope, Endpoint, McpEndpoint, Port, PortNumber, RequireApproval};
-use serde_json::json;
+use crate::vault::Secret;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use url::Url;
@@ -46,7 +47,12 @@ impl Called {
         self.board().get(&(key.clone(), place)).filter(|(of, _)| *of == run).map(|(_, result)| result.clone())
     }
 
-    fn set(&self, call: &Call, result: Result<(), String>) {
+    /// The call is to be made again.
+    pub(super) fn forget(&self, call: &Call) {
+        self.board().remove(&(call.key.clone(), call.place));
+    }
+
+    pub(super) fn set(&self, call: &Call, result: Result<(), String>) {
         self.board().insert((call.key.clone(), call.place), (call.run, result));
     }
 
@@ -61,10 +67,41 @@ impl Called {
 pub struct Call {
     pub key: InstanceKey,
     pub place: Place,
-    run: Run,
-    url: Result<Url, String>,
-    identity: String,
-    api: ApiScope,
+    pub(super) run: Run,
+    pub(super) url: Result<Url, String>,
+    pub(super) identity: String,
+    pub(super) api: ApiScope,
+}
+
+impl Call {
+    /// Whether the agent takes part over a socket that this server dials.
+    #[must_use]
+    pub fn is_dialled(&self) -> bool {
+        self.url.as_ref().is_ok_and(|url| matches!(url.scheme(), "ws" | "wss"))
+    }
+
+    /// The `room.call` and the secret that signs it; nothing where the room is gone.
+    pub(super) async fn event(&self, parts: &ControlParts) -> Result<Option<(Value, Secret)>, String> {
+        let world = parts.app.world();
+        let Some(room) = world.room(self.key.room).map(|room| room.name.to_string()) else {
+            return Ok(None);
+        };
+        let service: ServiceId = self.key.service;
+        let mint = Mint {
+            role: Some("agent".to_owned()),
+            room: Some(room.clone()),
+            api: Some(self.api.clone()),
+            service: Some(service),
+            lifetime_seconds: Some(TOKEN_SECONDS),
+            ..Mint::new(service.project(), &self.identity)
+        };
+        let token = parts.app.mint(mint).await.map_err(|error| error.to_string())?;
+        let room_url = format!("{}/rooms/{room}", parts.app.settings.public_url.replacen("http", "ws", 1));
+        let data = json!({"room_name": room, "room_url": room_url, "token": token});
+        let secret = parts.app.webhook_secret(&parts.settings.outward, service.project()).await;
+        let secret = secret.map_err(|error| error.to_string())?;
+        Ok(Some((json!({"event": "room.call", "data": data}), secret)))
+    }
 }
 
 fn key_of(room: RoomId, service: ServiceId) -> InstanceKey {
@@ -87,8 +124,8 @@ fn url_of(service: &Service, port: &Port, endpoint: &Endpoint) -> Result<Url, St
     let base = service.spec.external.as_ref().and_then(|external| external.url.as_deref());
     let base = base.ok_or("the service has no `external.url`; write where it is")?;
     let mut url = Url::parse(base).map_err(|error| format!("`external.url` is no URL: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err("`external.url` begins with http or https".to_owned());
+    if !matches!(url.scheme(), "http" | "https" | "ws" | "wss") {
+        return Err("`external.url` begins with http, https, ws or wss".to_owned());
     }
     if let (None, PortNumber::Fixed(number)) = (url.port(), port.num) {
         // The scheme's own port is not written.
@@ -126,7 +163,7 @@ pub fn due(world: &World, hosted: &BTreeMap<RoomId, SessionId>, called: &Called)
     calls
 }
 
-/// Calls an agent into its room: a signed `room.call` with a token, after which it joins by itself.
+/// Calls an agent into its room by http: a signed `room.call` with a token, after which it joins by itself.
 pub async fn make(call: Call, parts: &ControlParts, called: &Called) -> Result<(), Error> {
     let done = post(&call, parts).await;
     called.set(&call, done.clone());
@@ -135,28 +172,12 @@ pub async fn make(call: Call, parts: &ControlParts, called: &Called) -> Result<(
 }
 
 async fn post(call: &Call, parts: &ControlParts) -> Result<(), String> {
-    let world = parts.app.world();
-    let Some(room) = world.room(call.key.room).map(|room| room.name.to_string()) else { return Ok(()) };
-    let service: ServiceId = call.key.service;
-    let mint = Mint {
-        role: Some("agent".to_owned()),
-        room: Some(room.clone()),
-        api: Some(call.api.clone()),
-        service: Some(service),
-        lifetime_seconds: Some(TOKEN_SECONDS),
-        ..Mint::new(service.project(), &call.identity)
-    };
-    let token = parts.app.mint(mint).await.map_err(|error| error.to_string())?;
-    let room_url = format!("{}/rooms/{room}", parts.app.settings.public_url.replacen("http", "ws", 1));
-    let event =
-        json!({"event": "room.call", "data": {"room_name": room, "room_url": room_url, "token": token}});
-    let outward = &parts.settings.outward;
-    let secret = parts.app.webhook_secret(outward, service.project()).await;
-    let secret = secret.map_err(|error| error.to_string())?;
-    webhook::send(call.url.clone()?, &event, secret.expose(), &outward.allowed)
-        .await
-        .map_err(|error| error.to_string())?;
-    tracing::info!(room, identity = call.identity, "an agent elsewhere was called into its room");
+    let url = call.url.clone()?;
+    let Some((event, secret)) = call.event(parts).await? else { return Ok(()) };
+    let sent = webhook::send(url, &event, secret.expose(), &parts.settings.outward.allowed).await;
+    sent.map_err(|error| error.to_string())?;
+    let room = call.key.room;
+    tracing::info!(%room, identity = call.identity, "an agent elsewhere was called into its room");
     Ok(())
 }
 
@@ -282,7 +303,6 @@ pub fn condition(world: &World, id: ServiceId, host: &dyn RoomHost, called: &Cal
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
 
     fn service(external: &Value, num: &Value, path: &str) -> Service {
         let spec = json!({

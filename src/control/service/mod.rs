@@ -4,6 +4,7 @@
 //! [`plan`] decides, `execute` carries out and records what it saw. What runs is known from the runtime alone; what
 //! this run of the server started, and for which session, is remembered beside it. It knows no adapter of a runtime.
 
+mod attend;
 mod call;
 pub mod elsewhere;
 pub mod environment;
@@ -58,6 +59,8 @@ pub struct Services {
     steps: Workers<InstanceKey>,
     looks: Workers<(InstanceKey, usize)>,
     calls: Workers<(InstanceKey, call::Place)>,
+    /// Agents elsewhere that take part over a socket, as long as it is there.
+    sockets: Workers<(InstanceKey, call::Place)>,
     called: Arc<elsewhere::Called>,
 }
 
@@ -73,7 +76,8 @@ impl Services {
     pub fn new(parts: ControlParts, done: watch::Sender<u64>) -> Self {
         let execute = Execute { parts, state: Arc::default(), probes: Arc::default() };
         let (steps, looks) = (Workers::new(done.clone()), Workers::new(done.clone()));
-        Self { execute, steps, looks, calls: Workers::new(done), called: Arc::default() }
+        let sockets = Workers::with_turns(done.clone(), attend::SOCKETS_MAX);
+        Self { execute, steps, looks, calls: Workers::new(done), sockets, called: Arc::default() }
     }
 
     /// What is known of the ports of services.
@@ -231,15 +235,21 @@ impl Services {
         let now = self.execute.parts.app.clock.now();
         for call in elsewhere::due(world, &hosted, &self.called) {
             let key = (call.key.clone(), call.place);
-            if let Some(until) = self.calls.held_until(&key, now) {
+            let held = self.calls.held_until(&key, now).max(self.sockets.held_until(&key, now));
+            if let Some(until) = held {
                 outcome.due(until);
                 continue;
             }
-            if self.calls.busy().contains(&key) {
+            if self.calls.busy().contains(&key) || self.sockets.busy().contains(&key) {
                 continue;
             }
             let (parts, called) = (self.execute.parts.clone(), Arc::clone(&self.called));
             let (clock, seed) = (Arc::clone(&parts.app.clock), call.key.service.uuid().as_u128());
+            if call.is_dialled() {
+                let work = async move { attend::attend(call, &parts, &called).await };
+                self.sockets.begin(key, seed, move || clock.now(), work);
+                continue;
+            }
             let work = async move { elsewhere::make(call, &parts, &called).await };
             self.calls.begin(key, seed, move || clock.now(), work);
         }

@@ -34,9 +34,15 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Workers<K> {
     /// `done` counts up whenever a step ended.
     #[must_use]
     pub fn new(done: watch::Sender<u64>) -> Self {
+        Self::with_turns(done, AT_ONCE_MAX)
+    }
+
+    /// As [`Workers::new`], for steps that take long and cost little: so many at once.
+    #[must_use]
+    pub fn with_turns(done: watch::Sender<u64>, at_once: usize) -> Self {
         Self {
             entries: Arc::default(),
-            turns: Arc::new(Semaphore::new(AT_ONCE_MAX)),
+            turns: Arc::new(Semaphore::new(at_once)),
             tracker: TaskTracker::new(),
             done,
         }

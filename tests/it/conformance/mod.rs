@@ -9,5 +9,6 @@ mod memory;
 mod methods;
 mod room_client;
 mod secrets;
+mod services;
 mod sync;
 mod tables;
