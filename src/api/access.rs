@@ -4,6 +4,7 @@ use super::auth::{Access, Caller, InProject};
 use super::body::Body;
 use super::route::Route;
 use super::{Api, Problem};
+use crate::spec::RoomRole;
 use axum::Json;
 use axum::extract::State;
 use axum::http::Method;
@@ -73,6 +74,15 @@ async fn test(
         ("room", Some(id)) => world.find_room(project, id).is_some(),
         _ => true,
     };
+    let named = subject.id.as_deref().filter(|id| subject.kind == "user" && *id != "me");
+    if let Some(user) = named {
+        let room = resource.id.as_deref().filter(|_| resource.kind == "room");
+        let role = room
+            .and_then(|id| world.find_room(project, id))
+            .and_then(|(room, _)| api.app.room_role(room, user));
+        let asked = RoomRole::parse(&question.relation);
+        return Ok(Json(json!({"allowed": asked.is_some() && role >= asked})));
+    }
     let served = !NOT_SERVED.contains(&question.relation.as_str());
     Ok(Json(json!({"allowed": account && exists && served})))
 }

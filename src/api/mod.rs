@@ -10,6 +10,7 @@ mod body;
 mod error;
 mod events;
 mod files;
+mod iam;
 mod llm;
 mod mailboxes;
 pub mod openapi;

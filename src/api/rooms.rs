@@ -207,11 +207,15 @@ async fn connect(
         ));
     }
     let hosted = api.host.open(id).await?;
+    let for_user = body.email.is_some();
     let mut mint = Mint::new(project, body.email.unwrap_or_else(|| caller.name().to_owned()));
     mint.room = Some(room.name.to_string());
     mint.lifetime_seconds = Some(CONNECT_TOKEN_SECONDS);
     match &caller {
-        Caller::Account { .. } => mint.api = Some(ApiScope::full()),
+        Caller::Account { .. } => {
+            let user = if for_user { api.app.user_scope(id, &mint.name)? } else { None };
+            mint.api = Some(user.unwrap_or_else(ApiScope::full));
+        }
         // No more than the caller has.
         Caller::Participant(bearer) => {
             mint.name.clone_from(&bearer.name);

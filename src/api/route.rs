@@ -50,6 +50,7 @@ pub fn routes() -> Vec<Route> {
     all.extend(super::system::routes());
     all.extend(super::projects::routes());
     all.extend(super::access::routes());
+    all.extend(super::iam::routes());
     all.extend(super::accounts::routes());
     all.extend(super::secrets::routes());
     all.extend(super::proxy::routes());

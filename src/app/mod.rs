@@ -13,6 +13,7 @@ pub mod ingest;
 pub mod key;
 pub mod links;
 mod mailboxes;
+mod members;
 pub mod outward;
 mod projects;
 mod rooms;
@@ -30,6 +31,7 @@ pub use accounts::NewKey;
 pub use apply::{Applied, Outcome};
 pub use error::Error;
 pub use execute::{Actor, Change, Decision};
+pub use members::ROOM_ROLES;
 pub use projects::{DEFAULT_ACCOUNT, NewProject};
 
 use crate::clock::{Clock, IdSource};

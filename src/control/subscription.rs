@@ -100,19 +100,33 @@ impl Subscriptions {
     }
 }
 
-/// What a queue is told of a fact, in the form of a webhook; nothing where the room is gone. What a service's container
-/// is made of stays out: it may have secrets in it.
+/// What a queue is told of a fact, in the form of a webhook; nothing where the room is gone.
 fn body(world: &World, room: RoomId, fact: &Recorded) -> Result<Option<Value>, DecodeError> {
     let event = Event::decode(&fact.kind, fact.schema_version, &fact.data)?;
-    let Some(room) = world.room(room) else { return Ok(None) };
-    let (Event::ServiceCreated(Created { spec, .. }) | Event::ServiceUpdated(Updated { spec })) = &event
-    else {
-        return Ok(None);
-    };
-    let agents: Vec<&str> = spec.agents().iter().map(|agent| agent.name.as_str()).collect();
-    let service = json!({"id": fact.stream.key(), "metadata": spec.metadata, "enabled": spec.enabled, "agents": agents});
-    let data = json!({"room_name": room.name, "service": service, "by": fact.metadata.actor, "at": fact.recorded_at});
+    let (Some(room), Some((about, what))) = (world.room(room), about(fact, &event)) else { return Ok(None) };
+    let mut data = json!({"room_name": room.name, "by": fact.metadata.actor, "at": fact.recorded_at});
+    data[about] = what;
     Ok(Some(json!({"event": topic(&event), "data": data})))
+}
+
+/// What a service's container is made of stays out: it may have secrets in it.
+fn about(fact: &Recorded, event: &Event) -> Option<(&'static str, Value)> {
+    match event {
+        Event::ServiceCreated(Created { spec, .. }) | Event::ServiceUpdated(Updated { spec }) => {
+            let agents: Vec<&str> = spec.agents().iter().map(|agent| agent.name.as_str()).collect();
+            let service = json!({
+                "id": fact.stream.key(), "metadata": spec.metadata, "enabled": spec.enabled, "agents": agents,
+            });
+            Some(("service", service))
+        }
+        Event::RoomUserGranted(granted) | Event::RoomUserChanged(granted) => {
+            Some(("user", json!({"id": granted.user, "email": granted.user, "roles": granted.roles})))
+        }
+        Event::RoomUserRevoked(revoked) => {
+            Some(("user", json!({"id": revoked.user, "email": revoked.user, "roles": []})))
+        }
+        _ => None,
+    }
 }
 
 impl Controller for Subscriptions {

@@ -4,8 +4,8 @@
 //! with an upcaster in [`super::upcast`] and a stored fixture.
 
 use super::{
-    account, controller, instance, mailbox, names, project, room, scheduled_task, secret, service, session,
-    subscription, upcast, webhook,
+    account, controller, instance, mailbox, member, names, project, room, scheduled_task, secret, service,
+    session, subscription, upcast, webhook,
 };
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,9 @@ events! {
     RoomCreated(room::Created) = "room.created" v 1;
     RoomDeleted(Nothing) = "room.deleted" v 1;
     RoomUpdated(room::Updated) = "room.updated" v 1;
+    RoomUserChanged(member::Granted) = "room.user-changed" v 1;
+    RoomUserGranted(member::Granted) = "room.user-granted" v 1;
+    RoomUserRevoked(member::Revoked) = "room.user-revoked" v 1;
     SecretCreated(secret::Created) = "secret.created" v 1;
     SecretDeleted(Nothing) = "secret.deleted" v 1;
     SecretProxyGranted(secret::ForAccount) = "secret.proxy-granted" v 1;

@@ -9,6 +9,7 @@ pub mod controller;
 pub mod event;
 pub mod instance;
 pub mod mailbox;
+pub mod member;
 pub mod names;
 pub mod project;
 pub mod room;

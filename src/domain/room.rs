@@ -1,5 +1,6 @@
 //! A room: the durable, named workspace. Its name is held by [`super::names`].
 
+use super::member::{self, Granted, Users};
 use super::{Entity, Event, Refusal, Rejection};
 use crate::name::RoomName;
 use chrono::{DateTime, Utc};
@@ -38,6 +39,9 @@ pub struct Room {
     pub metadata: Map<String, Value>,
     pub annotations: BTreeMap<String, String>,
     pub enabled: bool,
+    /// Roles of users; services and agents have tokens instead.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: Users,
     /// Counts the changes of what is wanted; 1 at creation.
     pub generation: u64,
     pub created_at: DateTime<Utc>,
@@ -48,6 +52,9 @@ pub struct Room {
 pub enum Command {
     Create(Created),
     Update(Updated),
+    /// The roles of a user, all there are from now on.
+    Grant(Granted),
+    Revoke(String),
     Delete,
 }
 
@@ -57,6 +64,12 @@ pub enum Refused {
     Exists,
     #[error("the room does not exist; create it with `meshagent rooms create NAME`")]
     NotFound,
+    #[error("a user is named by an address of 1 to {} bytes; give one", member::USER_BYTES_MAX)]
+    NoUser,
+    #[error("no role was named; a user has at least one of guest, viewer, operator, developer, admin")]
+    NoRoles,
+    #[error("the room has {} users, the most there may be; revoke some", member::USERS_MAX)]
+    TooManyUsers,
 }
 
 impl Rejection for Refused {
@@ -64,12 +77,16 @@ impl Rejection for Refused {
         match self {
             Self::Exists => Refusal::Exists,
             Self::NotFound => Refusal::NotFound,
+            Self::NoUser | Self::NoRoles => Refusal::Invalid,
+            Self::TooManyUsers => Refusal::State,
         }
     }
     fn code(&self) -> &'static str {
         match self {
             Self::Exists => "room-exists",
             Self::NotFound => "room-not-found",
+            Self::NoUser | Self::NoRoles => "grant-invalid",
+            Self::TooManyUsers => "room-users-limit",
         }
     }
 }
@@ -97,6 +114,8 @@ impl Entity for Room {
                 Ok(vec![Event::RoomUpdated(update)])
             }
             (Some(_), Command::Update(_)) => Ok(vec![]),
+            (Some(room), Command::Grant(granted)) => member::grant(&room.users, granted),
+            (Some(room), Command::Revoke(user)) => Ok(member::revoke(&room.users, &user)),
             (Some(_), Command::Delete) => Ok(vec![Event::RoomDeleted(super::event::Nothing {})]),
         }
     }
@@ -108,6 +127,7 @@ impl Entity for Room {
                 metadata: c.metadata.clone(),
                 annotations: c.annotations.clone(),
                 enabled: c.enabled,
+                users: Users::new(),
                 generation: 1,
                 created_at: at,
                 updated_at: at,
@@ -119,11 +139,20 @@ impl Entity for Room {
                     metadata: u.metadata.clone().unwrap_or(old.metadata),
                     annotations: u.annotations.clone().unwrap_or(old.annotations),
                     enabled: u.enabled.unwrap_or(old.enabled),
+                    users: old.users,
                     generation: old.generation + 1,
                     created_at: old.created_at,
                     updated_at: at,
                 })
             }
+            Event::RoomUserGranted(granted) | Event::RoomUserChanged(granted) => state.map(|mut room| {
+                room.users.insert(granted.user.clone(), granted.roles.clone());
+                room
+            }),
+            Event::RoomUserRevoked(revoked) => state.map(|mut room| {
+                room.users.remove(&revoked.user);
+                room
+            }),
             Event::RoomDeleted(_) => None,
             _ => state,
         }
@@ -162,6 +191,32 @@ mod tests {
         assert_eq!(Room::decide(Some(&room), Command::Update(off)).unwrap(), vec![], "no change, no event");
         let gone = Room::decide(Some(&room), Command::Delete).unwrap();
         assert_eq!(Room::evolve(Some(room), &gone[0], DateTime::UNIX_EPOCH), None);
+    }
+
+    #[test]
+    fn users_have_the_roles_that_were_granted_last() {
+        use crate::spec::RoomRole;
+        let granted = |user: &str, roles: &[RoomRole]| Granted {
+            user: user.into(),
+            roles: roles.iter().copied().collect(),
+        };
+        let mut room = fold(&[Event::RoomCreated(created("a"))]).unwrap();
+        let mut run = |command| {
+            let events = Room::decide(Some(&room), command)?;
+            for event in &events {
+                room = Room::evolve(Some(room.clone()), event, DateTime::UNIX_EPOCH).unwrap();
+            }
+            Ok(events.iter().map(Event::kind).collect::<Vec<_>>())
+        };
+        let viewer = || Command::Grant(granted(" Ann@x ", &[RoomRole::Viewer]));
+        assert_eq!(run(viewer()), Ok(vec!["room.user-granted"]));
+        assert_eq!(run(viewer()), Ok(vec![]), "no change, no event");
+        assert_eq!(run(Command::Grant(granted("ann@x", &[RoomRole::Admin]))), Ok(vec!["room.user-changed"]));
+        assert_eq!(run(Command::Revoke("bob@x".into())), Ok(vec![]));
+        assert_eq!(run(Command::Revoke("ANN@x".into())), Ok(vec!["room.user-revoked"]));
+        assert_eq!(run(Command::Grant(granted("ann@x", &[]))), Err(Refused::NoRoles));
+        assert_eq!(run(Command::Grant(granted(" ", &[RoomRole::Admin]))), Err(Refused::NoUser));
+        assert_eq!((room.users.len(), room.generation), (0, 1));
     }
 
     #[test]

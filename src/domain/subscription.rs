@@ -21,6 +21,9 @@ pub fn topic(event: &Event) -> Option<&'static str> {
     match event {
         Event::ServiceCreated(_) => Some("service.created"),
         Event::ServiceUpdated(_) => Some("service.updated"),
+        Event::RoomUserGranted(_) => Some("room.user.grant.create"),
+        Event::RoomUserChanged(_) => Some("room.user.grant.update"),
+        Event::RoomUserRevoked(_) => Some("room.user.grant.delete"),
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ use crate::domain::subscription::{self, Notices};
 use crate::domain::webhook::{Delivery, Topic, Webhook, delivery_id};
 use crate::domain::{Entity, Event};
 use crate::eventlog::Recorded;
-use crate::id::{RoomId, SessionId, StreamId};
+use crate::id::{ProjectId, RoomId, SessionId, StreamId};
 use chrono::{DateTime, Utc};
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -65,10 +65,13 @@ impl ProjectView {
         match stream.category() {
             Names::CATEGORY => fold_one(&mut self.names, version, event, at),
             Project::CATEGORY => fold_one(&mut self.project, version, event, at),
-            RoomId::CATEGORY => fold(&mut self.rooms, stream, version, event, at),
+            RoomId::CATEGORY => {
+                fold(&mut self.rooms, stream, version, event, at);
+                self.tell_subscribers(recorded, event);
+            }
             ServiceId::CATEGORY => {
                 fold(&mut self.services, stream, version, event, at);
-                self.tell_of_service(recorded, event);
+                self.tell_subscribers(recorded, event);
             }
             Notices::CATEGORY => {
                 self.notices.version = version;
@@ -98,13 +101,18 @@ impl ProjectView {
         }
     }
 
-    /// Notes what the subscribers of a service's room are to be told.
-    fn tell_of_service(&mut self, recorded: &Recorded, event: &Event) {
+    /// Notes what agents that subscribed are to be told of a service, or of a room's users.
+    fn tell_subscribers(&mut self, recorded: &Recorded, event: &Event) {
         let Some(topic) = subscription::topic(event) else { return };
-        let id = Uuid::parse_str(recorded.stream.key()).ok();
-        let Some(service) = id.and_then(|id| self.services.get(&id)) else { return };
+        let Ok(id) = Uuid::parse_str(recorded.stream.key()) else { return };
+        let project = recorded.metadata.project.unwrap_or(ProjectId::PLATFORM);
+        let about = match self.services.get(&id) {
+            Some(service) => service.state.room,
+            None if self.rooms.contains_key(&id) => Some(RoomId::new(project, id)),
+            None => return,
+        };
         let services = self.services.values().map(|slot| &slot.state);
-        let mut targets = subscription::targets(topic, service.state.room, services, || self.running());
+        let mut targets = subscription::targets(topic, about, services, || self.running());
         targets.retain(|(room, _)| self.rooms.get(&room.uuid()).is_some_and(|slot| slot.state.enabled));
         self.notices.state.note(recorded.position, targets);
     }

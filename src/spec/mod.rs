@@ -16,6 +16,7 @@ mod parse;
 mod port;
 mod problem;
 mod project;
+mod room_roles;
 mod route;
 mod route_rules;
 mod rules;
@@ -52,6 +53,7 @@ pub use port::{
 };
 pub use problem::{Problem, summary};
 pub use project::{Project, Room, ServiceAccount};
+pub use room_roles::{RoleDefinition, RoomRole, RoomRoles};
 pub use route::{
     Backend, BackendRef, Compression, Content, CorsRule, PathType, Route, RoutePath, TargetPort,
 };

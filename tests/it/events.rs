@@ -17,12 +17,12 @@ use tokio::sync::mpsc;
 
 const LIMIT: Duration = Duration::from_mins(1);
 
-fn rest(server: &Server) -> Rest {
+pub fn rest(server: &Server) -> Rest {
     Rest::new(&server.url, Some(Bearer::new(server.api_key.clone()))).unwrap()
 }
 
 /// What a command prints; it must succeed.
-fn command(server: &Server, arguments: &[&str]) -> String {
+pub fn command(server: &Server, arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_meshagent"))
         .args(arguments)
         .env("HOME", server.data_dir())

@@ -21,6 +21,7 @@ mod llm;
 mod mail;
 mod queue;
 mod replay;
+mod roles;
 mod room;
 mod runtime;
 mod spec;

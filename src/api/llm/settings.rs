@@ -1,4 +1,4 @@
-//! Settings documents of a project about models (REST reference §5.2): providers, the router, budgets. Keys go into the
+//! Settings documents of a project (REST reference §5.2): providers of models, budgets, what roles may do in rooms. Keys go into the
 //! vault and come back as asterisks.
 
 use super::refusal::Refusal;
@@ -6,9 +6,11 @@ use crate::api::auth::{Access, Caller, InProject};
 use crate::api::body::Body;
 use crate::api::route::Route;
 use crate::api::{Api, Problem};
+use crate::app::ROOM_ROLES;
 use crate::domain::project::Settings;
 use crate::llm::Provider;
 use crate::llm::upstream::Endpoint;
+use crate::spec::RoomRoles;
 use crate::spec::llm::{Budgets, ProviderSettings, check_budgets};
 use crate::vault::Secret;
 use axum::Json;
@@ -27,7 +29,7 @@ const KEPT: &str = "********";
 /// Longest key, bytes.
 const KEY_BYTES_MAX: usize = 4 * 1024;
 /// Documents of the hosted platform that have no meaning here.
-const NOT_KEPT: [&str; 5] = ["otel", "admission", "room", "room-roles", "router"];
+const NOT_KEPT: [&str; 4] = ["otel", "admission", "room", "router"];
 
 pub(super) fn routes() -> Vec<Route> {
     const PATH: &str = "/accounts/projects/{project_id}/settings/{name}";
@@ -88,6 +90,7 @@ async fn write(
             check_budgets(&budgets).map_err(invalid)?;
             (object(&budgets), None)
         }
+        (None, ROOM_ROLES) => (object(&shaped::<RoomRoles>(body)?), None),
         (None, other) if NOT_KEPT.contains(&other) => {
             return Err(Problem::new(
                 StatusCode::NOT_IMPLEMENTED,
@@ -97,7 +100,7 @@ async fn write(
         }
         (None, other) => {
             return Err(Problem::not_found(format!(
-                "no settings `{other}` here; there are openai, anthropic, grok and {BUDGETS}"
+                "no settings `{other}` here; there are openai, anthropic, grok, {BUDGETS} and {ROOM_ROLES}"
             )));
         }
     };

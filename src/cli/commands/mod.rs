@@ -6,6 +6,7 @@ mod bench;
 mod completion;
 pub mod env;
 mod events;
+mod iam;
 mod llm;
 mod log;
 mod mailbox;
@@ -73,6 +74,9 @@ pub enum Command {
     /// Service accounts and their API keys
     #[command(subcommand)]
     ServiceAccount(service_account::Command),
+    /// Roles of users in rooms
+    #[command(subcommand)]
+    Iam(iam::Command),
     /// Secrets: values that agents and services use without seeing them
     #[command(subcommand)]
     Secret(secret::Command),
@@ -141,6 +145,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Webhook(command) => webhook::run(&ctx(globals)?, command).await,
         Command::Session(command) => session::run(&ctx(globals)?, command).await,
         Command::ServiceAccount(command) => service_account::run(&ctx(globals)?, command).await,
+        Command::Iam(command) => iam::run(&ctx(globals)?, command).await,
         Command::Secret(command) => secret::run(&ctx(globals)?, command).await,
         Command::Token(args) => token::run(&ctx(globals)?, args).await,
         Command::Events(args) => events::run(&ctx(globals)?, args).await,

@@ -1,10 +1,13 @@
 //! `meshagent project …`.
 
+use crate::cli::args;
 use crate::cli::error::CliError;
 use crate::cli::output::{self, Format, OutputArgs, Table};
 use crate::cli::resolve::Ctx;
 use crate::client::rest::Project;
-use serde_json::json;
+use crate::spec::RoomRoles;
+use serde_json::{Value, json};
+use std::path::PathBuf;
 
 /// Work with projects. A project holds rooms, services, keys and all else.
 #[derive(Debug, clap::Subcommand)]
@@ -25,6 +28,16 @@ pub enum Command {
         /// Id or key of the project
         project: String,
     },
+    /// Set what each role of a user may do in rooms, from a file of kind RoomRoles
+    #[command(after_help = "Example of a file:\n  \
+                            version: v1\n  kind: RoomRoles\n  roles:\n    viewer:\n      participant:\n        \
+                            api: {messaging: {}, queues: {send: [questions]}}")]
+    SetRoomRoles {
+        /// File; `-` is stdin
+        file: PathBuf,
+    },
+    /// Forget what was set: roles may do what they usually may
+    ResetRoomRoles,
 }
 
 const COLUMNS: [&str; 3] = ["id", "name", "project_key"];
@@ -46,6 +59,56 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             output::note(format!("Active project: {} ({})", project.name, project.id));
             Ok(())
         }
+        Command::SetRoomRoles { file } => {
+            let roles = room_roles(&args::read_text(&file)?)?;
+            ctx.project()?.set_settings(ROOM_ROLES, &json!(roles)).await?;
+            output::note("Set the roles of users in rooms");
+            Ok(())
+        }
+        Command::ResetRoomRoles => {
+            ctx.project()?.delete_settings(ROOM_ROLES).await?;
+            output::note("Reset the roles of users in rooms");
+            Ok(())
+        }
+    }
+}
+
+/// Name of the settings document.
+const ROOM_ROLES: &str = "room-roles";
+
+/// Reads a document of kind RoomRoles.
+fn room_roles(text: &str) -> Result<RoomRoles, CliError> {
+    let wrong = |why: String| {
+        CliError::user(format!("this is no RoomRoles document: {why}"))
+            .hint("`meshagent project set-room-roles --help` shows one")
+    };
+    let mut document: Value = serde_yaml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let fields = document.as_object_mut().ok_or_else(|| wrong("it is no mapping".to_owned()))?;
+    let (version, kind) = (fields.remove("version"), fields.remove("kind"));
+    if version != Some(json!("v1")) || kind != Some(json!("RoomRoles")) {
+        return Err(wrong("it begins with `version: v1` and `kind: RoomRoles`".to_owned()));
+    }
+    if !fields.contains_key("roles") {
+        return Err(wrong("`roles` is missing".to_owned()));
+    }
+    serde_path_to_error::deserialize(document)
+        .map_err(|error| wrong(format!("`{}`: {}", error.path(), error.inner())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_of_roles_are_read_and_mistakes_are_placed() {
+        let head = "version: v1\nkind: RoomRoles\n";
+        let read = |rest: &str| room_roles(&format!("{head}{rest}")).map_err(|error| error.to_string());
+        assert_eq!(read("roles: {viewer: {site_user: true}}").unwrap().roles.len(), 1);
+        assert!(room_roles("roles: {}").unwrap_err().to_string().contains("begins with"));
+        assert!(read("").unwrap_err().contains("`roles` is missing"));
+        assert!(read("roles: {owner: {}}").is_err());
+        let wrong = read("roles: {viewer: {participant: {api: {zap: {}}}}}").unwrap_err();
+        assert!(wrong.contains("participant.api") && wrong.contains("zap"), "{wrong}");
     }
 }
 

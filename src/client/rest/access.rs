@@ -1,4 +1,4 @@
-//! Service accounts, their API keys, and participant tokens.
+//! Service accounts, their API keys, participant tokens, and roles of users.
 
 use super::{ApiKey, ProjectRest, RestError, ServiceAccount, optional};
 use serde_json::{Value, json};
@@ -52,6 +52,24 @@ impl ProjectRest {
     pub async fn delete_api_key(&self, account_id: &str, key_id: &str) -> Result<(), RestError> {
         let segments = self.at(&["service-accounts", account_id, "api-keys", key_id]);
         self.rest.delete(&segments).await.map(drop)
+    }
+
+    /// Grants of a resource: `{resource, subject, direct_roles}` each.
+    pub async fn policy(&self, resource_type: &str, resource_id: &str) -> Result<Vec<Value>, RestError> {
+        let segments = self.at(&["iam", resource_type, resource_id, "policy"]);
+        self.rest.pages(&segments, &[], "access_grants").await
+    }
+
+    /// Gives roles (`grant`, `{subject, roles}`) or takes them (`revoke`, `{subject}`).
+    pub async fn change_policy(
+        &self,
+        resource_type: &str,
+        resource_id: &str,
+        verb: &str,
+        body: &Value,
+    ) -> Result<(), RestError> {
+        let last = format!("policy:{verb}");
+        self.rest.post(&self.at(&["iam", resource_type, resource_id, &last]), body).await.map(drop)
     }
 
     /// Mints a participant token; `request` is `{name, grants}` or `{name, room_name, role, api}`.

@@ -55,6 +55,11 @@ impl ProjectRest {
         self.rest.post_as(&self.at(&["rooms", room, "connect"]), &json!({})).await
     }
 
+    /// As [`Self::connect`], as a user of the room with what its role may do.
+    pub async fn connect_as(&self, room: &str, email: &str) -> Result<Connection, RestError> {
+        self.rest.post_as(&self.at(&["rooms", room, "connect"]), &json!({"email": email})).await
+    }
+
     /// The latest sessions, newest first.
     pub async fn sessions(&self, limit: usize, room_id: Option<&str>) -> Result<Vec<Session>, RestError> {
         let mut query = vec![("limit", limit.to_string())];

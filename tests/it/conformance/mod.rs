@@ -7,6 +7,7 @@ mod installed;
 mod llm;
 mod memory;
 mod methods;
+mod roles;
 mod room_client;
 mod secrets;
 mod services;
