@@ -67,15 +67,15 @@ pub(super) fn routes() -> Vec<Route> {
             Method::POST,
             "/accounts/projects/{project_id}/sessions/{session_id}/terminate",
             "terminate_session",
-            "End a run",
-            post(end),
+            "End a run: participants are told, processes may finish",
+            post(terminate),
         ),
         route(
             Method::POST,
             "/accounts/projects/{project_id}/sessions/{session_id}/kill",
             "kill_session",
-            "End a run",
-            post(end),
+            "End a run at once: sockets are dropped, processes killed",
+            post(kill),
         ),
     ]
 }
@@ -183,14 +183,39 @@ async fn participants(
     Ok(Json(json!({"participants": roles})))
 }
 
-async fn end(
+async fn terminate(
     State(api): State<Api>,
+    caller: Caller,
     InProject(project): InProject,
     Path((_, text)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    let (_, session) = find(&api, project, &text)?;
-    if session.is_active() {
-        api.host.end(session.room, Reason::Terminated).await;
+    end(&api, &caller, project, &text, Reason::Terminated).await
+}
+
+async fn kill(
+    State(api): State<Api>,
+    caller: Caller,
+    InProject(project): InProject,
+    Path((_, text)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    end(&api, &caller, project, &text, Reason::Killed).await
+}
+
+async fn end(
+    api: &Api,
+    caller: &Caller,
+    project: ProjectId,
+    text: &str,
+    reason: Reason,
+) -> Result<Json<Value>, Problem> {
+    let (id, session) = find(api, project, text)?;
+    if !session.is_active() {
+        return Ok(Json(json!({"ok": true})));
+    }
+    // Who asked is on record, and a server elsewhere that runs it ends what it sees ended in the log.
+    api.app.end_session(&caller.actor(), id, reason).await?;
+    if api.host.live().contains(&(session.room, id)) {
+        api.host.end(session.room, reason).await;
     }
     Ok(Json(json!({"ok": true})))
 }

@@ -23,6 +23,8 @@ pub enum Reason {
     Idle,
     /// Somebody asked for it.
     Terminated,
+    /// Somebody asked for it at once: nobody was told, and nothing was given time to finish.
+    Killed,
     /// The room was deleted or disabled.
     RoomGone,
     /// The server that ran it stopped or lost its lease.

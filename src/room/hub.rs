@@ -161,6 +161,7 @@ impl Hub {
             let end = match reason {
                 // Dropped without a close frame, the clients find the new host by connecting again.
                 EndReason::LeaseLost => End::Drop("the session moved to another server"),
+                EndReason::Killed => End::Drop("the session was killed"),
                 EndReason::Idle | EndReason::Stopped => {
                     End::Close { code: CLOSE_NORMAL, reason: reason.text().into() }
                 }

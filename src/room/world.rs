@@ -89,6 +89,8 @@ pub enum EndReason {
     Idle,
     /// Somebody asked for it, or the room was deleted or disabled.
     Stopped,
+    /// Somebody asked for it at once: its sockets are dropped.
+    Killed,
     /// This server lost the lease on the session.
     LeaseLost,
 }
@@ -99,6 +101,7 @@ impl EndReason {
         match self {
             Self::Idle => "the session ended because it was idle",
             Self::Stopped => "the session was ended",
+            Self::Killed => "the session was killed",
             Self::LeaseLost => "the session moved to another server",
         }
     }

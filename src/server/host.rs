@@ -81,6 +81,7 @@ impl RoomHost for HubHost {
         let why = match reason {
             Reason::Idle => EndReason::Idle,
             Reason::Terminated | Reason::RoomGone => EndReason::Stopped,
+            Reason::Killed => EndReason::Killed,
             Reason::HostGone => EndReason::LeaseLost,
         };
         self.hub.end(room, session.opened.id, why).await;

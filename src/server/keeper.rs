@@ -158,6 +158,7 @@ impl SessionKeeper for LeasedSessions {
         let reason = match reason {
             EndReason::Idle => Reason::Idle,
             EndReason::Stopped => Reason::Terminated,
+            EndReason::Killed => Reason::Killed,
             EndReason::LeaseLost => Reason::HostGone,
         };
         if let Err(error) = self.app.end_session(&Self::actor(), session, reason).await {

@@ -57,6 +57,9 @@ pub struct RoomStatus {
     pub allocated_at: Option<String>,
     #[serde(default)]
     pub running_for_seconds: Option<f64>,
+    /// Its limits, and what it uses of them.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 /// Something that happened to a room.

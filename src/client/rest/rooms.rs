@@ -88,6 +88,11 @@ impl ProjectRest {
         self.rest.get(&self.at(&["sessions", id]), &[]).await
     }
 
+    /// Ends a session; its participants are told.
+    pub async fn terminate_session(&self, id: &str) -> Result<(), RestError> {
+        self.rest.post(&self.at(&["sessions", id, "terminate"]), &json!({})).await.map(drop)
+    }
+
     /// Ends a session at once.
     pub async fn kill_session(&self, id: &str) -> Result<(), RestError> {
         self.rest.post(&self.at(&["sessions", id, "kill"]), &json!({})).await.map(drop)

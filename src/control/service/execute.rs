@@ -12,6 +12,7 @@ use crate::blob::{BlobError, Blobs};
 use crate::control::{ControlParts, Error};
 use crate::domain::instance::{self, Command};
 use crate::domain::service::Service;
+use crate::domain::session::Reason;
 use crate::id::{ServiceId, SessionId};
 use crate::runtime::{
     EnvValue, InstanceKey, LogSink, Observed, OutputLine, RuntimeError, StartRequest, Stream, is_own_image,
@@ -179,7 +180,7 @@ impl Execute {
         record: Option<instance::Key>,
         reason: &'static str,
     ) -> Result<(), Error> {
-        let ended = self.parts.runtime.stop(key, STOP_GRACE).await?;
+        let ended = self.parts.runtime.stop(key, self.grace(key)).await?;
         tracing::info!(instance = %key, reason, ?ended, "a service's process was stopped");
         {
             let mut state = locked(&self.state);
@@ -191,6 +192,14 @@ impl Execute {
         let Some(instance) = record else { return Ok(()) };
         let stopped = instance::Stopped { key: instance, reason: reason.to_owned() };
         self.record(instance, Command::Stopped(stopped)).await
+    }
+
+    /// How long a process may take to stop; none in a session that was killed.
+    fn grace(&self, key: &InstanceKey) -> Duration {
+        let session = locked(&self.state).marks.get(key).map(|mark| mark.session);
+        let world = self.parts.app.world();
+        let ended = session.and_then(|session| world.session(session)).and_then(|session| session.ended);
+        if ended.is_some_and(|(_, reason)| reason == Reason::Killed) { Duration::ZERO } else { STOP_GRACE }
     }
 
     fn notes(&self, service: ServiceId) -> Vec<String> {

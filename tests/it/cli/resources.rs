@@ -62,6 +62,7 @@ fn apply_makes_what_is_missing_changes_what_differs_and_leaves_the_rest() {
     );
     let described = person.run(&["describe", "room/desk"]).ok().stdout;
     assert!(described.contains("room.created"), "{described}");
+    assert!(described.contains("open_calls: 4096") && described.contains("participants: 0"), "{described}");
     person.run(&["wait", "room/desk", "--timeout", "20s"]).ok();
     person.run(&["wait", "room/other", "--timeout", "10ms"]).fails(1, &["timed out", "it is not there"]);
     person.run(&["delete", "mailbox/desk@mail.example"]).ok();

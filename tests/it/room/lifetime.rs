@@ -83,6 +83,16 @@ async fn a_session_that_moves_drops_tcp_so_that_clients_find_it_again() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_killed_says_goodbye_to_nobody() {
+    let edge = Edge::start().await;
+    let mut a = edge.join("a").await;
+    let (room, session) = edge.hub.sessions()[0];
+    edge.hub.end(room, session, EndReason::Killed).await;
+    assert_eq!(a.ended().await, Ended::Dropped);
+    assert_eq!(*edge.keeper.ended.lock().unwrap(), [(session, EndReason::Killed)]);
+}
+
+#[tokio::test]
 async fn a_reader_that_does_not_read_is_cut_off_and_holds_up_nobody() {
     let edge = Edge::start().await;
     let mut slow = edge.join("slow").await;

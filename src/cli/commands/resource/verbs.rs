@@ -68,10 +68,22 @@ pub async fn describe(ctx: &Ctx, args: DescribeArgs) -> Result<(), CliError> {
     let text = serde_yaml::to_string(&resource)
         .map_err(|error| CliError::internal(format!("cannot write this as YAML: {error}")))?;
     output::data(&indent(&text))?;
+    if matches!(kind, Kind::Room) {
+        run_of(ctx, &resource).await?;
+    }
     if let (Kind::Service, Some(room)) = (kind, room) {
         state(ctx, room, &resource).await?;
     }
     events(ctx, kind.names(&resource)[1]).await
+}
+
+/// Whether the room runs, its limits, and what it uses of them.
+async fn run_of(ctx: &Ctx, room: &Value) -> Result<(), CliError> {
+    let status = ctx.project()?.room_status(room["name"].as_str().unwrap_or_default()).await?;
+    let text = serde_yaml::to_string(&status)
+        .map_err(|error| CliError::internal(format!("cannot write this as YAML: {error}")))?;
+    output::line("\nState:")?;
+    output::data(&indent(&text))
 }
 
 /// How the service runs in this room.

@@ -34,7 +34,14 @@ pub enum Command {
     Metrics(metrics::Args),
     /// Show the traced work of a session as a tree
     Traces(traces::Args),
-    /// End a session at once; its participants lose their connection
+    /// End a session: its participants are told, its processes may finish
+    Terminate {
+        session_id: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// End a session at once: its participants lose their connection, its processes are killed
     Kill {
         session_id: String,
         /// Do not ask
@@ -124,6 +131,15 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
         Command::Logs(args) => logs::run(&project, args).await,
         Command::Metrics(args) => metrics::run(&project, args).await,
         Command::Traces(args) => traces::run(&project, args).await,
+        Command::Terminate { session_id, yes } => {
+            if !yes && !confirmed(&format!("End session {session_id}?"))? {
+                output::note("Nothing done.");
+                return Ok(());
+            }
+            project.terminate_session(&session_id).await.map_err(unknown)?;
+            output::note(format!("Terminated session: {session_id}"));
+            Ok(())
+        }
         Command::Kill { session_id, yes } => {
             if !yes && !confirmed(&format!("End session {session_id} at once?"))? {
                 output::note("Nothing done.");
