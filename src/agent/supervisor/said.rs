@@ -65,8 +65,8 @@ impl Hub {
                     In::Input(Input::Interrupt { message_id: source, turn_id: of.turn_id }),
                 );
             }
-            Body::ToolCallApprove(of) => self.judged(of, true),
-            Body::ToolCallReject(of) => self.judged(of, false),
+            Body::ToolCallApprove(of) => self.judged(id, of, true),
+            Body::ToolCallReject(of) => self.judged(id, of, false),
             Body::ClientToolResponse(answer) => {
                 let (turn_id, request_id) = (answer.turn_id, answer.request_id);
                 let participant = id.to_owned();
@@ -129,8 +129,8 @@ impl Hub {
         }
     }
 
-    fn judged(&mut self, of: OfItem, approved: bool) {
-        let input = Input::Judged { turn_id: of.turn_id, item_id: of.item_id, approved };
+    fn judged(&mut self, id: &str, of: OfItem, approved: bool) {
+        let input = Input::Judged { by: self.by(id), turn_id: of.turn_id, item_id: of.item_id, approved };
         self.pass(&of.thread_id, In::Input(input));
     }
 

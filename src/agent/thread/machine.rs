@@ -31,6 +31,15 @@ pub struct By {
     pub unattended: bool,
 }
 
+impl By {
+    /// Whether it is the same participant, or came back under the same name.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let same = |ours: &Option<String>, theirs: &Option<String>| ours.is_some() && ours == theirs;
+        same(&self.participant, &other.participant) || same(&self.name, &other.name)
+    }
+}
+
 /// What a turn works with.
 #[derive(Clone, Debug, Default)]
 pub struct Prepared {
@@ -65,6 +74,7 @@ pub enum Input {
     },
     /// An approval (`true`) or refusal of a call.
     Judged {
+        by: By,
         turn_id: String,
         item_id: String,
         approved: bool,

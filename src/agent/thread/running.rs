@@ -144,7 +144,10 @@ impl Running {
             }
             Input::ToolLog { item_id, lines } => self.telling.log(&item_id, lines, stamp, out),
             Input::ToolFinished { call_id, result } => self.finished(call_id, result, stamp, out),
-            Input::Judged { turn_id, item_id, approved } if turn_id == self.turn_id => {
+            // Others may look on; the turn acts for the one who started it.
+            Input::Judged { by, turn_id, item_id, approved }
+                if turn_id == self.turn_id && by.is(&self.by) =>
+            {
                 self.judged(&item_id, approved, stamp, out);
             }
             Input::ClientAnswered { turn_id, request_id, participant, response }

@@ -344,9 +344,15 @@ fn an_approval_is_waited_for_and_nobody_is_asked_where_nobody_is() {
     story.prepared("t1", vec![spec("mail", "send", true)]);
     let told = story.answered(vec![call("c", "mail", "send")]);
     assert_eq!(told, ["tool_call.approval_requested", "(Waiting for approval)", "usage.updated"]);
-    let judged =
-        |item: &str, approved| Input::Judged { turn_id: "t1".into(), item_id: item.into(), approved };
+    let judged_by = |who: &str, item: &str, approved| Input::Judged {
+        by: by(who),
+        turn_id: "t1".into(),
+        item_id: item.into(),
+        approved,
+    };
+    let judged = |item: &str, approved| judged_by("ann", item, approved);
     assert_eq!(story.on(judged("other", true)), [""; 0]);
+    assert_eq!(story.on(judged_by("bob", "c", true)), [""; 0], "only who started the turn approves");
     assert_eq!(story.on(judged("c", true)), ["(Calling send)", "tool_call.started", "run send"]);
     assert_eq!(story.on(judged("c", false)), [""; 0], "it is judged once");
     story.ran("c");
