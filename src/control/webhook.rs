@@ -169,3 +169,72 @@ fn may_help(error: &WebhookError) -> bool {
 fn actor() -> Actor {
     Actor::controller(Webhooks::NAME)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Entity;
+    use crate::domain::webhook::{Command, Wanted};
+    use crate::id::{ProjectId, RoomId};
+    use crate::name::RoomName;
+    use uuid::Uuid;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn delivery(room: u128, seconds: i64, again: Option<i64>) -> Delivery {
+        Delivery {
+            id: Uuid::from_u128(9),
+            event: Topic::RoomStarted,
+            room: RoomId::new(ProjectId::new(Uuid::from_u128(1)), Uuid::from_u128(room)),
+            room_name: RoomName::new("desk").unwrap(),
+            at: at(seconds),
+            attempts: 0,
+            again_at: again.map(at),
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn the_room_whose_turn_is_soonest_is_next_and_never_its_second_call() {
+        let wanted = Wanted {
+            name: "w".into(),
+            url: "https://h/".into(),
+            events: Topic::ALL.into(),
+            description: String::new(),
+        };
+        let made = Webhook::decide(None, Command::Create(wanted)).unwrap();
+        let mut webhook = Webhook::evolve(None, &made[0], at(0)).unwrap();
+        assert_eq!(next(&webhook), None);
+        webhook.tell(delivery(1, 10, Some(60)));
+        webhook.tell(delivery(1, 11, None));
+        assert_eq!(next(&webhook).unwrap().1, at(60), "the second waits for the first");
+        webhook.tell(delivery(2, 20, None));
+        assert_eq!(next(&webhook).unwrap().1, at(20), "another room does not");
+    }
+
+    #[test]
+    fn calls_are_as_the_clients_read_them() {
+        let started = envelope(&delivery(1, 1, None), "https://h");
+        let id = Uuid::from_u128(9).to_string();
+        let data = json!({"room_name": "desk", "room_url": "wss://h/rooms/desk", "delivery_id": id});
+        assert_eq!(started, json!({"event": "room.started", "data": data}));
+        let ended = envelope(&Delivery { event: Topic::RoomEnded, ..delivery(1, 1, None) }, "https://h");
+        let data = json!({"room_name": "desk", "delivery_id": id});
+        assert_eq!(ended, json!({"event": "room.ended", "data": data}));
+    }
+
+    #[test]
+    fn what_cannot_become_better_is_not_tried_again() {
+        let answered = |status| WebhookError::Answered { host: "h".into(), status };
+        let down = WebhookError::Unreachable { host: "h".into(), why: "down".into() };
+        for error in [answered(500), answered(404), answered(302), answered(429), down] {
+            assert!(may_help(&error), "{error}");
+        }
+        let refused = WebhookError::Refused(Refused::NotPublic("h".into()));
+        for error in [answered(GONE), refused, WebhookError::TooLong { bytes: 1 }] {
+            assert!(!may_help(&error), "{error}");
+        }
+    }
+}

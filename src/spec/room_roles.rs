@@ -8,7 +8,7 @@ use std::fmt;
 
 /// A user's role in a room, the lesser ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "String")]
 pub enum RoomRole {
     Guest,
     Viewer,
@@ -55,6 +55,25 @@ impl RoomRole {
     }
 }
 
+/// The text is no role.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no role `{0}` in rooms; there are guest, viewer, operator, developer and admin")]
+pub struct NoRole(String);
+
+// Read as text, so that errors name the role at which they are.
+impl TryFrom<String> for RoomRole {
+    type Error = NoRole;
+    fn try_from(text: String) -> Result<Self, NoRole> {
+        Self::parse(&text).ok_or_else(|| NoRole(text.chars().take(32).collect()))
+    }
+}
+
+impl From<RoomRole> for String {
+    fn from(role: RoomRole) -> Self {
+        role.as_str().to_owned()
+    }
+}
+
 impl fmt::Display for RoomRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -65,7 +84,6 @@ impl fmt::Display for RoomRole {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoomRoles {
-    #[serde(default)]
     pub roles: BTreeMap<RoomRole, RoleDefinition>,
 }
 
@@ -131,6 +149,7 @@ mod tests {
             json!({"roles": {"guest": {"participant": {}}}}),
             json!({"roles": {"guest": {"participant": {"api": {"zap": {}}}}}}),
             json!({"role": {}}),
+            json!([]),
         ] {
             assert!(serde_json::from_value::<RoomRoles>(bad).is_err());
         }
