@@ -182,4 +182,5 @@ async def main() -> None:
     say("done")
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -7,11 +7,11 @@ use crate::support::server::Server;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn script(name: &str) -> PathBuf {
+pub(super) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance").join(name)
 }
 
-fn node(models: &clients::NodeClients, name: &str) -> Command {
+pub(super) fn node(models: &clients::NodeClients, name: &str) -> Command {
     let mut command = Command::new(&models.node);
     command.arg(script(name)).env("NODE_PATH", models.folder.join("node_modules"));
     command

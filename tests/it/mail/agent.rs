@@ -1,7 +1,7 @@
 //! An agent that answers mail: from a real client, to a real server.
 
 use super::Office;
-use crate::support::mail::{PATIENCE, Post, programs, swaks};
+use crate::support::mail::{PATIENCE, Post, header, programs, swaks};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -31,16 +31,6 @@ impl Drop for Bot {
         let _already_gone = self.0.kill();
         let _reaped = self.0.wait();
     }
-}
-
-/// The value of a header, unfolded.
-fn header(message: &str, name: &str) -> String {
-    let head = message.split("\n\n").next().unwrap().replace("\n ", " ").replace("\n\t", " ");
-    let wanted = format!("{}:", name.to_lowercase());
-    head.lines()
-        .find(|line| line.to_lowercase().starts_with(&wanted))
-        .map(|line| line[wanted.len()..].trim().to_owned())
-        .unwrap_or_default()
 }
 
 fn office(post: &Post) -> Office {

@@ -196,3 +196,14 @@ async fn a_reader_hears_only_of_files_it_may_read() {
     }
     assert_eq!(error(start_upload(&mut b, "u", "pub/new", true, None).await).0, 1001);
 }
+
+/// The public agent lists `.schemas` in every room, before anybody has made it.
+#[tokio::test]
+async fn a_folder_that_is_not_there_lists_nothing_and_a_file_is_no_folder() {
+    let edge = Edge::start().await;
+    let mut a = edge.join("a").await;
+    let listed = json_of(a.invoke("storage", "list", json!({"path": ".schemas"})).await);
+    assert_eq!(listed, json!({"files": []}));
+    upload(&mut a, "file", b"1", None).await;
+    assert_eq!(a.fails("storage", "list", json!({"path": "file"})).await.0, 3004);
+}

@@ -66,6 +66,16 @@ impl Swaks {
     }
 }
 
+/// The value of a header, unfolded.
+pub fn header(message: &str, name: &str) -> String {
+    let head = message.split("\n\n").next().unwrap().replace("\n ", " ").replace("\n\t", " ");
+    let wanted = format!("{}:", name.to_lowercase());
+    head.lines()
+        .find(|line| line.to_lowercase().starts_with(&wanted))
+        .map(|line| line[wanted.len()..].trim().to_owned())
+        .unwrap_or_default()
+}
+
 /// A certificate for `localhost` and its key, signed by itself.
 pub fn certificate(dir: &Path) -> (String, String) {
     let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));

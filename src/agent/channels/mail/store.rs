@@ -3,6 +3,7 @@
 use crate::agent::channel::Agent;
 use crate::agent::mail::Letter;
 use crate::agent::mail::reply::Outgoing;
+use crate::agent::path::thread_dir;
 use crate::client::room::{RoomClient, RoomError};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
@@ -19,8 +20,16 @@ const LOOKED_AT_MAX: usize = 10;
 /// An agent's mail.
 pub(super) struct Mails<'a> {
     client: &'a RoomClient,
-    /// The folder of the threads, split as the original splits it.
-    namespace: Vec<String>,
+    /// Where it is kept, and where it may be besides.
+    namespaces: [Vec<String>; 2],
+}
+
+/// The folder of the threads, split as the public agent splits it: a folder that it was given as it was given, without a
+/// scheme; its own with the scheme. The other one comes second.
+fn namespaces(dir: &str, agent_name: &str) -> [Vec<String>; 2] {
+    let split = |dir: &str| dir.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    let bare = dir.split_once("://").map_or(dir, |(_scheme, folder)| folder);
+    if dir == thread_dir(agent_name, None) { [split(dir), split(bare)] } else { [split(bare), split(dir)] }
 }
 
 fn schema() -> Schema {
@@ -36,21 +45,17 @@ fn schema() -> Schema {
 
 impl<'a> Mails<'a> {
     pub fn of(agent: &'a Agent) -> Self {
-        let dir = &agent.engine.config.threads.dir;
-        let namespace = dir.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        Self { client: agent.room(), namespace }
+        let config = &agent.engine.config;
+        Self { client: agent.room(), namespaces: namespaces(&config.threads.dir, &config.agent_name) }
     }
 
-    fn with(&self, mut fields: Value) -> Value {
-        fields["table"] = json!(TABLE);
-        fields["namespace"] = json!(self.namespace);
-        fields["branch"] = Value::Null;
-        fields
+    fn namespace(&self) -> &[String] {
+        &self.namespaces[0]
     }
 
     async fn ensure(&self) -> Result<(), RoomError> {
         let start = json!({"kind": "start", "name": TABLE, "mode": "create_if_not_exists",
-            "namespace": self.namespace, "branch": null, "metadata": null});
+            "namespace": self.namespace(), "branch": null, "metadata": null});
         self.client
             .datasets()
             .write("create_table", start, Some(&schema()), std::iter::empty())
@@ -64,15 +69,29 @@ impl<'a> Mails<'a> {
         let earlier = letter.references.iter().flat_map(|ids| ids.split_whitespace().rev());
         let ids: Vec<&str> = answered.chain(earlier).take(LOOKED_AT_MAX).collect();
         self.ensure().await?;
-        for id in ids {
-            let condition = format!("id = '{}'", id.replace('\'', "''"));
-            let start = json!({"kind": "start", "text": null, "vector": null, "text_columns": null,
-                "where": condition, "offset": null, "limit": 1, "select": null, "version": null});
-            let mut stream = self.client.datasets().read("search", self.with(start)).await?;
-            while let Some(batch) = stream.next().await? {
-                if let Some(thread) = thread(&batch) {
-                    return Ok(Some(thread));
+        for namespace in &self.namespaces {
+            for id in &ids {
+                match self.thread_in(namespace, id).await {
+                    // Only the first table is there for sure.
+                    Err(error) if error.is_lost() || namespace == self.namespace() => return Err(error),
+                    Err(_) => break,
+                    Ok(None) => {}
+                    found => return found,
                 }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn thread_in(&self, namespace: &[String], id: &str) -> Result<Option<String>, RoomError> {
+        let condition = format!("id = '{}'", id.replace('\'', "''"));
+        let start = json!({"kind": "start", "text": null, "vector": null, "text_columns": null,
+            "where": condition, "offset": null, "limit": 1, "select": null, "version": null,
+            "table": TABLE, "namespace": namespace, "branch": null});
+        let mut stream = self.client.datasets().read("search", start).await?;
+        while let Some(batch) = stream.next().await? {
+            if let Some(thread) = thread(&batch) {
+                return Ok(Some(thread));
             }
         }
         Ok(None)
@@ -119,7 +138,8 @@ impl<'a> Mails<'a> {
             text: error.to_string(),
             code: None,
         })?;
-        let start = self.with(json!({"kind": "start", "on": "id"}));
+        let start = json!({"kind": "start", "on": "id", "table": TABLE, "namespace": self.namespace(),
+            "branch": null});
         self.client.datasets().write("merge", start, None, std::iter::once(Ok(batch))).await.map(drop)
     }
 }

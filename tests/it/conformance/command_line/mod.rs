@@ -86,7 +86,7 @@ impl<'a> Tool<'a> {
         Script::start(self.command(&self.python.meshagent, arguments))
     }
 
-    fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
             .args(arguments)

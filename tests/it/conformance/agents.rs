@@ -1,0 +1,180 @@
+//! The official agent on our server: four channels, its models through our proxy, and threads that it shares with our agent.
+//!
+//! What it is given to do is in `tests/conformance/agents.py`; its model is played by `agents-stand-in.cjs`.
+
+use super::command_line::Tool;
+use super::llm::{node, script};
+use super::room_client::environment;
+use crate::agent::joined::Joined;
+use crate::mail::Office;
+use crate::support::clients::{self, NodeClients, PythonClients};
+use crate::support::mail::{Post, header, programs, swaks};
+use crate::support::script::Script;
+use std::process::Command;
+
+const ROOM: &str = "desk";
+const ADDRESS: &str = "support-agent@mail.test";
+const JOIN: [&str; 6] = ["process", "join", "--room", ROOM, "--agent-name", "support-agent"];
+const FLAGS: [&str; 15] = [
+    "--channel",
+    "chat",
+    "--channel",
+    "mail:support-agent@mail.test",
+    "--channel",
+    "queue:support-jobs",
+    "--channel",
+    "toolkit:support-agent",
+    "--threading-mode",
+    "default-new",
+    "--web-search",
+    "--require-storage",
+    "--rule",
+    "You are a helpful support agent.",
+    "--thread-dir",
+];
+
+/// A server with mail and a model, and the clients.
+struct Stage {
+    office: Office,
+    post: Post,
+    python: &'static PythonClients,
+    model: String,
+    _stand_in: Script,
+}
+
+impl Stage {
+    fn open(python: &'static PythonClients, models: &NodeClients) -> Self {
+        let post = Post::start();
+        let relay = format!("smtp://{}", post.address);
+        let office = Office::open(&[
+            "--allow-host",
+            "127.0.0.1",
+            "--smtp-submission",
+            "127.0.0.1:0",
+            "--mail-domain",
+            "mail.test",
+            "--smtp-relay",
+            &relay,
+        ]);
+        let mut stand_in = Script::start(node(models, "agents-stand-in.cjs"));
+        let model = stand_in.must_tell("listens on ");
+        let base = format!("{model}/v1");
+        office.person.run(&["llm", "provider", "set", "openai", "--no-key", "--base-url", &base]).ok();
+        office.mailbox(ADDRESS, &["--public"]);
+        Self { office, post, python, model, _stand_in: stand_in }
+    }
+
+    fn submission(&self) -> [(&'static str, String); 2] {
+        let at = self.office.port("smtp_submission");
+        [("SMTP_HOSTNAME", at.ip().to_string()), ("SMTP_PORT", at.port().to_string())]
+    }
+
+    /// The official agent.
+    fn official(&self, dir: &str) -> Running {
+        let tool = Tool::new(self.python, &self.office.server);
+        let mut command = tool.command(&self.python.meshagent, &[&JOIN[..], &FLAGS, &[dir]].concat());
+        command.envs(self.submission());
+        Running::Official { _agent: Script::start(command), _tool: tool }
+    }
+
+    fn ours(&self, dir: &str) -> Running {
+        let submission = self.submission();
+        let env: Vec<(&str, &str)> = submission.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Running::Ours {
+            _agent: Joined::start(&self.office.server, ROOM, &[&FLAGS[..], &[dir]].concat(), &env),
+        }
+    }
+
+    /// Gives the agent something to do; the thread that it was done in.
+    fn works(&self, arguments: &[&str]) -> Option<String> {
+        let mut command = Command::new(&self.python.python);
+        command.arg(script("agents.py")).args(arguments);
+        command.env("PYTHONDONTWRITEBYTECODE", "1").env("STAND_IN", &self.model);
+        environment(&mut command, &self.office.server);
+        command.env("MESHAGENT_ROOM", ROOM);
+        let mut run = Script::start(command);
+        let began = matches!(arguments[0], "chats" | "tasks");
+        let thread = began.then(|| run.must_tell("thread "));
+        run.must_say("done");
+        thread
+    }
+
+    /// Sends a letter from outside.
+    fn writes(&self, id: &str, more: &[&str]) {
+        let mut all = vec!["--from", "ann@far.test", "--to", ADDRESS, "--h-Message-Id", id];
+        all.extend(["--h-Subject", "Help"]);
+        all.extend(more);
+        swaks(self.office.smtp(), &all).ok();
+    }
+
+    /// What the receiving server has got so far, once it is so many letters: the last one.
+    fn answer(&self, count: usize) -> Letter {
+        Letter(self.post.wait_for(count).remove(count - 1))
+    }
+}
+
+struct Letter(String);
+
+impl Letter {
+    fn header(&self, name: &str) -> String {
+        header(&self.0, name)
+    }
+
+    /// Says it, however its lines are folded.
+    #[track_caller]
+    fn says(&self, words: &str) {
+        let text = self.0.replace("=\r\n", "").replace("=\n", "");
+        assert!(text.contains(words), "want `{words}` in {}", self.0);
+    }
+}
+
+/// A running agent, ended when dropped.
+enum Running<'a> {
+    Official { _agent: Script, _tool: Tool<'a> },
+    Ours { _agent: Joined },
+}
+
+type Start = for<'a> fn(&'a Stage, &str) -> Running<'a>;
+
+/// One agent works through every channel, then the other goes on with each thread.
+fn passes_on(dir: &str, first: Start, second: Start, also: &[&str]) {
+    let (Some(python), Some(models), true) = (clients::python(), clients::models(), programs()) else {
+        return;
+    };
+    let stage = Stage::open(python, models);
+    let agent = first(&stage, dir);
+    let threads: Vec<String> = ["chats", "tasks"].iter().filter_map(|case| stage.works(&[case])).collect();
+    stage.works(&["jobs"]);
+    stage.writes("<2@far.test>", &["--body", "Please write notes/mail.md", "--h-References", "<1@far.test>"]);
+    let answer = stage.answer(1);
+    assert_eq!(
+        (answer.header("Subject").as_str(), answer.header("In-Reply-To").as_str()),
+        ("RE: Help", "<2@far.test>")
+    );
+    assert!(answer.header("References").starts_with("<1@far.test>"), "{}", answer.0);
+    answer.says("(1 tools used)");
+    for case in also {
+        stage.works(&[case]);
+    }
+    drop(agent);
+    let _agent = second(&stage, dir);
+    for thread in &threads {
+        stage.works(&["continues", thread]);
+    }
+    let id = answer.header("Message-ID");
+    stage.writes("<3@far.test>", &["--body", "And now?", "--h-In-Reply-To", &id]);
+    let answer = stage.answer(2);
+    assert_eq!(answer.header("In-Reply-To"), "<3@far.test>");
+    answer.says("Please write notes/mail.md");
+    answer.says("And now?");
+}
+
+#[test]
+fn the_official_agent_serves_four_channels_and_ours_goes_on() {
+    passes_on(".threads/support-agent", Stage::official, Stage::ours, &["asked"]);
+}
+
+#[test]
+fn our_agent_serves_four_channels_and_the_official_one_goes_on() {
+    passes_on(".threads/support-agent", Stage::ours, Stage::official, &[]);
+}
