@@ -65,7 +65,7 @@ impl Job {
         }
         Ok(Self {
             parts,
-            thread: text("path").map(|p| path::thread_path(&path::expand(&p, now))),
+            thread: text("path").map(|p| path::expand(&p, now)),
             model: text("model"),
             instructions: text("instructions"),
             sender_name: text("sender_name").or_else(|| text("from")),

@@ -18,12 +18,7 @@ pub fn index_path(dir: &str) -> String {
     format!("{}/index", dir.trim_end_matches('/'))
 }
 
-/// A thread path as given by a caller; the official agent sometimes doubles its prefix.
-#[must_use]
-pub fn thread_path(given: &str) -> String {
-    if given.contains("://") { collapse(given) } else { given.to_owned() }
-}
-
+/// Without the doubled prefix of the folders that the official agent publishes.
 fn collapse(path: &str) -> String {
     let mut path = path;
     while let Some(rest) = path.strip_prefix(DATASET).filter(|rest| rest.starts_with(DATASET)) {
@@ -93,7 +88,7 @@ mod tests {
         assert_eq!(thread_dir("bob", Some(".threads/x")), "dataset://.threads/x");
         assert_eq!(thread_dir("bob", Some("/x/")), "dataset://x");
         assert_eq!(thread_dir("bob", Some("tmp://x")), "tmp://x");
-        assert_eq!(thread_path("dataset://dataset://a/b"), "dataset://a/b");
+        assert_eq!(thread_dir("bob", Some("dataset://dataset://a/b")), "dataset://a/b");
     }
 
     #[test]

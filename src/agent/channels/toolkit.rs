@@ -2,8 +2,8 @@
 
 use crate::agent::channel::{Agent, Channel, TurnRequest};
 use crate::agent::message::InputContent;
+use crate::agent::naming;
 use crate::agent::turn::Outcome;
-use crate::agent::{naming, path};
 use crate::client::room::{Reply, RoomError, ToolCall, ToolHost, Toolkit, ToolkitTool};
 use crate::error_code::RoomCode;
 use crate::wire::Content;
@@ -148,7 +148,7 @@ impl ToolHost for TaskHost {
         };
         let filled = |text: Option<String>| text.filter(|t| !t.trim().is_empty());
         let request = TurnRequest {
-            thread: filled(task.path.or(task.thread_id)).map(|p| path::thread_path(&p)),
+            thread: filled(task.path.or(task.thread_id)),
             thread_name: Some(naming::sanitize(&task.prompt)),
             content: vec![InputContent::text(task.prompt)],
             model: filled(task.model),

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 const PREFIX: &str = "dataset://";
-/// Name of the table that lists the threads of a folder.
-const LIST: &str = "index";
+/// Tables of a folder that are no threads: the list of its threads, and its mail.
+const NO_THREADS: [&str; 2] = ["index", "emails"];
 
 /// A table in the room's datasets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,18 +42,19 @@ impl Place {
         }
     }
 
-    /// Whether this is a thread in folder `dir`, at any depth: not the folder's own list, nor anything beside it.
+    /// Whether this is a thread in folder `dir`, at any depth: not the folder's own tables, nor anything beside it.
     #[must_use]
     pub fn is_thread_in(&self, dir: &Self) -> bool {
         let folder: Vec<_> = dir.namespace.iter().chain([&dir.table]).collect();
         let own: Vec<_> = self.namespace.iter().collect();
-        own.starts_with(&folder) && !self.is_list_of(dir)
+        own.starts_with(&folder) && !self.is_table_of(dir)
     }
 
-    /// Whether this is the table that lists the threads of folder `dir`.
+    /// Whether this is a table of folder `dir` that is no thread.
     #[must_use]
-    pub fn is_list_of(&self, dir: &Self) -> bool {
-        self.table == LIST && self.namespace.split_last() == Some((&dir.table, dir.namespace.as_slice()))
+    pub fn is_table_of(&self, dir: &Self) -> bool {
+        NO_THREADS.contains(&self.table.as_str())
+            && self.namespace.split_last() == Some((&dir.table, dir.namespace.as_slice()))
     }
 
     /// The namespace as requests have it.
@@ -83,6 +84,7 @@ mod tests {
             ("dataset://agents/bob/threads/1", true),
             ("dataset://agents//bob/threads/2026/index", true),
             ("dataset://agents/bob/threads//index", false),
+            ("dataset://agents/bob/threads/emails", false),
             ("dataset://agents/bob/threads", false),
             ("dataset://agents/bob/threads2/1", false),
             ("dataset://agents/ann/threads/1", false),
@@ -90,7 +92,7 @@ mod tests {
         ] {
             assert_eq!(Place::parse(path).unwrap().is_thread_in(&dir), is_thread, "{path}");
         }
-        assert!(Place::parse("dataset://agents/bob/threads//index").unwrap().is_list_of(&dir));
+        assert!(Place::parse("dataset://agents/bob/threads//index").unwrap().is_table_of(&dir));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Hub {
             _ if !threads.stored => self.route(id, message),
             Whose::Own => self.route(id, message),
             Whose::Unknown => self.job(Job::Admit { by: id.to_owned(), message: Box::new(message) }),
-            Whose::List => self.not_ours(id, &message),
+            Whose::Table => self.not_ours(id, &message),
         }
     }
 
@@ -248,8 +248,8 @@ impl Hub {
 enum Whose {
     /// In its folder, or kept in no table.
     Own,
-    /// The list of its threads.
-    List,
+    /// A table that it keeps beside its threads.
+    Table,
     /// Its own only where it is listed.
     Unknown,
 }
@@ -259,7 +259,7 @@ fn whose(path: &str, dir: &str) -> Whose {
         return Whose::Own;
     }
     match (Place::parse(path), Place::parse(dir)) {
-        (Ok(place), Ok(dir)) if place.is_list_of(&dir) => Whose::List,
+        (Ok(place), Ok(dir)) if place.is_table_of(&dir) => Whose::Table,
         (Ok(place), Ok(dir)) if place.is_thread_in(&dir) => Whose::Own,
         _ => Whose::Unknown,
     }
@@ -283,7 +283,8 @@ mod tests {
         let whose = |path| whose(path, "dataset://agents/bob/threads");
         assert!(matches!(whose("dataset://agents/bob/threads/1"), Whose::Own));
         assert!(matches!(whose("tmp://agents/bob/threads/1"), Whose::Own));
-        assert!(matches!(whose("dataset://agents/bob/threads//index"), Whose::List));
+        assert!(matches!(whose("dataset://agents/bob/threads//index"), Whose::Table));
+        assert!(matches!(whose("dataset://agents/bob/threads/emails"), Whose::Table));
         for path in ["dataset://invoices", "dataset://agents/ann/threads/1", "old.thread", ""] {
             assert!(matches!(whose(path), Whose::Unknown), "{path}");
         }

@@ -1,6 +1,6 @@
 //! `meshagent process threads|messages|grep`: an agent's threads, read from the room's datasets. The agent need not run.
 
-use crate::agent::path::{thread_dir, thread_path};
+use crate::agent::path::thread_dir;
 use crate::agent::storage::{Index, Place, Stored, read_thread, sorted};
 use crate::agent::thread::transcript::{self, Line};
 use crate::cli::commands::room::connect;
@@ -102,7 +102,7 @@ impl WhereArgs {
     fn path(&self, thread: &str) -> Result<String, CliError> {
         let thread = thread.trim();
         if thread.contains("://") {
-            return Ok(thread_path(thread));
+            return Ok(thread.to_owned());
         }
         Ok(format!("{}/{}", self.dir()?, thread.trim_start_matches('/')))
     }

@@ -1,7 +1,7 @@
 //! `meshagent process use`: talks to an agent that is in a room.
 
 use super::talk::Talk;
-use crate::agent::path::{thread_dir, thread_path};
+use crate::agent::path::thread_dir;
 use crate::agent::session::Session;
 use crate::cli::commands::room::connect;
 use crate::cli::error::CliError;
@@ -31,7 +31,7 @@ pub async fn run(ctx: &Ctx, args: UseArgs) -> Result<(), CliError> {
     let room = connect(ctx, args.room.name()?).await?;
     let session = Session::in_room(room, &args.agent_name).await?;
     let thread = args.thread_id.as_deref().map(|thread| match thread.contains("://") {
-        true => thread_path(thread),
+        true => thread.to_owned(),
         false => format!("{}/{}", thread_dir(&args.agent_name, None), thread.trim_start_matches('/')),
     });
     let talk = Talk::new(session, thread);
