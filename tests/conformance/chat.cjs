@@ -154,7 +154,7 @@ async function chat(ann, bob) {
 }
 
 async function works({ room }) {
-  const written = new Promise((resolve) => room.on("file.updated", resolve));
+  const written = new Promise((resolve) => room.storage.on("file.updated", resolve));
   const prompt = call("storage", "write_file", { path: "npm.md", text: "by a job", overwrite: true });
   await room.queues.send("jobs", { prompt }, {});
   await within(written, () => "the file");

@@ -1,12 +1,12 @@
-//! The official chat clients with our agent. What the scripts check is in `tests/conformance/chat.py`.
+//! The official chat clients with our agent. What the scripts check is in `tests/conformance/chat.{py,cjs}`.
 
 use super::command_line::Tool;
+use super::llm::{node, script};
 use super::room_client::environment;
 use crate::agent::joined::Joined;
 use crate::support::clients;
 use crate::support::script::Script;
 use crate::support::server::Server;
-use std::path::Path;
 use std::process::Command;
 
 const ROOM: &str = "conformance";
@@ -16,9 +16,8 @@ fn holds(case: &str) {
     let Some(python) = clients::python() else { return };
     let server = Server::start(&[]);
     let _agent = Joined::start(&server, ROOM, &FLAGS, &[]);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/chat.py");
     let mut command = Command::new(&python.python);
-    command.arg(script).arg(case).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.arg(script("chat.py")).arg(case).env("PYTHONDONTWRITEBYTECODE", "1");
     environment(&mut command, &server);
     Script::start(command).must_say("done");
 }
@@ -41,6 +40,17 @@ fn python_lists_renames_and_deletes_threads() {
 #[test]
 fn python_steers_and_interrupts() {
     holds("steers");
+}
+
+#[test]
+fn npm_chats_queues_jobs_and_calls_the_agent_as_a_tool() {
+    let Some(npm) = clients::node() else { return };
+    let server = Server::start(&[]);
+    let more = ["--channel", "queue:jobs", "--channel", "toolkit:support-agent", "--storage"];
+    let _agent = Joined::start(&server, ROOM, &[&FLAGS[..], &more].concat(), &[]);
+    let mut command = node(npm, "chat.cjs");
+    environment(&mut command, &server);
+    Script::start(command).must_say("done");
 }
 
 #[test]
