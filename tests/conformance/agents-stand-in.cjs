@@ -1,6 +1,6 @@
 // The model of agents, played by @copilotkit/aimock. It uses 21 tokens in and 8 out for every answer.
 //
-// `write PATH` makes it call the tool of that name, however the agent names it; any other text is answered with all that
+// `write PATH` and `save a report` make it call the tool that writes, however the agent names it; any other text is answered with all that
 // was said in the thread, and a question for a thread's name with one. It streams in small pieces.
 const { LLMock } = require("@copilotkit/aimock");
 
@@ -12,7 +12,8 @@ const texts = (message) =>
 function answer(request) {
   if (request.model === "gpt-5.4-mini") return { content: JSON.stringify({ thread_name: "Named by a model" }), usage };
   const last = request.messages.at(-1);
-  const path = /write (\S+\.md)/.exec(last.role === "user" ? texts(last) : "")?.[1];
+  const asked = last.role === "user" ? texts(last) : "";
+  const path = asked.includes("save a report") ? "report.md" : /write (\S+\.md)/.exec(asked)?.[1];
   if (path) {
     const names = (request.tools ?? []).map((tool) => tool.function?.name ?? "");
     const name = names.find((each) => each === "storage__write_file") ?? "write_file";

@@ -91,7 +91,8 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
         unsupported.push(format!("--web-search with {} alone (set MESHAGENT_SEARCH_URL)", names(&models)));
     }
     warn(&unsupported);
-    if process.model.models.is_empty() && env.openai.base_url.is_none() && env.openai.api_key.is_none() {
+    let nowhere = env.openai.base_url.is_none() && env.openai.api_key.is_none() && place.api_url.is_none();
+    if process.model.models.is_empty() && nowhere {
         output::note(format!(
             "warning: no model endpoint is configured for {}; set OPENAI_API_KEY (and OPENAI_BASE_URL for another \
              endpoint), or try offline with --model builtin/echo",
