@@ -1,4 +1,4 @@
-"""Work for an agent that runs, ours or the official one, by the Python SDK: `agents.py CASE [THREAD]`.
+"""Work for an agent that runs, ours or the official one, by the Python SDK: `agents.py CASE [THREAD OR FOLDER]`.
 
 Reads MESHAGENT_API_URL, MESHAGENT_API_KEY, MESHAGENT_PROJECT_ID, MESHAGENT_ROOM and STAND_IN. The agent `support-agent`
 has the channels `chat`, `queue:support-jobs` and `toolkit:support-agent` and the storage tools; its model is played by
@@ -10,6 +10,8 @@ import json
 import os
 import sys
 import urllib.request
+
+from meshagent.agents.messages import ListThreads
 
 from chat import AGENT, STEP_SECONDS, chat, join, kinds, say, start, text, until
 
@@ -62,19 +64,27 @@ async def chats() -> None:
         say(f"thread {session.thread_path}")
 
 
+async def listed(client) -> set[str]:
+    await client.send(ListThreads(type="meshagent.agent.thread.list"))
+    return {thread["path"] for thread in (await until(client, "thread.listed"))[-1]["threads"]}
+
+
 async def jobs() -> None:
-    async with join("ann") as room:
+    async with chat("ann") as (room, client):
+        before = await listed(client)
         await room.queues.send(name="support-jobs", create=True, message={"prompt": "write notes/queue.md"})
         await written(room, "notes/queue.md")
         say("a job of the queue is done")
+        (thread,) = await listed(client) - before
+        say(f"thread {thread}")
 
 
-async def tasks() -> None:
+async def tasks(folder: str) -> None:
     async with join("ann") as room:
         async with asyncio.timeout(STEP_SECONDS):
             while AGENT not in [toolkit.name for toolkit in await room.list_toolkits()]:
                 await asyncio.sleep(0.1)
-        thread = "dataset://.threads/support-agent/refunds"
+        thread = f"{folder}/refunds"
         task = {"prompt": "write notes/task.md", "path": thread, "thread_id": None, "model": None, "instructions": None}
         done = room.invoke(toolkit=AGENT, tool=f"run_{AGENT}_task", input=task)
         answer = await asyncio.wait_for(done, STEP_SECONDS)
@@ -99,8 +109,7 @@ async def continues(path: str) -> None:
         answer = await turn(client, session, "go on")
         assert first in answer and "go on" in answer and "1 tools used" in answer, answer
         say("and goes on, with all that was said")
-        listed = [thread.path for thread in (await session.list_threads()).threads]
-        assert path in listed, listed
+        assert path in await listed(client)
         say("and is in the list")
 
 

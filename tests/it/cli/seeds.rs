@@ -1,5 +1,7 @@
 //! Every command that the documents print, word for word.
 
+mod whole;
+
 use super::Person;
 use crate::support::server::Server;
 

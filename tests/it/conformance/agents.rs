@@ -15,7 +15,7 @@ use std::process::Command;
 const ROOM: &str = "desk";
 const ADDRESS: &str = "support-agent@mail.test";
 const JOIN: [&str; 6] = ["process", "join", "--room", ROOM, "--agent-name", "support-agent"];
-const FLAGS: [&str; 15] = [
+const FLAGS: [&str; 14] = [
     "--channel",
     "chat",
     "--channel",
@@ -30,7 +30,6 @@ const FLAGS: [&str; 15] = [
     "--require-storage",
     "--rule",
     "You are a helpful support agent.",
-    "--thread-dir",
 ];
 
 /// A server with mail and a model, and the clients.
@@ -56,8 +55,7 @@ impl Stage {
             "--smtp-relay",
             &relay,
         ]);
-        let mut stand_in = Script::start(node(models, "agents-stand-in.cjs"));
-        let model = stand_in.must_tell("listens on ");
+        let (stand_in, model) = stand_in(models);
         let base = format!("{model}/v1");
         office.person.run(&["llm", "provider", "set", "openai", "--no-key", "--base-url", &base]).ok();
         office.mailbox(ADDRESS, &["--public"]);
@@ -70,19 +68,17 @@ impl Stage {
     }
 
     /// The official agent.
-    fn official(&self, dir: &str) -> Running {
+    fn official(&self, dir: &[&str]) -> Running {
         let tool = Tool::new(self.python, &self.office.server);
-        let mut command = tool.command(&self.python.meshagent, &[&JOIN[..], &FLAGS, &[dir]].concat());
+        let mut command = tool.command(&self.python.meshagent, &[&JOIN[..], &FLAGS, dir].concat());
         command.envs(self.submission());
         Running::Official { _agent: Script::start(command), _tool: tool }
     }
 
-    fn ours(&self, dir: &str) -> Running {
+    fn ours(&self, dir: &[&str]) -> Running {
         let submission = self.submission();
         let env: Vec<(&str, &str)> = submission.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Running::Ours {
-            _agent: Joined::start(&self.office.server, ROOM, &[&FLAGS[..], &[dir]].concat(), &env),
-        }
+        Running::Ours { _agent: Joined::start(&self.office.server, ROOM, &[&FLAGS[..], dir].concat(), &env) }
     }
 
     /// Gives the agent something to do; the thread that it was done in.
@@ -93,7 +89,7 @@ impl Stage {
         environment(&mut command, &self.office.server);
         command.env("MESHAGENT_ROOM", ROOM);
         let mut run = Script::start(command);
-        let began = matches!(arguments[0], "chats" | "tasks");
+        let began = matches!(arguments[0], "chats" | "tasks" | "jobs");
         let thread = began.then(|| run.must_tell("thread "));
         run.must_say("done");
         thread
@@ -111,6 +107,13 @@ impl Stage {
     fn answer(&self, count: usize) -> Letter {
         Letter(self.post.wait_for(count).remove(count - 1))
     }
+}
+
+/// A model that agents use, and where it is.
+pub fn stand_in(models: &NodeClients) -> (Script, String) {
+    let mut stand_in = Script::start(node(models, "agents-stand-in.cjs"));
+    let url = stand_in.must_tell("listens on ");
+    (stand_in, url)
 }
 
 struct Letter(String);
@@ -134,17 +137,18 @@ enum Running<'a> {
     Ours { _agent: Joined },
 }
 
-type Start = for<'a> fn(&'a Stage, &str) -> Running<'a>;
+type Start = for<'a> fn(&'a Stage, &[&str]) -> Running<'a>;
 
 /// One agent works through every channel, then the other goes on with each thread.
-fn passes_on(dir: &str, first: Start, second: Start, also: &[&str]) {
+fn passes_on(dir: &[&str], first: Start, second: Start, also: &[&str]) {
     let (Some(python), Some(models), true) = (clients::python(), clients::models(), programs()) else {
         return;
     };
     let stage = Stage::open(python, models);
     let agent = first(&stage, dir);
-    let threads: Vec<String> = ["chats", "tasks"].iter().filter_map(|case| stage.works(&[case])).collect();
-    stage.works(&["jobs"]);
+    let folder = format!("dataset://{}", dir.last().unwrap_or(&"agents/support-agent/threads"));
+    let began = [&["chats"][..], &["tasks", &folder], &["jobs"]];
+    let threads: Vec<String> = began.iter().filter_map(|case| stage.works(case)).collect();
     stage.writes("<2@far.test>", &["--body", "Please write notes/mail.md", "--h-References", "<1@far.test>"]);
     let answer = stage.answer(1);
     assert_eq!(
@@ -171,10 +175,11 @@ fn passes_on(dir: &str, first: Start, second: Start, also: &[&str]) {
 
 #[test]
 fn the_official_agent_serves_four_channels_and_ours_goes_on() {
-    passes_on(".threads/support-agent", Stage::official, Stage::ours, &["asked"]);
+    // In its own folder it doubles the prefix of the threads that queues and mail begin.
+    passes_on(&[], Stage::official, Stage::ours, &["asked"]);
 }
 
 #[test]
 fn our_agent_serves_four_channels_and_the_official_one_goes_on() {
-    passes_on(".threads/support-agent", Stage::ours, Stage::official, &[]);
+    passes_on(&["--thread-dir", ".threads/support-agent"], Stage::ours, Stage::official, &[]);
 }

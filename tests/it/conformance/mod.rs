@@ -1,7 +1,7 @@
 //! The public MeshAgent clients, unchanged, against our server. The scripts are in `tests/conformance`.
 
 mod agent_chat;
-mod agents;
+pub mod agents;
 mod command_line;
 mod containers;
 mod installed;
