@@ -1,7 +1,9 @@
-//! Mail programs that others wrote: `swaks` sends, `aiosmtpd` receives, `openssl` makes keys.
+//! Mail programs that others wrote: `swaks` sends, `aiosmtpd` or Exim receives, `openssl` makes keys.
 
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -76,6 +78,11 @@ pub fn header(message: &str, name: &str) -> String {
         .unwrap_or_default()
 }
 
+/// Whom a receiving server got this for.
+pub fn recipient(message: &str) -> String {
+    header(message, "Envelope-to") + &header(message, "X-RcptTo")
+}
+
 /// A certificate for `localhost` and its key, signed by itself.
 pub fn certificate(dir: &Path) -> (String, String) {
     let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
@@ -96,7 +103,7 @@ pub fn openssl(command: &mut Command) -> Vec<u8> {
     done.stdout
 }
 
-/// A receiving mail server: Debian's `aiosmtpd`, which keeps what it gets in a mail folder.
+/// A receiving mail server: Debian's `aiosmtpd` or Exim, which keeps what it gets in a mail folder.
 #[derive(Debug)]
 pub struct Post {
     pub address: SocketAddr,
@@ -111,20 +118,53 @@ impl Post {
 
     pub fn start_at(address: SocketAddr) -> Post {
         let dir = tempfile::tempdir().unwrap();
-        let mut child = Command::new("aiosmtpd")
-            .args(["-n", "-d", "-l", &address.to_string(), "-c", "aiosmtpd.handlers.Mailbox"])
-            .arg(dir.path().join("box"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new("aiosmtpd");
+        command.args(["-n", "-d", "-l", &address.to_string(), "-c", "aiosmtpd.handlers.Mailbox"]);
+        command.arg(dir.path().join("box"));
+        Self::run(command, address, dir)
+    }
+
+    /// Exim, where it is installed and may deliver, which is as root only; else `aiosmtpd`.
+    pub fn exim() -> Post {
+        let probe = Command::new("exim4").arg("-bV").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+        if !root || probe.is_err() {
+            println!("aiosmtpd instead of Exim: {}", if root { "it is not installed" } else { "not root" });
+            return Self::start();
+        }
+        let (dir, address) = (tempfile::tempdir().unwrap(), free_port());
+        // It runs as a user of its own.
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let config = dir.path().join("exim.conf");
+        let (folder, port) = (dir.path().display(), address.port());
+        std::fs::write(
+            &config,
+            format!(
+                "primary_hostname = far.test\ndaemon_smtp_ports = {port}\nlocal_interfaces = 127.0.0.1\n\
+                 spool_directory = {folder}/spool\nlog_file_path = {folder}/%slog\npid_file_path = {folder}/pid\n\
+                 deliver_drop_privilege = true\nkeep_environment =\ntls_advertise_hosts =\nhost_lookup =\n\
+                 domainlist here = far.test\nacl_smtp_rcpt = to_here\n\
+                 begin acl\nto_here:\n  accept domains = +here\n  deny message = relay not permitted\n\
+                 begin routers\nall:\n  driver = accept\n  transport = box\n\
+                 begin transports\nbox:\n  driver = appendfile\n  directory = {folder}/box\n  maildir_format\n  \
+                 envelope_to_add\n"
+            ),
+        )
+        .unwrap();
+        let mut command = Command::new("exim4");
+        command.arg("-C").arg(&config).arg("-bdf");
+        Self::run(command, address, dir)
+    }
+
+    fn run(mut command: Command, address: SocketAddr, dir: TempDir) -> Post {
+        let streams = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = streams.spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         std::thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).for_each(drop));
         let post = Post { address, dir, child };
         let deadline = Instant::now() + PATIENCE;
         while std::net::TcpStream::connect(address).is_err() {
-            assert!(Instant::now() < deadline, "aiosmtpd does not listen on {address}");
+            assert!(Instant::now() < deadline, "nobody listens on {address}: {command:?}");
             std::thread::yield_now();
         }
         post
@@ -147,7 +187,7 @@ impl Post {
         let folder = self.dir.path().join("box/new");
         let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
         let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-        files.sort();
+        files.sort_by_cached_key(|file| std::fs::metadata(file).and_then(|about| about.modified()).ok());
         files.iter().filter_map(|file| std::fs::read_to_string(file).ok()).collect()
     }
 }
