@@ -10,6 +10,7 @@ use crate::mail::Office;
 use crate::support::clients::{self, NodeClients, PythonClients};
 use crate::support::mail::{Post, header, programs, swaks};
 use crate::support::script::Script;
+use crate::support::server::Server;
 use std::collections::BTreeSet;
 use std::process::Command;
 
@@ -194,6 +195,24 @@ fn the_official_agent_serves_four_channels_and_ours_goes_on() {
     // In its own folder it doubles the prefix of the threads that queues and mail begin.
     let answer = passes_on(&[], Stage::official, Stage::ours, &["asked"]);
     answer.inspect(|answer| answer.says("Please write notes/mail.md"));
+}
+
+#[test]
+fn the_official_tool_deploys_our_agent() {
+    let Some(python) = clients::python() else { return };
+    let server = Server::start(&[]);
+    let tool = Tool::new(python, &server);
+    tool.run(&["rooms", "create", ROOM], ROOM);
+    let deploy = ["process", "deploy", "--service-name", "support-agent"];
+    let deploy = [&deploy, &JOIN[2..], &FLAGS, &["--model", "builtin/echo"]].concat();
+    let first = tool.run(&deploy, "Deployed service: ");
+    assert_eq!(tool.run(&deploy, "Deployed service: "), first, "it is replaced");
+    let task =
+        r#"{"prompt": "forty-two", "path": null, "thread_id": null, "model": null, "instructions": null}"#;
+    let name = ["--toolkit", "support-agent", "--tool", "run_support-agent_task"];
+    let call =
+        [&["room", "agents", "invoke-tool", "--room", ROOM], &name[..], &["--arguments", task]].concat();
+    tool.run(&call, "> forty-two");
 }
 
 #[test]
