@@ -29,7 +29,7 @@ def read(url: str):
 async def written(room, path: str) -> None:
     async with asyncio.timeout(STEP_SECONDS):
         while not await room.storage.exists(path=path):
-            await asyncio.sleep(0.1)
+            pass
     assert (await room.storage.download(path=path)).data == b"by the model"
 
 
@@ -81,9 +81,7 @@ async def jobs() -> None:
 
 async def tasks(folder: str) -> None:
     async with join("ann") as room:
-        async with asyncio.timeout(STEP_SECONDS):
-            while AGENT not in [toolkit.name for toolkit in await room.list_toolkits()]:
-                await asyncio.sleep(0.1)
+        assert await room.list_toolkits(participant_name=AGENT, timeout=STEP_SECONDS)
         thread = f"{folder}/refunds"
         task = {"prompt": "write notes/task.md", "path": thread, "thread_id": None, "model": None, "instructions": None}
         done = room.invoke(toolkit=AGENT, tool=f"run_{AGENT}_task", input=task)
@@ -118,13 +116,13 @@ async def asked() -> None:
     async with asyncio.timeout(STEP_SECONDS):
         while True:
             # A thread may just be getting its name.
-            requests = read(f"{os.environ['STAND_IN']}/__aimock/journal")
+            requests = await asyncio.to_thread(read, f"{os.environ['STAND_IN']}/__aimock/journal")
             requests = [each for each in requests if each["path"] == "/v1/responses"]
-            rows = read(f"{URL}/accounts/projects/{PROJECT}/usage?users={AGENT}")["usage"]
+            usage = await asyncio.to_thread(read, f"{URL}/accounts/projects/{PROJECT}/usage?users={AGENT}")
+            rows = usage["usage"]
             used = [sum(row[name] for row in rows) for name in ("requests", "input_tokens", "output_tokens")]
             if requests and used == [len(requests), len(requests) * 21, len(requests) * 8]:
                 break
-            await asyncio.sleep(0.1)
     assert all(each["method"] == "WS" for each in requests), requests
     say("the model is asked over sockets, and its use adds up to the agent")
 

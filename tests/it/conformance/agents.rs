@@ -202,7 +202,7 @@ fn the_official_tool_deploys_our_agent() {
     let Some(python) = clients::python() else { return };
     let server = Server::start(&[]);
     let tool = Tool::new(python, &server);
-    tool.run(&["rooms", "create", ROOM], ROOM);
+    tool.run(&["rooms", "create", ROOM, "--no-owner"], ROOM);
     let deploy = ["process", "deploy", "--service-name", "support-agent"];
     let deploy = [&deploy, &JOIN[2..], &FLAGS, &["--model", "builtin/echo"]].concat();
     let first = tool.run(&deploy, "Deployed service: ");
