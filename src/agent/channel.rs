@@ -5,7 +5,7 @@
 //! [`Agent::connect`] and passes on what they say with [`Agent::say`]; everything that its participants are to hear comes to
 //! the outbox they connected with.
 
-use super::message::InputContent;
+use super::message::{InputContent, Message};
 use super::supervisor::ToHub;
 use super::tools::Tool;
 use super::turn::{Failure, Outcome};
@@ -184,6 +184,14 @@ impl Agent {
     /// A participant said something.
     pub async fn say(&self, id: &str, message: Value) {
         let _ = self.hub.send(ToHub::Say { id: id.to_owned(), message }).await;
+    }
+
+    /// Puts messages into a thread that is at work: they are stored, and shown to those who have it open. `false` when the thread takes
+    /// nothing more.
+    pub async fn show(&self, thread: &str, messages: Vec<Message>) -> bool {
+        let (shown, done) = oneshot::channel();
+        let inject = ToHub::Inject { thread: thread.to_owned(), messages, shown };
+        self.hub.send(inject).await.is_ok() && done.await.is_ok()
     }
 
     /// Path of a thread for new work.

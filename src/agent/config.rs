@@ -9,6 +9,8 @@ use std::time::Duration;
 pub const QUEUE_TURNS_MAX: usize = 4;
 /// Times that a model may be asked in one turn, unless told otherwise.
 pub const MODEL_CALLS_MAX: usize = 64;
+/// Tokens from which a thread's past is shortened, unless told otherwise.
+pub const COMPACTION_THRESHOLD: u64 = 200_000;
 /// Text that clients show above an empty conversation.
 pub const EMPTY_STATE_TITLE: &str = "How can I help you?";
 /// How long running turns may go on after the agent was told to stop.
@@ -33,6 +35,8 @@ pub struct Config {
     pub decision_model: Option<ModelId>,
     /// Times that a model may be asked in one turn.
     pub model_calls_max: usize,
+    /// Tokens from which a thread's past is replaced by what a model makes of it; never where absent.
+    pub compaction_threshold: Option<u64>,
     /// Flags that this version cannot honour; told on stderr and published as an attribute.
     pub unsupported: Vec<String>,
     pub stop_grace: Duration,

@@ -19,6 +19,9 @@ use std::sync::Arc;
 
 /// Largest room file that goes into a turn, bytes.
 pub(super) const FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What a model is told when a thread has become too long for it.
+const SUMMARISE: &str = "Write down, for yourself, what of this conversation you need to go on with it: what was asked, what was \
+                         found, decided and done, names, paths and numbers, and what is still open. Call no tools.";
 /// Tools that a client may bring to a turn.
 const CLIENT_TOOLS_MAX: usize = 64;
 
@@ -128,6 +131,9 @@ impl Engine {
     pub async fn tools(&self, thread: &str) -> Result<Tools, Failure> {
         let config = &self.config.tools;
         let mut tools = (self.extra)(thread);
+        if self.config.threads.stored {
+            tools.extend(tools::thread(&self.client, thread, &self.config.threads.dir));
+        }
         if config.storage || config.read_only_storage {
             tools.extend(tools::storage(&self.client, config.storage));
         }
@@ -154,6 +160,28 @@ impl Engine {
             })?);
         }
         Ok(tools)
+    }
+
+    /// Has a model say in short what a thread came to.
+    pub async fn summarise(&self, model: &ModelId, history: &[Item]) -> Result<String, Failure> {
+        let ask = Item::User(vec![Part::Text(SUMMARISE.to_owned())]);
+        let items: Vec<&Item> = history.iter().chain([&ask]).collect();
+        let request = Request {
+            model: &model.name,
+            instructions: SUMMARISE,
+            items: &items,
+            tools: &[],
+            answer_schema: None,
+            web_search: false,
+        };
+        let response = self.provider(model).respond(request, &Say::nobody()).await?;
+        let texts = response.items.into_iter().filter_map(|item| match item {
+            Item::Answer { text, .. } => Some(text),
+            _ => None,
+        });
+        let text = texts.collect::<Vec<_>>().join("\n");
+        let empty = || Failure { message: "the model gave no summary".into(), code: "model_error" };
+        Some(text).filter(|text| !text.trim().is_empty()).ok_or_else(empty)
     }
 
     /// Asks a model with a thread and the present turn.

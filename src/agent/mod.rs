@@ -35,7 +35,7 @@ mod writer;
 
 pub use channel_spec::AgentChannel;
 pub use config::Config;
-pub use run::{AgentError, run};
+pub use run::{AgentError, run, run_with};
 
 #[cfg(test)]
 mod tests;

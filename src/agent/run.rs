@@ -38,7 +38,16 @@ pub enum AgentError {
 
 /// Runs an agent until `stop`, or until its room ends the session.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
-    let opened: Vec<_> = config.channels.iter().filter_map(channels::of).collect();
+    run_with(config, Vec::new(), stop).await
+}
+
+/// Runs an agent with these channels beside those of its configuration.
+pub async fn run_with(
+    config: Config,
+    more: Vec<Arc<dyn Channel>>,
+    stop: CancellationToken,
+) -> Result<(), AgentError> {
+    let opened: Vec<_> = config.channels.iter().filter_map(channels::of).chain(more).collect();
     if opened.is_empty() {
         return Err(AgentError::NoChannel);
     }

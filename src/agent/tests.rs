@@ -31,6 +31,7 @@ fn config(room: &FakeRoom, channels: &[&str]) -> Config {
         },
         decision_model: None,
         model_calls_max: 64,
+        compaction_threshold: None,
         unsupported: vec!["--web-search".into()],
         stop_grace: Duration::from_millis(20),
     }

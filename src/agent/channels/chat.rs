@@ -2,6 +2,7 @@
 
 use crate::agent::channel::{Agent, Channel, OUTBOX_MAX, Outgoing};
 use crate::agent::config::EMPTY_STATE_TITLE;
+use crate::agent::tools::{Tool, attach_file};
 use crate::client::room::{Reply, RoomError, RoomMessage, ToolCall, ToolHost};
 use crate::error_code::RoomCode;
 use crate::wire::{Content, Control};
@@ -63,6 +64,10 @@ impl Channel for Chat {
 
     fn is_threaded(&self) -> bool {
         true
+    }
+
+    fn tools(&self, agent: &Agent, _: &str) -> Vec<Arc<dyn Tool>> {
+        vec![attach_file(agent.clone())]
     }
 
     async fn open(&self, agent: &Agent) -> Result<(), RoomError> {

@@ -2,8 +2,11 @@
 
 mod chat;
 mod mail;
+mod memory;
 mod queue;
 mod toolkit;
+
+pub use memory::Memory;
 
 use super::channel::Channel;
 use super::channel_spec::AgentChannel;

@@ -1,6 +1,7 @@
 //! Acts for one thread while somebody needs it: one task that feeds its [`Thread`] and does what that says.
 
 mod answers;
+mod compacting;
 mod opening;
 
 use super::channel::Replay;
@@ -16,6 +17,7 @@ use super::tools::CallContext;
 use super::turn::{Failure, Outcome};
 use super::writer::Writer;
 use crate::agent::message::LogLine;
+use compacting::Summary;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -53,7 +55,11 @@ pub(super) enum In {
         to: String,
         message_id: String,
     },
-    Inject(Vec<Message>),
+    /// Messages to store and show; `shown` hears when that is done.
+    Inject {
+        messages: Vec<Message>,
+        shown: Option<oneshot::Sender<()>>,
+    },
 }
 
 /// What a thread tells.
@@ -121,7 +127,12 @@ impl Process {
 /// What the work of a turn came to.
 enum Worked {
     Input(Input),
-    Prepared { turn_id: String, result: Result<(Prepared, Work), Failure> },
+    /// The summary stands for all before it.
+    Prepared {
+        turn_id: String,
+        result: Result<(Prepared, Work), Failure>,
+        summary: Option<Summary>,
+    },
 }
 
 struct Actor {
@@ -140,6 +151,10 @@ struct Actor {
     logs: (mpsc::Sender<(String, Vec<LogLine>)>, mpsc::Receiver<(String, Vec<LogLine>)>),
     waiters: HashMap<String, oneshot::Sender<Outcome>>,
     by: BTreeMap<String, By>,
+    /// Tokens that the last request took.
+    used_tokens: u64,
+    /// Rows of the thread so far.
+    rows: i64,
     handled: u64,
 }
 
@@ -162,6 +177,8 @@ async fn serve(engine: Arc<Engine>, path: String, mut messages: mpsc::Receiver<I
         logs: mpsc::channel(SAYINGS_MAX),
         waiters: HashMap::new(),
         by: BTreeMap::new(),
+        used_tokens: opened.used_tokens,
+        rows: opened.rows,
         handled,
     };
     actor.close_open_turns(opened.open_turns).await;
@@ -208,7 +225,10 @@ impl Actor {
                         self.drain().await;
                         input
                     }
-                    Worked::Prepared { turn_id, result } => {
+                    Worked::Prepared { turn_id, result, summary } => {
+                        if let (Some(summary), Ok((prepared, _))) = (summary, &result) {
+                            self.compacted(summary, prepared.input.as_ref()).await;
+                        }
                         let result = result.map(|(prepared, work)| {
                             self.using = work;
                             prepared
@@ -260,6 +280,7 @@ impl Actor {
         match opening::open(&self.engine, &self.path).await {
             Ok(opened) => {
                 self.thread = opened.thread;
+                (self.used_tokens, self.rows) = (opened.used_tokens, opened.rows);
                 if let Some(old) = std::mem::replace(&mut self.writer, opened.writer) {
                     old.end().await;
                 }
@@ -288,10 +309,14 @@ impl Actor {
             In::Capabilities { to, message_id } => {
                 answers::capabilities(&self.engine, &self.path, to, message_id, &self.out).await;
             }
-            In::Inject(messages) => {
+            In::Inject { messages, shown } => {
                 for message in messages {
                     self.store(&message).await;
                     (self.out)(Out::Message(message)).await;
+                }
+                if let Some(shown) = shown {
+                    // Nobody may be waiting any more.
+                    let _ = shown.send(());
                 }
             }
         }
@@ -309,6 +334,7 @@ impl Actor {
     }
 
     async fn write(&mut self, rows: Vec<Row>) {
+        self.rows += i64::try_from(rows.len()).unwrap_or(0);
         if let (Some(writer), false) = (&self.writer, rows.is_empty()) {
             writer.write(rows).await;
         }
@@ -317,13 +343,16 @@ impl Actor {
     async fn act(&mut self, effect: Effect) {
         match effect {
             Effect::Emit(message) => {
+                if let Body::Usage(usage) = &message.body {
+                    self.used_tokens = usage.context_window.used_tokens;
+                }
                 self.store(&message).await;
                 (self.out)(Out::Message(message)).await;
             }
             Effect::Show(message) => (self.out)(Out::Message(message)).await,
             Effect::Tell { to, message } => (self.out)(Out::To { to, message: message.full() }).await,
             Effect::Store(message) => self.store(&message).await,
-            Effect::Prepare { turn_id, start, model, by } => self.prepare(turn_id, *start, model, by),
+            Effect::Prepare { turn_id, start, model, by } => self.prepare(turn_id, *start, model, by).await,
             Effect::Load { message_id, content } => self.load_files(message_id, content),
             Effect::Ask { model, items } => {
                 let (engine, using, history) =
@@ -360,7 +389,7 @@ impl Actor {
         }
     }
 
-    fn prepare(&self, turn_id: String, start: super::message::TurnStart, model: ModelId, by: By) {
+    async fn prepare(&mut self, turn_id: String, start: super::message::TurnStart, model: ModelId, by: By) {
         let plan = Plan {
             thread: self.path.clone(),
             content: start.content,
@@ -370,8 +399,14 @@ impl Actor {
             by,
         };
         let engine = self.engine.clone();
-        self.work
-            .push(Box::pin(async move { Worked::Prepared { turn_id, result: engine.prepare(plan).await } }));
+        let past = self.too_long(&plan.model);
+        if past.is_some() {
+            self.show_compacting(&turn_id).await;
+        }
+        self.work.push(Box::pin(async move {
+            let summary = compacting::summarise(&engine, &plan.model, past).await;
+            Worked::Prepared { turn_id, result: engine.prepare(plan).await, summary }
+        }));
     }
 
     fn load_files(&self, message_id: String, content: Vec<InputContent>) {

@@ -20,13 +20,17 @@ pub(super) struct Opened {
     pub thread: Thread,
     /// Turns whose agent is gone.
     pub open_turns: Vec<String>,
+    /// Tokens that the last request took.
+    pub used_tokens: u64,
+    /// Rows that are stored.
+    pub rows: i64,
 }
 
 /// Opens a thread from what is stored of it.
 pub(super) async fn open(engine: &Engine, path: &str) -> Result<Opened, Failure> {
     let refused = |message: String, code| Failure { message, code };
-    let (writer, restored) = if !engine.config.threads.stored || path.starts_with("tmp://") {
-        (None, Restored::default())
+    let (writer, restored, rows) = if !engine.config.threads.stored || path.starts_with("tmp://") {
+        (None, Restored::default(), 0)
     } else {
         let place = Place::parse(path)
             .map_err(|error| refused(error.to_string(), "thread_process_creation_failed"))?;
@@ -34,7 +38,8 @@ pub(super) async fn open(engine: &Engine, path: &str) -> Result<Opened, Failure>
             let code = if error.is_lost() { "room_lost" } else { "thread_process_creation_failed" };
             refused(format!("thread {path} cannot be opened: {error}"), code)
         })?;
-        (Some(writer), project::restore(stored.iter().map(|row| &row.message)))
+        let rows = stored.last().map_or(0, |row| row.sequence + 1);
+        (Some(writer), project::restore(stored.iter().map(|row| &row.message)), rows)
     };
     let begin = Begin {
         path: path.to_owned(),
@@ -47,7 +52,8 @@ pub(super) async fn open(engine: &Engine, path: &str) -> Result<Opened, Failure>
     };
     let thread = Thread::new(begin, engine.clock.clone(), engine.ids.clone())
         .ok_or_else(|| refused("the agent has no model".to_owned(), "thread_process_creation_failed"))?;
-    Ok(Opened { writer, thread, open_turns: restored.open_turns })
+    let (open_turns, used_tokens) = (restored.open_turns, restored.used_tokens);
+    Ok(Opened { writer, thread, open_turns, used_tokens, rows })
 }
 
 /// Opens a thread for those who speak to it; with it come what was said and is not answered yet, and how much was answered. While it
@@ -118,6 +124,6 @@ async fn refuse(engine: &Engine, path: &str, failure: &Failure, message: In, out
             tokio::spawn(async move { to.send(answer).await });
         }
         In::Capabilities { to, message_id } => capabilities(engine, path, to, message_id, out).await,
-        In::Input(_) | In::Inject(_) => {}
+        In::Input(_) | In::Inject { .. } => {}
     }
 }

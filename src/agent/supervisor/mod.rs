@@ -40,6 +40,12 @@ pub(super) enum ToHub {
         message: Value,
     },
     Turn(Box<TurnRequest>, oneshot::Sender<Outcome>),
+    /// Messages of a channel for a thread at work; `shown` hears when they are in it.
+    Inject {
+        thread: String,
+        messages: Vec<Message>,
+        shown: oneshot::Sender<()>,
+    },
     Cancel {
         thread: String,
         turn_id: String,
@@ -135,6 +141,9 @@ impl Hub {
                 ToHub::Turn(request, done) => self.turn(*request, done),
                 ToHub::Cancel { thread, turn_id } => {
                     self.pass(&thread, In::Input(Input::CancelTurn { turn_id }));
+                }
+                ToHub::Inject { thread, messages, shown } => {
+                    self.pass(&thread, In::Inject { messages, shown: Some(shown) });
                 }
                 ToHub::From { thread, out } => self.from_thread(&thread, out),
                 ToHub::Listed(listed) => self.listed(listed),

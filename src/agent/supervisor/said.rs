@@ -240,7 +240,7 @@ impl Hub {
             _ => None,
         };
         let messages = messages.iter().filter_map(read).collect();
-        self.serve(path, In::Inject(messages));
+        self.serve(path, In::Inject { messages, shown: None });
     }
 }
 

@@ -1,17 +1,21 @@
 //! What a model may do: one trait, the kits that flags switch on, and the bounds on what a tool may say.
 
+mod attach;
 mod datetime;
 mod discovery;
 mod room;
 mod storage;
+mod thread;
 mod uuid;
 mod web_fetch;
 mod web_search;
 
+pub use attach::attach_file;
 pub use datetime::datetime;
 pub use discovery::discovery;
 pub use room::attach;
 pub use storage::storage;
+pub use thread::thread;
 pub use uuid::uuid;
 pub use web_fetch::web_fetch;
 pub use web_search::web_search;

@@ -19,7 +19,8 @@ pub struct Ended {
     pub said: String,
 }
 
-fn program(server: &Server, arguments: &[&str], env: &[(&str, &str)]) -> Command {
+/// The command, with the way to the server in its environment.
+pub fn program(server: &Server, arguments: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meshagent"));
     command
         .args(arguments)

@@ -3,6 +3,8 @@
 mod crash;
 mod endpoint;
 pub mod joined;
+mod terminal;
+mod threads;
 
 use crate::support::server::Server;
 use endpoint::Endpoint;

@@ -1,12 +1,12 @@
 //! Flags and surroundings in, the agent's configuration out. Pure but for the rules files, and the environment's mail
 //! server.
 
-use super::args::{ModelArgs, ProcessArgs, on};
+use super::args::{ContextManagement, ModelArgs, ProcessArgs, on};
 use super::join::JoinArgs;
 use crate::agent::Config;
 use crate::agent::config::{
-    EndpointConfig, EndpointsConfig, MODEL_CALLS_MAX, RulesConfig, STOP_GRACE, SearchConfig, ThreadsConfig,
-    ToolsConfig,
+    COMPACTION_THRESHOLD, EndpointConfig, EndpointsConfig, MODEL_CALLS_MAX, RulesConfig, STOP_GRACE,
+    SearchConfig, ThreadsConfig, ToolsConfig,
 };
 use crate::agent::mail::{DEFAULT_HOST, DEFAULT_PORT, MailConfig};
 use crate::agent::model::{self, ModelId};
@@ -73,9 +73,6 @@ pub struct Place {
 /// how to go on where no model can be reached.
 pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Config, CliError> {
     let process = &args.process;
-    if process.channels.is_empty() {
-        return Err(super::no_channel());
-    }
     let (models, dropped) = models(&process.model)?;
     refuse_mismatch(process, &models)?;
     let mut unsupported = process.unsupported();
@@ -127,6 +124,7 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
         },
         decision_model: decision_model(&process.model, &models)?,
         model_calls_max: MODEL_CALLS_MAX,
+        compaction_threshold: compaction(&process.model),
         unsupported,
         stop_grace: STOP_GRACE,
     })
@@ -182,6 +180,12 @@ fn models(args: &ModelArgs) -> Result<(Vec<ModelId>, Vec<String>), CliError> {
             .hint("name a model of an OpenAI-compatible endpoint, or --model builtin/echo"));
     }
     Ok((models, dropped))
+}
+
+/// Tokens from which threads are shortened.
+fn compaction(args: &ModelArgs) -> Option<u64> {
+    let off = args.context_management == Some(ContextManagement::None);
+    (!off).then(|| args.compaction_threshold.unwrap_or(COMPACTION_THRESHOLD))
 }
 
 /// The model that names threads: the one that is named, else a small one where the agent's own are of OpenAI.

@@ -33,25 +33,30 @@ pub async fn run(globals: Globals, args: JoinArgs) -> Result<(), CliError> {
     if args.process.channels.is_empty() {
         return Err(super::no_channel());
     }
-    let ctx = Ctx::load(globals)?;
-    let room =
-        args.join.room.as_deref().filter(|room| !room.is_empty()).ok_or_else(|| {
-            CliError::usage("no room is named").hint("pass --room ROOM or set MESHAGENT_ROOM")
-        })?;
-    let (agent_name, token) = token(&ctx, &args.join, room).await?;
-    let api_url = ctx.api_url().ok();
-    let place = Place { agent_name, room: Options::new(socket(&ctx, room)?, token), api_url };
-    let env = EndpointsEnv::read(settings::env);
-    let config = config::config(&args, place, &env)?;
+    let config = config(&Ctx::load(globals)?, &args).await?;
     let stop = CancellationToken::new();
     let watcher = tokio::spawn(stop_on_signal(stop.clone())?);
-    output::note("Connecting to room...");
     let ended = agent::run(config, stop).await;
     watcher.abort();
     ended.map_err(explain)
 }
 
-fn explain(error: AgentError) -> CliError {
+/// The agent that the flags ask for, with its way into the room.
+pub(super) async fn config(ctx: &Ctx, args: &JoinArgs) -> Result<agent::Config, CliError> {
+    let room =
+        args.join.room.as_deref().filter(|room| !room.is_empty()).ok_or_else(|| {
+            CliError::usage("no room is named").hint("pass --room ROOM or set MESHAGENT_ROOM")
+        })?;
+    let (agent_name, token) = token(ctx, &args.join, room).await?;
+    let api_url = ctx.api_url().ok();
+    let place = Place { agent_name, room: Options::new(socket(ctx, room)?, token), api_url };
+    let env = EndpointsEnv::read(settings::env);
+    let config = config::config(args, place, &env)?;
+    output::note("Connecting to room...");
+    Ok(config)
+}
+
+pub(super) fn explain(error: AgentError) -> CliError {
     CliError::server(error.to_string())
 }
 

@@ -7,6 +7,7 @@ mod deploy;
 mod inspect;
 pub mod join;
 mod rewrite;
+mod run_here;
 pub mod spec;
 mod talk;
 mod use_agent;
@@ -27,6 +28,8 @@ pub enum Command {
     Spec(Box<spec::SpecArgs>),
     /// Create or replace the service that runs an agent
     Deploy(Box<deploy::DeployArgs>),
+    /// Run an agent in a room and talk to it here
+    Run(Box<run_here::RunArgs>),
     /// Talk to an agent that is in a room, or ask it one thing
     Use(use_agent::UseArgs),
     /// List the threads of an agent, newest first
@@ -43,6 +46,7 @@ pub async fn run(globals: Globals, command: Command) -> Result<(), CliError> {
         Command::Join(args) => join::run(globals, *args).await,
         Command::Spec(args) => spec::run(&args, &argv()),
         Command::Deploy(args) => deploy::run(globals, &args, &argv()).await,
+        Command::Run(args) => run_here::run(globals, *args).await,
         Command::Use(args) => use_agent::run(&Ctx::load(globals)?, args).await,
         Command::Threads(args) => inspect::threads(&Ctx::load(globals)?, args).await,
         Command::Messages(args) => inspect::messages(&Ctx::load(globals)?, args).await,

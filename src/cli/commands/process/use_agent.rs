@@ -1,6 +1,6 @@
 //! `meshagent process use`: talks to an agent that is in a room.
 
-use super::talk::Talk;
+use super::talk::{Talk, input};
 use crate::agent::path::thread_dir;
 use crate::agent::session::Session;
 use crate::cli::commands::room::connect;
@@ -21,13 +21,14 @@ pub struct UseArgs {
     #[arg(long, value_name = "THREAD")]
     pub thread_id: Option<String>,
 
-    /// Ask this, print the answer and leave
+    /// Ask this, print the answer and leave; what is piped in is asked likewise
     #[arg(long, value_name = "TEXT")]
     pub message: Option<String>,
 }
 
 /// Asks once, or talks until the person leaves.
 pub async fn run(ctx: &Ctx, args: UseArgs) -> Result<(), CliError> {
+    let message = input::message(args.message.as_ref()).await?;
     let room = connect(ctx, args.room.name()?).await?;
     let session = Session::in_room(room, &args.agent_name).await?;
     let thread = args.thread_id.as_deref().map(|thread| match thread.contains("://") {
@@ -35,7 +36,7 @@ pub async fn run(ctx: &Ctx, args: UseArgs) -> Result<(), CliError> {
         false => format!("{}/{}", thread_dir(&args.agent_name, None), thread.trim_start_matches('/')),
     });
     let talk = Talk::new(session, thread);
-    match &args.message {
+    match &message {
         Some(message) => talk.once(message).await,
         None => talk.on_terminal().await,
     }

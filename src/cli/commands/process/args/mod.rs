@@ -194,8 +194,6 @@ impl ProcessArgs {
         let mut all: Vec<_> = channels.map(|c| format!("--channel {c}")).collect();
         let other = |s: &String| s != "none" && s != "dataset";
         all.extend(named(&[
-            ("context-management", model.context_management.is_some_and(|m| m != ContextManagement::None)),
-            ("compaction-threshold", model.compaction_threshold.is_some()),
             ("llm-participant", model.llm_participant.is_some()),
             ("llm-delegation", model.llm_delegation == Some(LlmDelegation::Required)),
             ("log-llm-requests", on(model.log_llm_requests.as_ref(), false)),

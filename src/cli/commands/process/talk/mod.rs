@@ -1,21 +1,28 @@
 //! A conversation on the terminal: what the person types goes to the agent, what the agent says is printed.
 
+pub mod input;
+mod shown;
+
 use crate::agent::message::{
-    Body, DISCARDED, InputContent, NoFields, OfTurn, OpenThread, Options, StartThread, Steer, ThreadPage,
-    TurnStart,
+    Body, DISCARDED, InputContent, NoFields, OfItem, OfTurn, OpenThread, Options, StartThread, Steer,
+    ThreadPage, TurnStart,
 };
 use crate::agent::session::{Session, SessionError};
 use crate::agent::thread::transcript;
 use crate::cli::error::CliError;
 use crate::cli::output;
 use serde_json::{Map, Value};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use shown::{as_input, call, call_error, failed, kind, text};
+use std::collections::VecDeque;
 
 /// Messages that a thread's history may have to be shown.
 const HISTORY_MAX: usize = 10_000;
 /// What the person may type.
-const HELP: &str = "/new  a new thread\n/threads  list threads\n/open PATH  open a thread\n/model [NAME]  list or choose models\n\
-                    /exit  leave\nWhat you type while the agent works is added to its turn; Ctrl-C interrupts it.";
+const HELP: &str = "/new  a new thread\n/threads  list threads\n/open NUMBER or PATH  open one\n/models  list models\n\
+                    /model NAME  choose one\n/approve, /reject  answer a tool that asks\n/exit  leave\n\
+                    What you type while the agent works is added to its turn; Ctrl-C interrupts it.";
+/// Tools that may wait to be approved.
+const APPROVALS_MAX: usize = 64;
 
 impl From<SessionError> for CliError {
     fn from(error: SessionError) -> Self {
@@ -34,10 +41,10 @@ pub struct Talk {
     asked: Vec<String>,
     /// Whether a line of text is open on the terminal.
     mid_line: bool,
-}
-
-fn text<'a>(message: &'a Map<String, Value>, key: &str) -> &'a str {
-    message.get(key).and_then(Value::as_str).unwrap_or_default()
+    /// Paths of the threads that were listed last.
+    listed: Vec<String>,
+    /// Calls that wait for the person, by turn and item.
+    approvals: VecDeque<(String, String)>,
 }
 
 fn content(text: &str) -> Vec<InputContent> {
@@ -50,7 +57,16 @@ impl Talk {
     pub fn new(session: Session, thread: Option<String>) -> Self {
         let single = session.attributes.get("meshagent.chatbot.thread-path").and_then(Value::as_str);
         let thread = thread.or_else(|| single.map(str::to_owned));
-        Self { session, thread, model: None, turn: None, asked: Vec::new(), mid_line: false }
+        Self {
+            session,
+            thread,
+            model: None,
+            turn: None,
+            asked: Vec::new(),
+            mid_line: false,
+            listed: Vec::new(),
+            approvals: VecDeque::new(),
+        }
     }
 
     /// Asks one thing, prints the answer, and leaves. A failed turn is an error.
@@ -95,10 +111,10 @@ impl Talk {
         if let Some(thread) = self.thread.clone() {
             self.open(thread, true).await?;
         }
-        let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        let mut lines = input::lines();
         loop {
             tokio::select! {
-                line = lines.next_line() => match line? {
+                line = lines.recv() => match line {
                     None => break,
                     Some(line) => {
                         if !self.typed(line.trim()).await? {
@@ -181,11 +197,15 @@ impl Talk {
             "/threads" => {
                 self.session.say(Body::ThreadList(ThreadPage { limit: 20, offset: 0 })).await?;
             }
-            "/open" if !rest.trim().is_empty() => self.open(rest.trim().to_owned(), true).await?,
+            "/open" => match self.picked(rest.trim()) {
+                Some(thread) => self.open(thread, true).await?,
+                None => output::note("Which one? /threads lists them; /open NUMBER opens one."),
+            },
+            "/approve" | "/reject" => self.judge(command == "/approve").await?,
             "/model" | "/models" if rest.trim().is_empty() => {
                 self.session.say(Body::ModelsRequest(NoFields {})).await?;
             }
-            "/model" => {
+            "/model" | "/models" => {
                 self.model = Some(rest.trim().to_owned());
                 output::note(format!("The next turn uses {}.", rest.trim()));
             }
@@ -200,6 +220,27 @@ impl Talk {
             },
         }
         Ok(true)
+    }
+
+    /// The thread that a number of the last list, or a path, means.
+    fn picked(&self, text: &str) -> Option<String> {
+        match text.parse::<usize>() {
+            Ok(number) => self.listed.get(number.checked_sub(1)?).cloned(),
+            Err(_) => Some(text.to_owned()).filter(|path| !path.is_empty()),
+        }
+    }
+
+    /// Answers the call that has waited longest.
+    async fn judge(&mut self, approved: bool) -> Result<(), CliError> {
+        let (Some(thread_id), Some((turn_id, item_id))) = (self.thread.clone(), self.approvals.pop_front())
+        else {
+            output::note("No tool waits for an answer.");
+            return Ok(());
+        };
+        let of = OfItem { thread_id, turn_id, item_id };
+        let body = if approved { Body::ToolCallApprove(of) } else { Body::ToolCallReject(of) };
+        self.session.say(body).await?;
+        Ok(())
     }
 
     fn end_line(&mut self) -> Result<(), CliError> {
@@ -224,8 +265,11 @@ impl Talk {
             self.thread = Some(text(heard, "thread_id").to_owned());
         }
         match kind(heard) {
-            "thread.listed" => return listed(heard),
-            "models.response" => return models(heard),
+            "thread.listed" => {
+                self.listed = shown::threads(heard)?;
+                return Ok(());
+            }
+            "models.response" => return shown::models(heard),
             _ => {}
         }
         if heard.get("thread_id").and_then(Value::as_str) != self.thread.as_deref() {
@@ -248,17 +292,33 @@ impl Talk {
             "thread.status" if !text(heard, "status").is_empty() && !self.mid_line => {
                 output::note(format!("… {}", text(heard, "status")));
             }
+            "tool_call.started" => {
+                self.end_line()?;
+                output::note(format!("→ {}", call(heard)));
+            }
+            "tool_call.ended" => {
+                if let Some(error) = call_error(heard) {
+                    self.end_line()?;
+                    output::note(format!("✗ {error}"));
+                }
+            }
             "tool_call.approval_requested" => {
-                output::note(format!(
-                    "The agent wants to call {}.{}; this terminal cannot approve it.",
-                    text(heard, "toolkit"),
-                    text(heard, "tool")
-                ));
+                self.end_line()?;
+                output::note(format!("The agent wants to call {}\n/approve or /reject it.", call(heard)));
+                if self.approvals.len() < APPROVALS_MAX {
+                    let of = |key| text(heard, key).to_owned();
+                    self.approvals.push_back((of("turn_id"), of("item_id")));
+                }
+            }
+            "turn.steer.accepted" => {
+                self.end_line()?;
+                output::note("Added to the running turn.");
             }
             "turn.start.rejected" | "turn.steer.rejected" => output::note(failed(heard).to_string()),
             "turn.ended" => {
                 self.end_line()?;
                 self.turn = None;
+                self.approvals.clear();
                 if heard.get("error").is_some_and(|error| !error.is_null()) {
                     output::note(failed(heard).to_string());
                 }
@@ -267,46 +327,4 @@ impl Talk {
         }
         Ok(())
     }
-}
-
-fn kind(message: &Map<String, Value>) -> &str {
-    text(message, "type").strip_prefix(crate::agent::message::PREFIX).unwrap_or_default()
-}
-
-fn failed(message: &Map<String, Value>) -> CliError {
-    let field = |name: &str| {
-        message.get("error").and_then(|e| e.get(name)).and_then(Value::as_str).unwrap_or("unknown")
-    };
-    CliError::server(format!("{} ({})", field("message"), field("code")))
-}
-
-/// The input that a `turn.started` carries, as the message it was.
-fn as_input(started: &Map<String, Value>) -> Map<String, Value> {
-    let mut input = started.clone();
-    input.insert("type".into(), Value::String("meshagent.agent.turn.start".into()));
-    input
-}
-
-fn listed(message: &Map<String, Value>) -> Result<(), CliError> {
-    let threads = message.get("threads").and_then(Value::as_array);
-    for thread in threads.into_iter().flatten().filter_map(Value::as_object) {
-        output::line(format!(
-            "{}  {}\n  {}",
-            text(thread, "modified_at"),
-            text(thread, "name"),
-            text(thread, "path")
-        ))?;
-    }
-    Ok(())
-}
-
-fn models(message: &Map<String, Value>) -> Result<(), CliError> {
-    let providers = message.get("providers").and_then(Value::as_array);
-    for provider in providers.into_iter().flatten().filter_map(Value::as_object) {
-        let models = provider.get("models").and_then(Value::as_array);
-        for model in models.into_iter().flatten().filter_map(Value::as_object) {
-            output::line(format!("{}/{}", text(provider, "name"), text(model, "name")))?;
-        }
-    }
-    Ok(())
 }
