@@ -3,6 +3,7 @@
 use std::process::Command;
 
 const ROUNDS: &str = "20";
+const ROUNDS_OF_AGENTS: &str = "5";
 
 #[test]
 fn nothing_acknowledged_is_lost_over_twenty_deaths() {
@@ -20,4 +21,18 @@ fn nothing_acknowledged_is_lost_over_twenty_deaths() {
         .and_then(|n| n.parse::<u64>().ok())
         .unwrap_or(0);
     assert!(acknowledged > 100, "the clients hardly worked: {text}");
+}
+
+#[test]
+fn every_job_of_an_agent_that_dies_again_and_again_ends_once() {
+    let output = Command::new(env!("CARGO_BIN_EXE_meshagent"))
+        .args(["bench", "crash", "--agents", "--rounds", ROUNDS_OF_AGENTS])
+        .env_remove("MESHAGENT_DATABASE_URL")
+        .output()
+        .unwrap();
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("jobs: 40, done once: 38, dead letters: 2"), "{text}");
+    assert!(text.contains("threads read the same after a restart: yes"), "{text}");
 }

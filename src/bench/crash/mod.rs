@@ -1,6 +1,7 @@
 //! The crash harness: `kill -9` the server at random moments while clients work, and hold what it acknowledged
 //! against what is there afterwards. Client-side lists are the witness; the server is asked only at the end.
 
+pub mod agents;
 mod apis;
 mod ledger;
 mod messages;

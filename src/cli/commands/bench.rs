@@ -224,6 +224,9 @@ pub struct CrashArgs {
     /// How often to kill it
     #[arg(long, default_value_t = 500)]
     rounds: u32,
+    /// Kill an agent in the middle of its turns, not the server
+    #[arg(long)]
+    agents: bool,
     /// Makes the moments of death repeatable
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -388,6 +391,9 @@ async fn crash(args: CrashArgs) -> Result<(), CliError> {
     let program = under_test(args.program)?;
     let options =
         crash::Options { program, rounds: args.rounds, seed: args.seed, database_url: args.database_url };
+    if args.agents {
+        return crash_agents(&options).await;
+    }
     let verdict =
         crash::run(&options, output::note).await.map_err(|error| CliError::user(error.to_string()))?;
     output::line(verdict.to_string())?;
@@ -395,5 +401,16 @@ async fn crash(args: CrashArgs) -> Result<(), CliError> {
         return Ok(());
     }
     Err(CliError::user(format!("the server lost or repeated work in {} rounds", args.rounds))
+        .hint("run it again with the same --seed, and report what it prints"))
+}
+
+async fn crash_agents(options: &crash::Options) -> Result<(), CliError> {
+    let verdict = crash::agents::run(options, output::note).await;
+    let verdict = verdict.map_err(|error| CliError::user(error.to_string()))?;
+    output::line(verdict.to_string())?;
+    if verdict.is_good() {
+        return Ok(());
+    }
+    Err(CliError::user(format!("the agent lost or repeated jobs in {} rounds", options.rounds))
         .hint("run it again with the same --seed, and report what it prints"))
 }

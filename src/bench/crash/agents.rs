@@ -1,0 +1,295 @@
+//! The other half of the harness: `kill -9` an agent in the middle of its turns, and hold what it was given to do against what its
+//! threads and the dead letters say afterwards.
+
+use super::server::{Connection, Folder, ServerUnderTest};
+use super::{Dice, Error, Options, QUEUE, ROOM, client};
+use crate::agent::storage::{Index, Place, read_thread};
+use crate::client::room::{RoomClient, Target, Token, room_url};
+use crate::client::token::{Participant, sign};
+use crate::spec::grant::ApiScope;
+use crate::wire::Content;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// The agent that is killed.
+const AGENT: &str = "worker";
+/// Where its threads are.
+const DIR: &str = "dataset://agents/worker/threads";
+/// Jobs that are sent in each round.
+const JOBS_PER_ROUND: usize = 8;
+/// One job in so many names a model that the agent does not have: it fails each time.
+const POISON_EVERY: usize = 16;
+/// One job in so many names a thread that others name too.
+const SHARED_EVERY: usize = 4;
+/// Threads that several jobs share.
+const SHARED: usize = 3;
+/// The agent lives this long in a round, milliseconds: from just started to well under way.
+const LIFE_MS: std::ops::Range<u64> = 20..900;
+/// How long the last jobs may take, the waits of those that fail included.
+const SETTLE_MAX: Duration = Duration::from_mins(5);
+/// Pause between two looks at the queue.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Dead letters of one page.
+const PAGE: usize = 100;
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct AgentsVerdict {
+    pub rounds: u32,
+    pub seed: u64,
+    pub jobs: usize,
+    pub done: usize,
+    pub dead: usize,
+    /// Turns that were accepted, and those of them that a death ended.
+    pub turns: usize,
+    pub interrupted: usize,
+    /// Neither done nor dead.
+    pub lost: Vec<usize>,
+    /// Done more than once, or done and dead.
+    pub twice: Vec<usize>,
+    /// Dead without a reason.
+    pub unreasoned: Vec<usize>,
+    /// Turns that never ended.
+    pub open: Vec<String>,
+    /// Whether the threads read the same after the server died too.
+    pub same: bool,
+}
+
+impl AgentsVerdict {
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        let none = self.lost.is_empty() && self.twice.is_empty() && self.unreasoned.is_empty();
+        none && self.open.is_empty() && self.same
+    }
+}
+
+impl fmt::Display for AgentsVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "deaths of the agent: {} (seed {})", self.rounds, self.seed)?;
+        writeln!(f, "jobs: {}, done once: {}, dead letters: {}", self.jobs, self.done, self.dead)?;
+        writeln!(f, "turns: {}, ended by a death: {}", self.turns, self.interrupted)?;
+        writeln!(f, "lost: {:?}, twice: {:?}", self.lost, self.twice)?;
+        writeln!(f, "dead without a reason: {:?}, turns never ended: {:?}", self.unreasoned, self.open)?;
+        write!(f, "threads read the same after a restart: {}", if self.same { "yes" } else { "no" })
+    }
+}
+
+/// Runs all rounds, then checks.
+pub async fn run(options: &Options, mut report: impl FnMut(String)) -> Result<AgentsVerdict, Error> {
+    let folder = Folder::make()?;
+    let mut server = ServerUnderTest::new(options, folder.path())?;
+    let connection = server.start(0).await?;
+    super::work::prepare(&client(&connection)?).await;
+    let room = join(&connection).await?;
+    let mut dice = Dice(options.seed | 1);
+    let mut jobs = 0;
+    for round in 1..=options.rounds {
+        for _ in 0..JOBS_PER_ROUND {
+            room.queues().send(QUEUE, true, job(jobs)).await.map_err(ask)?;
+            jobs += 1;
+        }
+        let mut agent = AgentUnderTest::start(options, &connection, &folder)?;
+        tokio::time::sleep(Duration::from_millis(dice.between(LIFE_MS))).await;
+        agent.kill_9()?;
+        if round % 10 == 0 || round == options.rounds {
+            report(format!("round {round}: {jobs} jobs sent"));
+        }
+    }
+    let mut agent = AgentUnderTest::start(options, &connection, &folder)?;
+    let settled = tokio::time::timeout(SETTLE_MAX, settle(&room)).await;
+    settled.map_err(|_| ask(format!("the queue was not empty after {} s", SETTLE_MAX.as_secs())))??;
+    agent.kill_9()?;
+    let before = read(&room).await?;
+    let dead = dead_letters(&room).await?;
+    server.kill_9()?;
+    let room = join(&server.start(options.rounds + 1).await?).await?;
+    let after = read(&room).await?;
+    server.stop().await?;
+    let mut verdict = judge(jobs, &before, &dead);
+    (verdict.rounds, verdict.seed, verdict.same) =
+        (options.rounds, options.seed, before.bytes == after.bytes);
+    Ok(verdict)
+}
+
+fn ask(error: impl fmt::Display) -> Error {
+    Error::Ask(error.to_string())
+}
+
+/// What job number `n` asks for. Its text names it.
+fn job(n: usize) -> Value {
+    let path = format!("out/{n}.md");
+    let call = json!({"tool": "write_file", "arguments": {"path": path, "text": "done", "overwrite": true}});
+    let mut job = json!({"prompt": format!("job {n} is to be done.\n```tool\n{call}\n```\n")});
+    if n % POISON_EVERY == POISON_EVERY - 1 {
+        job["model"] = json!("unheard-of");
+    }
+    if n % SHARED_EVERY == 0 {
+        job["path"] = json!(format!("{DIR}/shared-{}", n / SHARED_EVERY % SHARED));
+    }
+    job
+}
+
+/// The number that a job's text names.
+fn number(text: &str) -> Option<usize> {
+    let (_, rest) = text.split_once("job ")?;
+    rest.split_once(' ')?.0.parse().ok()
+}
+
+async fn join(connection: &Connection) -> Result<RoomClient, Error> {
+    let api = Some(json!(ApiScope::agent_default()));
+    let participant = Participant { name: "witness".into(), room: Some(ROOM.into()), role: None, api };
+    let token = Token::new(sign(&connection.api_key, &participant).map_err(ask)?);
+    let url = room_url(&connection.api_url, ROOM);
+    RoomClient::connect(crate::client::room::Options::new(url, token)).await.map_err(ask)
+}
+
+struct AgentUnderTest(Child);
+
+impl AgentUnderTest {
+    fn start(options: &Options, connection: &Connection, folder: &Folder) -> Result<Self, Error> {
+        let failed = |source| Error::Io { what: options.program.display().to_string(), source };
+        let log = std::fs::File::options().create(true).append(true).open(folder.path().join("agent.log"));
+        let child = Command::new(&options.program)
+            .args(["process", "join", "--room", ROOM, "--agent-name", AGENT, "--model", "builtin/echo"])
+            .args(["--channel", &format!("queue:{QUEUE}"), "--require-storage"])
+            .env("HOME", folder.path())
+            .env("MESHAGENT_API_URL", &connection.api_url)
+            .env("MESHAGENT_API_KEY", &connection.api_key)
+            .env("MESHAGENT_PROJECT_ID", &connection.project_id)
+            .env("MESHAGENT_LOG", "warn")
+            .env_remove("MESHAGENT_TOKEN")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.map_err(failed)?)
+            .spawn();
+        child.map(Self).map_err(failed)
+    }
+
+    fn kill_9(&mut self) -> Result<(), Error> {
+        let killed = self.0.kill().and_then(|()| self.0.wait());
+        killed.map(drop).map_err(|source| Error::Io { what: "the agent".into(), source })
+    }
+}
+
+impl Drop for AgentUnderTest {
+    fn drop(&mut self) {
+        let _ = self.kill_9();
+    }
+}
+
+/// Waits until nothing is left in the queue.
+async fn settle(room: &RoomClient) -> Result<(), Error> {
+    loop {
+        let listed = room.queues().list().await.map_err(ask)?;
+        let queues = listed.get("queues").and_then(Value::as_array).cloned().unwrap_or_default();
+        let ours = queues.iter().find(|queue| queue["name"] == QUEUE);
+        if ours.is_some_and(|queue| queue["size"] == 0) {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Dead letters: job and reason.
+async fn dead_letters(room: &RoomClient) -> Result<BTreeMap<usize, String>, Error> {
+    let (mut all, mut after) = (BTreeMap::new(), Value::Null);
+    loop {
+        let input = json!({"name": QUEUE, "after": after, "limit": PAGE});
+        let answer = room.invoke(&Target::new("queues", "dead_letters"), Content::Json(input)).await;
+        let Content::Json(page) = answer.map_err(ask)? else { return Err(ask("no page of dead letters")) };
+        for item in page["items"].as_array().into_iter().flatten() {
+            let text = item["message"]["prompt"].as_str().unwrap_or_default();
+            let number = number(text).ok_or_else(|| ask(format!("a dead letter is no job: {text}")))?;
+            all.insert(number, item["reason"].as_str().unwrap_or_default().to_owned());
+        }
+        after = page["next"].clone();
+        if after.is_null() {
+            return Ok(all);
+        }
+    }
+}
+
+/// What the threads say.
+#[derive(Default)]
+struct Threads {
+    /// Times that each job was done.
+    done: BTreeMap<usize, usize>,
+    turns: usize,
+    interrupted: usize,
+    open: BTreeSet<String>,
+    /// All rows as they are read.
+    bytes: Vec<u8>,
+}
+
+async fn read(room: &RoomClient) -> Result<Threads, Error> {
+    let mut threads = Threads::default();
+    let index = Index::new(room.clone(), DIR).map_err(ask)?;
+    let mut entries = index.all().await.map_err(ask)?;
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    for entry in entries {
+        let place = Place::parse(&entry.path).map_err(ask)?;
+        let mut jobs: BTreeMap<String, usize> = BTreeMap::new();
+        for row in read_thread(room, &place).await.map_err(ask)? {
+            let row_bytes = serde_json::to_vec(&(&entry.path, row.sequence, &row.message)).map_err(ask)?;
+            threads.bytes.extend(row_bytes);
+            let text =
+                |key: &str| row.message.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let turn = text("turn_id");
+            match text("type").as_str() {
+                "meshagent.agent.turn.start" => {
+                    let said = row.message.get("content").and_then(|content| content.pointer("/0/text"));
+                    jobs.extend(said.and_then(Value::as_str).and_then(number).map(|job| (turn, job)));
+                }
+                "meshagent.agent.turn.start.accepted" => {
+                    threads.turns += 1;
+                    threads.open.insert(turn);
+                }
+                "meshagent.agent.turn.ended" => {
+                    threads.open.remove(&turn);
+                    let error = row.message.get("error").filter(|error| !error.is_null());
+                    match (error, jobs.get(&turn)) {
+                        (None, Some(job)) => *threads.done.entry(*job).or_default() += 1,
+                        (Some(error), _) if error["code"] == "interrupted" => threads.interrupted += 1,
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(threads)
+}
+
+fn judge(jobs: usize, threads: &Threads, dead: &BTreeMap<usize, String>) -> AgentsVerdict {
+    let times = |job: &usize| threads.done.get(job).copied().unwrap_or(0);
+    AgentsVerdict {
+        jobs,
+        done: (0..jobs).filter(|job| times(job) == 1 && !dead.contains_key(job)).count(),
+        dead: dead.len(),
+        turns: threads.turns,
+        interrupted: threads.interrupted,
+        lost: (0..jobs).filter(|job| times(job) == 0 && !dead.contains_key(job)).collect(),
+        twice: (0..jobs).filter(|job| times(job) + usize::from(dead.contains_key(job)) > 1).collect(),
+        unreasoned: dead.iter().filter(|(_, reason)| reason.trim().is_empty()).map(|(job, _)| *job).collect(),
+        open: threads.open.iter().cloned().collect(),
+        ..AgentsVerdict::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_ends_once_and_in_one_place() {
+        assert_eq!(number(job(17)["prompt"].as_str().unwrap()), Some(17));
+        let threads = Threads { done: BTreeMap::from([(0, 1), (1, 2), (2, 1)]), ..Threads::default() };
+        let dead = BTreeMap::from([(2, "late".to_owned()), (3, " ".to_owned())]);
+        let verdict = judge(5, &threads, &dead);
+        assert_eq!((verdict.done, verdict.dead), (1, 2));
+        assert_eq!((verdict.lost, verdict.twice, verdict.unreasoned), (vec![4], vec![1, 2], vec![3]));
+    }
+}
