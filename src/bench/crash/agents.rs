@@ -30,8 +30,8 @@ const SHARED: usize = 3;
 const LIFE_MS: std::ops::Range<u64> = 20..900;
 /// How long the last jobs may take, the waits of those that fail included.
 const SETTLE_MAX: Duration = Duration::from_mins(5);
-/// Pause between two looks at the queue.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Pause between two looks at the threads.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Dead letters of one page.
 const PAGE: usize = 100;
 
@@ -99,11 +99,13 @@ pub async fn run(options: &Options, mut report: impl FnMut(String)) -> Result<Ag
         }
     }
     let mut agent = AgentUnderTest::start(options, &connection, &folder)?;
-    let settled = tokio::time::timeout(SETTLE_MAX, settle(&room)).await;
-    settled.map_err(|_| ask(format!("the queue was not empty after {} s", SETTLE_MAX.as_secs())))??;
+    let settled = tokio::time::timeout(SETTLE_MAX, settle(&room, jobs)).await;
+    let (before, dead) = match settled {
+        Ok(settled) => settled?,
+        // What is missing is the verdict.
+        Err(_) => (read(&room).await?, dead_letters(&room).await?),
+    };
     agent.kill_9()?;
-    let before = read(&room).await?;
-    let dead = dead_letters(&room).await?;
     server.kill_9()?;
     let room = join(&server.start(options.rounds + 1).await?).await?;
     let after = read(&room).await?;
@@ -180,15 +182,17 @@ impl Drop for AgentUnderTest {
     }
 }
 
-/// Waits until nothing is left in the queue.
-async fn settle(room: &RoomClient) -> Result<(), Error> {
+/// Waits until every job is done or dead and nothing happens in the threads any more. The queue itself does not tell what is leased or
+/// waits for its next attempt.
+async fn settle(room: &RoomClient, jobs: usize) -> Result<(Threads, BTreeMap<usize, String>), Error> {
+    let mut last = Vec::new();
     loop {
-        let listed = room.queues().list().await.map_err(ask)?;
-        let queues = listed.get("queues").and_then(Value::as_array).cloned().unwrap_or_default();
-        let ours = queues.iter().find(|queue| queue["name"] == QUEUE);
-        if ours.is_some_and(|queue| queue["size"] == 0) {
-            return Ok(());
+        let (threads, dead) = (read(room).await?, dead_letters(room).await?);
+        let over = (0..jobs).all(|job| threads.done.contains_key(&job) || dead.contains_key(&job));
+        if over && threads.open.is_empty() && threads.bytes == last {
+            return Ok((threads, dead));
         }
+        last = threads.bytes;
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
