@@ -2,6 +2,7 @@
 //! of the server's inside.
 
 mod apply;
+mod ask;
 mod bench;
 mod completion;
 pub mod env;
@@ -101,6 +102,8 @@ pub enum Command {
     /// Measure beside peers, and try crashes
     #[command(subcommand)]
     Bench(bench::Command),
+    /// Ask a model, by way of the server
+    Ask(ask::Args),
     /// Models by way of the server: providers, budgets, usage
     #[command(subcommand)]
     Llm(llm::Command),
@@ -150,6 +153,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Token(args) => token::run(&ctx(globals)?, args).await,
         Command::Events(args) => events::run(&ctx(globals)?, args).await,
         Command::Bench(command) => bench::run(command).await,
+        Command::Ask(args) => ask::run(&ctx(globals)?, args).await,
         Command::Llm(command) => llm::run(&ctx(globals)?, command).await,
         Command::Log(command) => log::run(command).await,
         Command::Process(command) => process::run(globals, command).await,

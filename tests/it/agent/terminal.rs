@@ -1,7 +1,8 @@
 //! `meshagent process run`, as a person uses it at a terminal and as a program uses it in a pipe.
 
 use super::ROOM;
-use super::joined::program;
+use super::endpoint::Endpoint;
+use super::joined::{command, program};
 use crate::support::server::Server;
 use axum::body::{Body, Bytes};
 use axum::extract::{Json, State};
@@ -182,4 +183,22 @@ async fn in_a_pipe_one_thing_is_asked_and_answered() {
     assert!(code == Some(2) && err.contains("nothing is asked"), "{code:?} {err}");
     let (code, _, err) = run(&["--message", "x", "--model", "unheard-of/model"], "");
     assert!(code == Some(2) && err.contains("provider is unknown"), "{code:?} {err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_is_asked_without_a_room() {
+    let says = |text: &str| json!({"type": "message", "content": [{"type": "output_text", "text": text}]});
+    let endpoint = Endpoint::start(vec![says("It is **four**."), says("It is **five**.")]).await;
+    let server = Server::start(&[]);
+    let env = [("OPENAI_BASE_URL", endpoint.url.as_str()), ("OPENAI_API_KEY", "key")];
+    let asked = command(&server, &["ask", "--model", "gpt-x", "--message", "2 + 2?"], &env);
+    assert!(asked.code == Some(0) && asked.said == "It is **four**.\n", "{asked:?}");
+    let asked = command(&server, &["ask", "--model", "gpt-x", "-m", "2 + 3?", "--format", "text"], &env);
+    assert!(asked.code == Some(0) && asked.said == "It is five.\n", "{asked:?}");
+    assert!(endpoint.asked()[1]["input"].to_string().contains("2 + 3?"));
+    // Without an address of one's own the server is asked, under the project's key; it has no provider either.
+    let refused = command(&server, &["ask", "--model", "gpt-x", "--message", "x"], &[]);
+    assert!(refused.code == Some(1) && refused.said.contains("/openai/v1/responses answered"), "{refused:?}");
+    let unknown = command(&server, &["ask", "--model", "zap/x", "--message", "x"], &[]);
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
 }

@@ -98,7 +98,15 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
     }
     let dir = path::thread_dir(&place.agent_name, process.threads.thread_dir.as_deref());
     Ok(Config {
-        endpoints: endpoints(process, &place, env),
+        endpoints: endpoints(
+            &Limits {
+                key: place.room.token.reveal().to_owned(),
+                api_url: place.api_url.clone(),
+                max_output_tokens: process.model.max_output_tokens,
+                reasoning_effort: process.model.reasoning_effort.clone(),
+            },
+            env,
+        ),
         mail: mail(&place),
         agent_name: place.agent_name,
         room: place.room,
@@ -209,36 +217,40 @@ fn refuse_mismatch(process: &ProcessArgs, models: &[ModelId]) -> Result<(), CliE
         .hint("name one with --model, or leave the flag out"))
 }
 
-fn endpoints(process: &ProcessArgs, place: &Place, env: &EndpointsEnv) -> EndpointsConfig {
-    let of = |env: &EndpointEnv, public: &str, proxy: &str| endpoint(process, place, env, public, proxy);
+/// What holds for the endpoints of all providers.
+#[derive(Clone, Default)]
+pub struct Limits {
+    /// Who asks the server's proxy. Secret.
+    pub key: String,
+    /// Address of the server; unknown inside some rooms.
+    pub api_url: Option<String>,
+    pub max_output_tokens: Option<u64>,
+    pub reasoning_effort: Option<String>,
+}
+
+/// Where the providers are.
+pub fn endpoints(limits: &Limits, env: &EndpointsEnv) -> EndpointsConfig {
     EndpointsConfig {
-        openai: of(&env.openai, "https://api.openai.com/v1", "/openai/v1"),
-        anthropic: of(&env.anthropic, "https://api.anthropic.com", "/anthropic"),
-        grok: of(&env.grok, "https://api.x.ai/v1", "/grok/v1"),
+        openai: endpoint(limits, &env.openai, "https://api.openai.com/v1", "/openai/v1"),
+        anthropic: endpoint(limits, &env.anthropic, "https://api.anthropic.com", "/anthropic"),
+        grok: endpoint(limits, &env.grok, "https://api.x.ai/v1", "/grok/v1"),
     }
 }
 
-/// A key that is not the agent's own belongs to the provider's public address, where no other is named; without one the
-/// server's proxy takes the agent's token.
-fn endpoint(
-    process: &ProcessArgs,
-    place: &Place,
-    env: &EndpointEnv,
-    public: &str,
-    proxy: &str,
-) -> EndpointConfig {
-    let token = place.room.token.reveal();
-    let own_key = env.api_key.as_deref().filter(|key| *key != token);
-    let base_url = match (&env.base_url, own_key, &place.api_url) {
+/// A key that is not the caller's own belongs to the provider's public address, where no other is named; without one the
+/// server's proxy takes the caller's.
+fn endpoint(limits: &Limits, env: &EndpointEnv, public: &str, proxy: &str) -> EndpointConfig {
+    let own_key = env.api_key.as_deref().filter(|key| *key != limits.key);
+    let base_url = match (&env.base_url, own_key, &limits.api_url) {
         (Some(url), _, _) => url.clone(),
         (None, Some(_), _) | (None, None, None) => public.to_owned(),
-        (None, None, Some(api)) => format!("{api}{proxy}"),
+        (None, None, Some(api)) => format!("{}{proxy}", api.trim_end_matches('/')),
     };
     EndpointConfig {
         base_url: base_url.trim_end_matches('/').to_owned(),
-        api_key: env.api_key.clone().unwrap_or_else(|| token.to_owned()),
-        max_output_tokens: process.model.max_output_tokens.or(env.max_output_tokens),
-        reasoning_effort: process.model.reasoning_effort.clone(),
+        api_key: env.api_key.clone().unwrap_or_else(|| limits.key.clone()),
+        max_output_tokens: limits.max_output_tokens.or(env.max_output_tokens),
+        reasoning_effort: limits.reasoning_effort.clone(),
     }
 }
 

@@ -9,7 +9,7 @@ pub mod join;
 mod rewrite;
 mod run_here;
 pub mod spec;
-mod talk;
+pub mod talk;
 mod use_agent;
 
 pub use rewrite::rewrite;
