@@ -15,11 +15,23 @@ impl App {
         spec: spec::ScheduledTask,
     ) -> Result<ScheduledTaskId, Error> {
         let id = ScheduledTaskId::new(room.project(), self.ids.fresh());
+        self.create_task_as(actor, id, room, spec).await.map(|()| id)
+    }
+
+    /// The same under a chosen id.
+    pub async fn create_task_as(
+        &self,
+        actor: &Actor,
+        id: ScheduledTaskId,
+        room: RoomId,
+        spec: spec::ScheduledTask,
+    ) -> Result<(), Error> {
         self.transact(actor, |world| {
             world.room(room).ok_or_else(|| Error::no_room(&room.to_string()))?;
             let created = Created { room, spec: spec.clone() };
-            let events = ScheduledTask::decide(None, Command::Create(created)).map_err(Error::rejected)?;
-            Ok(Decision { changes: vec![Change::new(id.project(), id.stream(), events)], answer: id })
+            let events =
+                ScheduledTask::decide(world.task(id), Command::Create(created)).map_err(Error::rejected)?;
+            Ok(Decision { changes: vec![Change::new(id.project(), id.stream(), events)], answer: () })
         })
         .await
     }

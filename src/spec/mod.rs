@@ -57,6 +57,7 @@ pub use room_roles::{RoleDefinition, RoomRole, RoomRoles};
 pub use route::{
     Backend, BackendRef, Compression, Content, CorsRule, PathType, Route, RoutePath, TargetPort,
 };
+pub use rules::AGENT_SCHEDULE;
 pub use scheduled_task::{QueueTarget, SCHEDULE_TIMEZONE, ScheduledTask, TaskMetadata};
 pub use schema::Spec;
 pub use service::{External, ROOM, SERVICE_ID, SeedFile, Service};

@@ -225,4 +225,4 @@ impl Findings {
 }
 
 /// Annotation of an agent: the JSON text of the scheduled task it wants.
-const AGENT_SCHEDULE: &str = "meshagent.agent.schedule";
+pub const AGENT_SCHEDULE: &str = "meshagent.agent.schedule";

@@ -1,16 +1,17 @@
 //! Schedules: puts an item into the queue of every scheduled task at its instants, and of every agent with a
-//! heartbeat, and opens the room so that its services take it.
+//! heartbeat, and opens the room so that its services take it. Keeps the tasks that agents ask for in their services.
 //!
 //! [`plan`] decides. Nothing is remembered between two runs but what saves work: what is dealt with is in the log,
 //! and the id of an item is derived from the task and the instant, so that two servers, or a server that was killed
 //! halfway, put it there once. The lease is held only while something fires, so that an idle server writes nothing.
 
 mod heartbeat;
+pub mod owned;
 pub mod plan;
 
 use super::fresh::Fresh;
 use super::{ControlParts, Controller, Error, Outcome};
-use crate::app::Actor;
+use crate::app::{self, Actor};
 use crate::domain::schedule::Schedule;
 use crate::domain::scheduled_task::{Fired, Outcome as Became, ScheduledTask};
 use crate::id::{RoomId, ScheduledTaskId};
@@ -75,6 +76,26 @@ impl Schedules {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes, changes and deletes the tasks that services own.
+    async fn keep_owned(&self, outcome: &mut Outcome) -> Result<(), Error> {
+        let tasks = &self.parts.app;
+        for step in owned::plan(&tasks.world()) {
+            let kept = match step {
+                owned::Step::Create { id, room, spec } => {
+                    tasks.create_task_as(&actor(), id, room, *spec).await
+                }
+                owned::Step::Update { id, spec } => tasks.update_task(&actor(), id, *spec).await.map(drop),
+                owned::Step::Delete { id } => tasks.delete_task(&actor(), id).await,
+            };
+            match kept {
+                // Another server, or a person, was quicker.
+                Err(app::Error::Rejected { .. } | app::Error::NotFound { .. }) | Ok(()) => outcome.steps += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Tasks with something due. `outcome` learns when the others are.
@@ -250,6 +271,7 @@ impl Controller for Schedules {
     async fn reconcile(&self) -> Result<Outcome, Error> {
         let app = &self.parts.app;
         let mut outcome = Outcome::default();
+        self.keep_owned(&mut outcome).await?;
         let (world, now) = (app.world(), app.clock.now());
         let ready = self.ready(&world, now, &mut outcome);
         let beats = self.memory().beats.due(&world, now, &mut outcome);

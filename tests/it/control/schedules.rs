@@ -3,6 +3,7 @@ use meshagent::app::host::RoomHost;
 use meshagent::domain::room::Updated;
 use meshagent::domain::scheduled_task::{Outcome, ScheduledTask};
 use meshagent::id::ScheduledTaskId;
+use meshagent::projection::World;
 use serde_json::json;
 use std::time::Duration;
 
@@ -193,4 +194,43 @@ async fn with_nothing_due_nobody_works() {
     assert_eq!(rig.app.log.head().await.unwrap(), before);
     let lease = rig.shared.leases.current(meshagent::control::schedule::LEASE).await.unwrap();
     assert_eq!(lease, None, "the lease is held only while something fires");
+}
+
+/// The tasks of a rig's project, as `schedule active`.
+fn tasks(rig: &Rig) -> Vec<String> {
+    let world = rig.app.world();
+    let all = world.tasks(rig.project);
+    all.map(|(_, task)| format!("{} {}", task.spec.schedule, task.spec.active)).collect()
+}
+
+fn scheduled(schedule: &str) -> serde_json::Value {
+    let task = json!({"schedule": schedule, "queue": {"name": "q", "payload": {"n": 1}}}).to_string();
+    json!({"agents": [{"name": "bob", "annotations": {"meshagent.agent.schedule": task}}]})
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_has_the_task_that_its_service_asks_for() {
+    let rig = Rig::new().await;
+    let room = rig.room("jobs").await;
+    let service = rig.service(Some(room), "worker", scheduled("*/15 * * * *")).await;
+    let count = |n: usize| move |w: &World| w.projects().flat_map(|(p, _)| w.tasks(p)).count() == n;
+    rig.until("the task is there", count(1)).await;
+    assert_eq!(tasks(&rig), ["*/15 * * * * true"]);
+    let id = rig.app.world().tasks(rig.project).next().unwrap().0;
+    rig.until("it fired", |w| w.task(id).unwrap().fired == 1).await;
+    assert_eq!(rig.drain(room, "q").await, [json!({"n": 1})]);
+    rig.app.delete_task(&actor(), id).await.unwrap();
+    rig.until("it is back: the service wants it", |w| w.task(id).is_some_and(|task| task.fired == 0)).await;
+    rig.update_service(service, "worker", scheduled("1 hour")).await;
+    rig.until("it follows the service", |w| w.task(id).is_some_and(|t| t.spec.schedule == "1 hour")).await;
+    let mut off = scheduled("1 hour");
+    off["enabled"] = json!(false);
+    rig.update_service(service, "worker", off).await;
+    rig.until("it rests with the service", |w| w.task(id).is_some_and(|t| !t.spec.active)).await;
+    let own = json!({"schedule": "1 hour", "queue": {"name": "q"}, "metadata": {"annotations": {
+        "meshagent.owner.service": service.uuid().to_string(), "meshagent.owner.agent": "bob"}}});
+    rig.task(room, own).await;
+    rig.update_service(service, "worker", json!({})).await;
+    rig.until("it goes with the annotation", |w| w.task(id).is_none()).await;
+    assert_eq!(tasks(&rig), ["1 hour true"], "what a person made stays, whatever it says of its owner");
 }
