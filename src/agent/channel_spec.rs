@@ -112,7 +112,10 @@ impl AgentChannel {
     /// Whether this version can serve it.
     #[must_use]
     pub fn is_supported(&self) -> bool {
-        matches!(self, Self::Chat | Self::Mail { .. } | Self::Queue(_) | Self::Toolkit(_))
+        matches!(
+            self,
+            Self::Chat | Self::Mail { .. } | Self::Queue(_) | Self::Toolkit(_) | Self::WebSocket { .. }
+        )
     }
 }
 

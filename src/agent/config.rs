@@ -2,7 +2,7 @@
 
 use super::mail::MailConfig;
 use super::{AgentChannel, model::ModelId};
-use crate::client::room::Options;
+use crate::client::room::{Options, Token};
 use std::time::Duration;
 
 /// Jobs of one queue that are worked on at once.
@@ -31,6 +31,7 @@ pub struct Config {
     pub threads: ThreadsConfig,
     /// Where mail is sent.
     pub mail: MailConfig,
+    pub websocket: WebSocketConfig,
     /// Names new threads; without one they are named after what was said.
     pub decision_model: Option<ModelId>,
     /// Times that a model may be asked in one turn.
@@ -114,6 +115,26 @@ impl std::fmt::Debug for EndpointConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EndpointConfig").field("base_url", &self.base_url).finish_non_exhaustive()
     }
+}
+
+/// Who may come to a websocket channel.
+#[derive(Clone, Debug, Default)]
+pub struct WebSocketConfig {
+    pub auth: WebSocketAuth,
+    /// What tokens are signed with. Secret.
+    pub secret: Option<Token>,
+}
+
+/// How a websocket channel knows its callers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WebSocketAuth {
+    /// By a token with a grant for this agent.
+    #[default]
+    Jwt,
+    /// By what a proxy before it says.
+    Iap,
+    /// Not at all.
+    None,
 }
 
 /// Where threads live.

@@ -19,6 +19,7 @@ pub mod mail;
 pub mod message;
 pub mod model;
 pub mod naming;
+pub mod pack;
 pub mod path;
 mod process;
 pub mod provider;

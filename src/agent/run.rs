@@ -47,7 +47,8 @@ pub async fn run_with(
     more: Vec<Arc<dyn Channel>>,
     stop: CancellationToken,
 ) -> Result<(), AgentError> {
-    let opened: Vec<_> = config.channels.iter().filter_map(channels::of).chain(more).collect();
+    let opened: Vec<_> =
+        config.channels.iter().filter_map(|spec| channels::of(spec, &config)).chain(more).collect();
     if opened.is_empty() {
         return Err(AgentError::NoChannel);
     }

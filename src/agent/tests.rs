@@ -1,6 +1,6 @@
 //! Stories of whole agents in a fake room.
 
-use super::config::{Config, EndpointsConfig, RulesConfig, ThreadsConfig, ToolsConfig};
+use super::config::{Config, EndpointsConfig, RulesConfig, ThreadsConfig, ToolsConfig, WebSocketConfig};
 use super::mail::MailConfig;
 use super::{AgentChannel, AgentError, run};
 use crate::client::room::fake::FakeRoom;
@@ -29,6 +29,7 @@ fn config(room: &FakeRoom, channels: &[&str]) -> Config {
             password: Token::new("good"),
             hello: "localhost".into(),
         },
+        websocket: WebSocketConfig::default(),
         decision_model: None,
         model_calls_max: 64,
         compaction_threshold: None,

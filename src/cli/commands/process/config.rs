@@ -1,12 +1,12 @@
 //! Flags and surroundings in, the agent's configuration out. Pure but for the rules files, and the environment's mail
 //! server.
 
-use super::args::{ContextManagement, ModelArgs, ProcessArgs, on};
+use super::args::{ContextManagement, ModelArgs, ProcessArgs, WebsocketAuth, on};
 use super::join::JoinArgs;
 use crate::agent::Config;
 use crate::agent::config::{
     COMPACTION_THRESHOLD, EndpointConfig, EndpointsConfig, MODEL_CALLS_MAX, RulesConfig, STOP_GRACE,
-    SearchConfig, ThreadsConfig, ToolsConfig,
+    SearchConfig, ThreadsConfig, ToolsConfig, WebSocketAuth, WebSocketConfig,
 };
 use crate::agent::mail::{DEFAULT_HOST, DEFAULT_PORT, MailConfig};
 use crate::agent::model::{self, ModelId};
@@ -108,6 +108,14 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
             env,
         ),
         mail: mail(&place),
+        websocket: WebSocketConfig {
+            auth: match args.join.websocket_auth {
+                None | Some(WebsocketAuth::Jwt) => WebSocketAuth::Jwt,
+                Some(WebsocketAuth::Iap) => WebSocketAuth::Iap,
+                Some(WebsocketAuth::None) => WebSocketAuth::None,
+            },
+            secret: settings::env("MESHAGENT_SECRET").map(Token::new),
+        },
         agent_name: place.agent_name,
         room: place.room,
         channels: process.channels.iter().filter(|c| c.is_supported()).cloned().collect(),

@@ -95,7 +95,6 @@ impl JoinOnly {
             ("host", self.host.is_some()),
             ("port", self.port.is_some()),
             ("path", self.path.is_some()),
-            ("websocket-auth", self.websocket_auth.is_some()),
             ("profile", self.profile),
             ("verbose-dataset", self.verbose_dataset),
             ("save-audio-input", self.save_audio_input),
