@@ -5,7 +5,7 @@ mod room;
 mod tools;
 mod voice;
 
-pub use room::{JoinOnly, ServiceArgs};
+pub use room::{JoinOnly, ServiceArgs, WebsocketAuth};
 pub use tools::{ShellArgs, ToolArgs};
 pub use voice::VoiceArgs;
 
