@@ -109,13 +109,10 @@ impl fmt::Display for AgentChannel {
 }
 
 impl AgentChannel {
-    /// Whether this version can serve it.
+    /// Whether an agent can be joined with it; `memory` belongs to `process run`.
     #[must_use]
     pub fn is_supported(&self) -> bool {
-        matches!(
-            self,
-            Self::Chat | Self::Mail { .. } | Self::Queue(_) | Self::Toolkit(_) | Self::WebSocket { .. }
-        )
+        *self != Self::Memory
     }
 }
 

@@ -1,5 +1,7 @@
 //! Stories of whole agents in a fake room.
 
+mod sockets;
+
 use super::config::{Config, EndpointsConfig, RulesConfig, ThreadsConfig, ToolsConfig, WebSocketConfig};
 use super::mail::MailConfig;
 use super::{AgentChannel, AgentError, run};
@@ -198,4 +200,24 @@ async fn a_room_that_refuses_or_ends_ends_the_agent() {
     room.until(|w| w.calls.contains(&"queues.lease".to_owned())).await;
     room.drop_connections(Some(1000));
     agent.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_file_is_shown_in_the_conversation_and_only_one_that_is_there() {
+    let room = FakeRoom::start().await;
+    room.with(|w| w.files.insert("in.md".into(), "from the file".into()));
+    let agent = Running::start(config(&room, &["chat", "toolkit:bob"]));
+    room.until(|w| w.registered == ["bob"]).await;
+    for (path, answer) in [
+        ("room:///in.md", "> shown"),
+        ("https://example.org/a.png", "> shown"),
+        ("gone.md", "could not find a room file at gone.md"),
+        ("javascript:alert(1)", "could not find a room file"),
+        ("../in.md", "is no path in the room"),
+    ] {
+        let prompt = spelled("attach_file", json!({"path": path}));
+        let said = room.call_hosted("bob", "run_bob_task", Content::Json(json!({"prompt": prompt}))).await;
+        assert!(matches!(&said, Content::Text(text) if text.contains(answer)), "{path}: {said:?}");
+    }
+    agent.stop().await;
 }

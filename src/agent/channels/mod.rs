@@ -1,6 +1,7 @@
 //! The channels: one file each, made from its spelling by [`of`]. What they share is [`super::channel`].
 
 mod chat;
+mod command;
 mod mail;
 mod memory;
 mod queue;
@@ -19,12 +20,13 @@ use std::sync::Arc;
 pub fn of(spec: &AgentChannel, config: &Config) -> Option<Arc<dyn Channel>> {
     Some(match spec {
         AgentChannel::Chat => Arc::new(chat::Chat::default()),
+        AgentChannel::Command(words) => Arc::new(command::Command::new(words)),
         AgentChannel::Mail { address, reply_all } => Arc::new(mail::Mail::new(address, *reply_all)),
         AgentChannel::Queue(name) => Arc::new(queue::Queue::new(name)),
         AgentChannel::Toolkit(name) => Arc::new(toolkit::TaskToolkit::new(name)),
         AgentChannel::WebSocket { host, port } => {
             Arc::new(websocket::WebSocket::new(host.clone(), *port, config.websocket.clone()))
         }
-        _ => return None,
+        AgentChannel::Memory => return None,
     })
 }

@@ -1,0 +1,164 @@
+//! Conversations that do not come through the room: sockets and child processes.
+
+use super::{Running, config};
+use crate::agent::config::{WebSocketAuth, WebSocketConfig};
+use crate::agent::pack::{pack, unpack};
+use crate::client::room::Token;
+use crate::client::room::fake::FakeRoom;
+use futures_util::{SinkExt, StreamExt};
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn start(text: &str) -> Value {
+    json!({"type": "meshagent.agent.thread.start", "message_id": "m", "content": [{"type": "text", "text": text}]})
+}
+
+fn is(message: &Value, kind: &str) -> bool {
+    message["type"] == format!("meshagent.agent.{kind}")
+}
+
+#[tokio::test]
+async fn a_socket_of_the_agents_own_carries_conversations() {
+    let room = FakeRoom::start().await;
+    let port = free_port();
+    let mut config = config(&room, &[&format!("websocket:{port}")]);
+    config.websocket = WebSocketConfig { auth: WebSocketAuth::Jwt, secret: Some(Token::new("s3cret")) };
+    let agent = Running::start(config);
+    let claims = json!({"name": "ann", "grants": [{"name": "agent", "scope": "bob"}]});
+    let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(b"s3cret")).unwrap();
+    let request = |token: &str| {
+        let mut request = format!("ws://127.0.0.1:{port}/messages").into_client_request().unwrap();
+        let protocols = format!("meshagent-msgpack, meshagent-token.{token}");
+        request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
+        request
+    };
+    let connect = async {
+        loop {
+            match tokio_tungstenite::connect_async(request(&token)).await {
+                Ok(connected) => return connected,
+                Err(Error::Io(_)) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let (mut socket, answer) = tokio::time::timeout(LIMIT, connect).await.unwrap();
+    assert_eq!(answer.headers()["sec-websocket-protocol"], "meshagent-msgpack");
+    let refused = tokio_tungstenite::connect_async(request("x.y.z")).await.unwrap_err();
+    assert!(matches!(&refused, Error::Http(answer) if answer.status() == 401), "{refused}");
+    let healthy = reqwest::get(format!("http://127.0.0.1:{port}/healthz")).await.unwrap();
+    assert_eq!(healthy.text().await.unwrap(), "ok\n");
+
+    socket.send(Message::Binary(pack(&start("over a socket")).into())).await.unwrap();
+    let talk = async {
+        let mut kinds = Vec::new();
+        loop {
+            let Message::Binary(bytes) = socket.next().await.unwrap().unwrap() else { continue };
+            let message = unpack(&bytes).unwrap().0;
+            if is(&message, "text_content.delta") {
+                assert!(message["text"].as_str().unwrap().contains("> over a socket"), "{message}");
+            }
+            let ended = is(&message, "turn.ended");
+            kinds.push(message["type"].as_str().unwrap().replace("meshagent.agent.", ""));
+            if ended {
+                return kinds;
+            }
+        }
+    };
+    let kinds = tokio::time::timeout(LIMIT, talk).await.unwrap();
+    assert_eq!(kinds[0], "connection.status");
+    let order = ["thread.started", "turn.start.accepted", "turn.started", "text_content.delta", "turn.ended"];
+    let at =
+        order.map(|kind| kinds.iter().position(|k| k == kind).unwrap_or_else(|| panic!("{kind}: {kinds:?}")));
+    assert!(at.is_sorted(), "{kinds:?}");
+
+    socket.send(Message::Text("{}".into())).await.unwrap();
+    let closed = async {
+        loop {
+            if let Message::Close(frame) = socket.next().await.unwrap().unwrap() {
+                return u16::from(frame.unwrap().code);
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(LIMIT, closed).await.unwrap(), 1003, "a text is no message");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_child_process_brings_conversations() {
+    let room = FakeRoom::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("env");
+    // The program says where its socket is and leaves the talking to the test.
+    let script = format!(
+        "echo \"$MESHAGENT_CHANNEL_URL $MESHAGENT_CHANNEL_CAPABILITY $MESHAGENT_ROOM\" > {0}.new; mv {0}.new {0}; exec sleep 60",
+        file.display()
+    );
+    let spec = format!("command:{}", json!(["sh", "-c", script]));
+    let agent = Running::start(config(&room, &[&spec]));
+    let written = async {
+        loop {
+            if let Ok(text) = std::fs::read_to_string(&file) {
+                return text;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let text = tokio::time::timeout(LIMIT, written).await.unwrap();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let path = words[0].strip_prefix("unix://").unwrap();
+    let mut stranger = UnixStream::connect(path).await.unwrap();
+    stranger.write_all(&pack(&json!({"capability": "guessed"}))).await.unwrap();
+    assert_eq!(stranger.read(&mut [0; 1]).await.unwrap(), 0, "it is turned away");
+
+    let mut stream = UnixStream::connect(path).await.unwrap();
+    let sender = json!({"id": "u1", "attributes": {"name": "ann"}});
+    let said = [
+        pack(&json!({"capability": words[1]})),
+        pack(&json!({"no": "data"})),
+        pack(&json!({"data": start("by a child"), "sender": sender})),
+    ];
+    stream.write_all(&said.concat()).await.unwrap();
+    let talk = async {
+        let mut bytes = Vec::new();
+        loop {
+            while let Ok((message, used)) = unpack(&bytes) {
+                bytes.drain(..used);
+                assert_eq!(
+                    (&message["to_participant_id"], &message["sender"]["id"]),
+                    (&json!("u1"), &json!("u1"))
+                );
+                let data = &message["data"];
+                if is(data, "text_content.delta") {
+                    return data["text"].as_str().unwrap().to_owned();
+                }
+            }
+            let mut piece = [0; 4096];
+            let n = stream.read(&mut piece).await.unwrap();
+            assert!(n > 0, "the agent hung up");
+            bytes.extend_from_slice(&piece[..n]);
+        }
+    };
+    let text = tokio::time::timeout(LIMIT, talk).await.unwrap();
+    assert!(text.contains("> by a child"), "{text}");
+    agent.stop().await;
+    assert!(!std::path::Path::new(path).exists(), "the socket goes with the channel");
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_ends_the_agent_with_its_name() {
+    let room = FakeRoom::start().await;
+    let agent = Running::start(config(&room, &["command:/no/such/program"]));
+    let error = agent.task.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("/no/such/program") && error.contains("check its name"), "{error}");
+}
