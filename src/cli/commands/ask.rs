@@ -106,14 +106,16 @@ impl Talk {
     async fn ask(&mut self, text: String) -> Result<(), CliError> {
         let asked = Item::User(vec![Part::Text(text)]);
         let (say, mut heard) = mpsc::channel(SAYINGS_MAX);
-        let response = self.respond(&asked, Say::new(say));
-        tokio::pin!(response);
         let mut shown = false;
-        let response = loop {
-            tokio::select! {
-                biased;
-                Some(said) = heard.recv() => shown |= self.show(said)?,
-                response = &mut response => break response,
+        let response = {
+            let response = self.respond(&asked, Say::new(say));
+            tokio::pin!(response);
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(said) = heard.recv() => shown |= self.show(said)?,
+                    response = &mut response => break response,
+                }
             }
         };
         while let Ok(said) = heard.try_recv() {

@@ -87,7 +87,7 @@ impl Channel for WebSocket {
             stop: stop.clone(),
         };
         let app = Router::new()
-            .route("/healthz", get(async || "ok\n"))
+            .route("/healthz", get(|| async { "ok\n" }))
             .route("/messages", get(enter))
             .with_state(door);
         let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
