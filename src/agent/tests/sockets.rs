@@ -162,3 +162,50 @@ async fn a_program_that_is_not_there_ends_the_agent_with_its_name() {
     let error = agent.task.await.unwrap().unwrap_err().to_string();
     assert!(error.contains("/no/such/program") && error.contains("check its name"), "{error}");
 }
+
+#[tokio::test]
+async fn a_thread_that_cannot_be_opened_answers_and_is_tried_again() {
+    // This room keeps no datasets.
+    let room = FakeRoom::start().await;
+    let port = free_port();
+    let mut config = config(&room, &[&format!("websocket:{port}")]);
+    config.websocket.auth = WebSocketAuth::None;
+    config.threads.stored = true;
+    let agent = Running::start(config);
+    let connect = async {
+        loop {
+            match tokio_tungstenite::connect_async(format!("ws://127.0.0.1:{port}/messages")).await {
+                Ok((socket, _)) => return socket,
+                Err(Error::Io(_)) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let mut socket = tokio::time::timeout(LIMIT, connect).await.unwrap();
+    let thread = "dataset://agents/bob/threads/x";
+    let open =
+        json!({"type": "meshagent.agent.thread.open", "message_id": "o", "thread_id": thread, "load": true});
+    let turn =
+        json!({"type": "meshagent.agent.turn.start", "message_id": "t", "thread_id": thread, "content": []});
+    for (said, answer) in [(&open, "thread.loaded"), (&turn, "turn.start.rejected"), (&open, "thread.loaded")]
+    {
+        socket.send(Message::Binary(pack(said).into())).await.unwrap();
+        let heard = async {
+            let mut told = None;
+            loop {
+                let Message::Binary(bytes) = socket.next().await.unwrap().unwrap() else { continue };
+                let message = unpack(&bytes).unwrap().0;
+                if is(&message, "thread.event") {
+                    told = message["event"]["details"][0].as_str().map(str::to_owned);
+                }
+                if is(&message, answer) {
+                    assert_eq!(message["source_message_id"], said["message_id"]);
+                    return told.or_else(|| message["error"]["message"].as_str().map(str::to_owned));
+                }
+            }
+        };
+        let told = tokio::time::timeout(LIMIT, heard).await.unwrap().expect("a reason");
+        assert!(told.contains("cannot be opened"), "{told}");
+    }
+    agent.stop().await;
+}
