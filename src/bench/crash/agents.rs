@@ -2,7 +2,7 @@
 //! threads and the dead letters say afterwards.
 
 use super::server::{Connection, Folder, ServerUnderTest};
-use super::{Dice, Error, Options, QUEUE, ROOM, client};
+use super::{Dice, Error, Options, QUEUE, ROOM, site};
 use crate::agent::storage::{Index, Place, read_thread};
 use crate::client::room::{RoomClient, Target, Token, room_url};
 use crate::client::token::{Participant, sign};
@@ -82,7 +82,7 @@ pub async fn run(options: &Options, mut report: impl FnMut(String)) -> Result<Ag
     let folder = Folder::make()?;
     let mut server = ServerUnderTest::new(options, folder.path())?;
     let connection = server.start(0).await?;
-    super::work::prepare(&client(&connection)?).await;
+    super::work::prepare(&site(&connection)?).await;
     let room = join(&connection).await?;
     let mut dice = Dice(options.seed | 1);
     let mut jobs = 0;
