@@ -162,7 +162,7 @@ async fn a_person_talks_steers_interrupts_and_picks_a_thread() {
 async fn in_a_pipe_one_thing_is_asked_and_answered() {
     let server = Server::start(&[]);
     let run = |flags: &[&str], piped: &str| {
-        let mut command = program(&server, &[&RUN, &["--model", "builtin/echo"], flags].concat(), &[]);
+        let mut command = program(&server, &[&RUN[..], &["--model", "builtin/echo"], flags].concat(), &[]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(piped.as_bytes()).unwrap();

@@ -2,7 +2,7 @@
 //! `agent` and knows no flag.
 
 pub mod args;
-pub mod config;
+pub(super) mod config;
 mod deploy;
 mod inspect;
 pub mod join;
