@@ -108,14 +108,7 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
             env,
         ),
         mail: mail(&place),
-        websocket: WebSocketConfig {
-            auth: match args.join.websocket_auth {
-                None | Some(WebsocketAuth::Jwt) => WebSocketAuth::Jwt,
-                Some(WebsocketAuth::Iap) => WebSocketAuth::Iap,
-                Some(WebsocketAuth::None) => WebSocketAuth::None,
-            },
-            secret: settings::env("MESHAGENT_SECRET").map(Token::new),
-        },
+        websocket: websocket(args),
         agent_name: place.agent_name,
         room: place.room,
         channels: process.channels.iter().filter(|c| c.is_supported()).cloned().collect(),
@@ -148,6 +141,18 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
 
 fn names(models: &[ModelId]) -> String {
     models.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Who may come to a websocket channel.
+fn websocket(args: &JoinArgs) -> WebSocketConfig {
+    WebSocketConfig {
+        auth: match args.join.websocket_auth {
+            None | Some(WebsocketAuth::Jwt) => WebSocketAuth::Jwt,
+            Some(WebsocketAuth::Iap) => WebSocketAuth::Iap,
+            Some(WebsocketAuth::None) => WebSocketAuth::None,
+        },
+        secret: settings::env("MESHAGENT_SECRET").map(Token::new),
+    }
 }
 
 /// Where the environment says that mail is sent; the agent's own name and token where it says nothing.
