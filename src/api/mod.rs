@@ -13,6 +13,7 @@ mod files;
 mod iam;
 mod llm;
 mod mailboxes;
+mod mcp;
 pub mod openapi;
 mod otlp;
 mod otlp_grpc;

@@ -74,7 +74,7 @@ impl From<Refused> for Problem {
     }
 }
 
-fn bad_gateway(text: impl Into<String>) -> Problem {
+pub(super) fn bad_gateway(text: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_GATEWAY, "upstream-unreachable", text)
 }
 
@@ -143,7 +143,8 @@ impl Asked {
         let mut map = HeaderMap::new();
         for (name, from) in wanted {
             let user = self.user.as_deref();
-            let (value, kind) = api.app.proxied_secret(acting, &from.secret_id, user).await?;
+            let used = api.app.proxied_secret(&api.outward, acting, &from.secret_id, user).await?;
+            let (value, kind) = (used.value, used.kind);
             let text = match &from.prefix {
                 Some(prefix) => headers::prefixed(prefix, &value),
                 None => headers::authorization(&value, &kind),

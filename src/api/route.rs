@@ -61,6 +61,7 @@ pub fn routes() -> Vec<Route> {
     all.extend(super::templates::routes());
     all.extend(super::mailboxes::routes());
     all.extend(super::webhooks::routes());
+    all.extend(super::mcp::routes());
     all.extend(super::tasks::routes());
     all.extend(super::sessions::routes());
     all.extend(super::session_telemetry::routes());

@@ -157,6 +157,7 @@ impl From<UseError> for Problem {
     fn from(error: UseError) -> Self {
         match error {
             UseError::Failed(error) => error.into(),
+            UseError::NoToken(..) => super::proxy::bad_gateway(error.to_string()),
             UseError::NoVersion(_) | UseError::NoAccount(_) => Self::not_found(error.to_string()),
             UseError::NotAllowed(..) | UseError::ProxyOnly(_) | UseError::NoScope => {
                 Self::forbidden(error.to_string())

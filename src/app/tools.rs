@@ -1,6 +1,7 @@
 //! Tools that a service brings into a room from a model context protocol server: what is to be offered, and how it is.
 
 use crate::id::ServiceId;
+use crate::spec::OauthClient;
 use std::collections::BTreeMap;
 
 /// Place of an endpoint: its service, its port among the service's, and its own among the port's.
@@ -21,6 +22,8 @@ pub struct ToolServer {
     pub headers: BTreeMap<String, String>,
     /// Id of the secret that goes into `Authorization`.
     pub secret: Option<String>,
+    /// The client that gets its own access tokens for `Authorization`.
+    pub oauth: Option<OauthClient>,
     /// `None`: all tools.
     pub allowed: Option<Vec<AllowedTools>>,
     /// Whether people are to be asked before each call; `None` where the spec does not say.
@@ -76,6 +79,7 @@ mod tests {
             here: false,
             headers: BTreeMap::new(),
             secret: None,
+            oauth: None,
             allowed: None,
             approval: None,
         };

@@ -4,6 +4,7 @@ use crate::app::links::Links;
 use crate::app::outward::Outward;
 use crate::app::secrets::use_of::connecting_for;
 use crate::app::token::Mint;
+use crate::app::tools::ToolServer;
 use crate::app::{Actor, App, Error};
 use crate::control::ControlHandle;
 use crate::domain::Refusal;
@@ -11,10 +12,9 @@ use crate::domain::names::Kind;
 use crate::id::{RoomId, ServiceId};
 use crate::net::guard::Allowed;
 use crate::room::Bus;
-use crate::room::mcp::ToolSecrets;
+use crate::room::mcp::{Credential, ToolSecrets};
 use crate::room::world::{Callouts, FileLinks, RoomRef, ServiceError, Services};
 use crate::spec;
-use crate::vault::Secret;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, OnceLock};
@@ -117,10 +117,23 @@ impl Callouts for Doors {
 
 #[async_trait]
 impl ToolSecrets for Doors {
-    async fn credential(&self, service: ServiceId, secret: &str) -> Result<Secret, String> {
-        let acting = connecting_for(&self.app.world(), service).map_err(|error| error.to_string())?;
-        let found = self.app.proxied_secret(acting, secret, None).await;
-        found.map(|(value, _)| value).map_err(|error| error.to_string())
+    async fn credential(&self, server: &ToolServer) -> Result<Credential, String> {
+        let (value, expires_at) = match (&server.secret, &server.oauth) {
+            (Some(secret), _) => {
+                let acting = connecting_for(&self.app.world(), server.place.0);
+                let acting = acting.map_err(|error| error.to_string())?;
+                let used = self.app.proxied_secret(&self.outward, acting, secret, None).await;
+                used.map(|used| (used.value, used.expires_at)).map_err(|error| error.to_string())?
+            }
+            (None, Some(client)) => {
+                let token = self.app.client_token(&self.outward, client).await;
+                token.map(|token| (token.token, token.expires_at)).map_err(|error| error.to_string())?
+            }
+            (None, None) => return Err("the tool server has no credential".to_owned()),
+        };
+        let now = self.app.clock.now();
+        let valid_for = expires_at.map(|end| (end - now).to_std().unwrap_or_default());
+        Ok(Credential { value, valid_for })
     }
 
     fn allowed_hosts(&self) -> &Allowed {

@@ -2,18 +2,12 @@
 
 use crate::app::App;
 use crate::id::RoomId;
-use crate::net::guard::{self, Allowed};
+use crate::net::guard::Allowed;
+use crate::net::oauth;
 use crate::room::world::{Consent, GivenTokens, OAuthClient, RoomSecrets};
 use crate::vault::{Secret, SecretId, Vault};
 use async_trait::async_trait;
-use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long a token endpoint may take.
-const ANSWER_WAIT: Duration = Duration::from_secs(30);
-/// Longest answer of a token endpoint, bytes.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Records of participants, sealed like every other secret.
 pub(super) struct VaultRecords {
@@ -79,45 +73,19 @@ pub(super) struct TokenEndpoints {
 }
 
 impl TokenEndpoints {
-    async fn ask(&self, client: &OAuthClient, mut form: Vec<(&str, &str)>) -> Result<GivenTokens, String> {
-        let target = guard::check(&client.token_endpoint, &self.allowed_hosts).await;
-        let target = target.map_err(|error| format!("the token endpoint: {error}"))?;
-        form.push(("client_id", &client.id));
-        if let Some(secret) = client.secret.as_ref().and_then(Secret::expose_str) {
-            form.push(("client_secret", secret));
-        }
-        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let host = target.host().to_owned();
-        let failed = |error: reqwest::Error| format!("`{host}` gave no token: {}", error.without_url());
-        let builder = target.client().map_err(|error| error.to_string())?;
-        let http = builder.timeout(ANSWER_WAIT).build().map_err(failed)?;
-        let request = http
-            .post(target.url)
-            .header("content-type", "application/x-www-form-urlencoded")
-            .header("accept", "application/json")
-            .body(body);
-        let mut response = request.send().await.map_err(failed)?;
-        let status = response.status();
-        let mut bytes = vec![];
-        while let Some(piece) = response.chunk().await.map_err(failed)? {
-            bytes.extend_from_slice(&piece);
-            if bytes.len() > ANSWER_BYTES_MAX {
-                return Err(format!(
-                    "`{host}` gave no token: its answer is longer than {ANSWER_BYTES_MAX} bytes"
-                ));
-            }
-        }
-        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let secret = |field: &str| answer[field].as_str().map(|text| Secret::from(text.to_owned()));
-        match secret("access_token") {
-            Some(access_token) if status.is_success() => {
-                Ok(GivenTokens { access_token, refresh_token: secret("refresh_token") })
-            }
-            _ => {
-                let why = answer["error"].as_str().unwrap_or("no reason given");
-                Err(format!("`{host}` gave no token: status {}, {why}", status.as_u16()))
-            }
-        }
+    async fn ask(&self, client: &OAuthClient, form: Vec<(&str, &str)>) -> Result<GivenTokens, String> {
+        let asking = oauth::Client {
+            id: &client.id,
+            secret: client.secret.as_ref().and_then(Secret::expose_str),
+            token_endpoint: &client.token_endpoint,
+        };
+        let tokens =
+            oauth::ask(asking, form, &self.allowed_hosts).await.map_err(|error| error.to_string())?;
+        let secret = |text: &str| Secret::from(text.to_owned());
+        Ok(GivenTokens {
+            access_token: secret(&tokens.access_token),
+            refresh_token: tokens.refresh_token.as_ref().map(|token| secret(token)),
+        })
     }
 }
 

@@ -2,17 +2,22 @@
 //! whose tools are in the room, secrets that the room sends along; and what is left of it all after `kill -9`.
 
 use crate::agent::joined;
+use crate::cli::Person;
 use crate::support::mcp::McpServer;
+use crate::support::oauth::AuthServer;
 use crate::support::server::Server;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use meshagent::client::rest::{Bearer, ProjectRest, Rest, SecretOwner, ServiceBody, ServiceScope};
-use meshagent::client::room::{Options, RoomClient, Token, ToolkitFilter};
+use meshagent::client::room::{Options, RoomClient, Target, Token, ToolkitFilter};
+use meshagent::wire::Content;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -116,4 +121,94 @@ async fn signed(rest: &ProjectRest, headers: &HeaderMap, body: &str) {
     let claims = jsonwebtoken::decode::<Value>(token, &key, &rules).unwrap().claims;
     let digest: String = Sha256::digest(body.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(claims["sha256"], json!(digest));
+}
+
+/// Follows the page that the command prints, as a browser would; what the command prints then.
+async fn sign_in(mut command: Child) -> String {
+    let mut said = BufReader::new(command.stderr.take().unwrap());
+    let mut page = String::new();
+    while !page.starts_with("http") {
+        page.clear();
+        assert_ne!(said.read_line(&mut page).unwrap(), 0, "the command ended without a page to sign in at");
+    }
+    let done = reqwest::get(page.trim()).await.unwrap();
+    assert_eq!(done.status(), StatusCode::OK);
+    let mut printed = String::new();
+    command.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+    assert!(command.wait().unwrap().success());
+    for hidden in ["access-1", "refresh-1", "the-code"] {
+        assert!(!printed.contains(hidden));
+    }
+    printed.trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_server_that_wants_a_sign_in_is_used_with_what_came_of_it_after_a_crash_too() {
+    let mut server = Server::start(&["--allow-host", "127.0.0.1"]);
+    let person = Person::of(&server);
+    let auth = AuthServer::start("", 1).await;
+    let words = ["secret", "authorize", "wiki", "--subject", "default", "--mcp"];
+    let mut command = person.command(&[&words[..], &[&auth.url("/mcp")]].concat());
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = sign_in(command).await;
+    assert_eq!(auth.told.lock().unwrap().forms[0]["client_id"], "registered");
+    person.run(&["secret", "access", "--subject", "default", &id]).fails(1, &["proxy"]);
+
+    // The token of the sign-in is over already: it is renewed.
+    auth.told.lock().unwrap().lifetime = 3_600;
+    let mcp = McpServer::start(&[("echo", true)], Some("Bearer access-2")).await;
+    let wiki = json!({"path": "/mcp", "mcp": {"label": "wiki", "use_proxy_secret": id,
+        "oauth": {"authorization_endpoint": auth.url("/authorize"), "token_endpoint": auth.url("/token")}}});
+    let rest = project(&server);
+    let base = format!("http://{}", mcp.address);
+    rest.create_service(&ServiceScope::Project, &service("wiki", &base, wiki)).await.unwrap();
+    let room = joined::client(&server, "visitor", ROOM).await;
+    until_toolkit(&room, "wiki", true).await;
+    let echo = Target::new("wiki", "echo");
+    let answer = room.invoke(&echo, Content::Json(json!({"text": "x"}))).await.unwrap();
+    assert_eq!(answer, Content::Text("x".into()));
+    assert_eq!(mcp.told.lock().unwrap().called, ["echo"]);
+
+    server.kill_9();
+    server.restart();
+    mcp.told.lock().unwrap().called.clear();
+    until_toolkit(&room, "wiki", true).await;
+    assert_eq!(auth.given(), 2, "the token that was got is still there");
+
+    // A client of its own needs nobody.
+    let own = json!({"path": "/mcp", "mcp": {"label": "own", "oauth": {"client_id": "c",
+        "client_secret": "client-s3cr3t", "token_endpoint": auth.url("/token")}}});
+    let machine = McpServer::start(&[("echo", true)], Some("Bearer access-3")).await;
+    let base = format!("http://{}", machine.address);
+    rest.create_service(&ServiceScope::Project, &service("own", &base, own)).await.unwrap();
+    until_toolkit(&room, "own", true).await;
+
+    // Without what a person has to give, the service says what to do.
+    let asks = json!({"path": "/mcp", "mcp": {"label": "asks", "oauth": {
+        "authorization_endpoint": auth.url("/authorize"), "token_endpoint": auth.url("/token")}}});
+    rest.create_service(&ServiceScope::Project, &service("asks", &base, asks)).await.unwrap();
+    let words = ["room", "service", "describe", "--room", ROOM, "--name", "asks"];
+    let shown = person.run(&words).ok().stdout;
+    assert!(shown.contains("secret authorize"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_made_of_what_a_tool_server_says_of_itself() {
+    let server = Server::start(&["--allow-host", "127.0.0.1"]);
+    let person = Person::of(&server);
+    let auth = AuthServer::start("", 1).await;
+    let url = auth.url("/wiki/mcp");
+    let printed = person.run(&["service", "spec", "--mcp", &url, "--format", "template"]).ok().stdout;
+    assert!(printed.contains("kind: ServiceTemplate") && printed.contains("/authorize"), "{printed}");
+    let made = person.run(&["service", "create", "--mcp", &url, "--global", "--service-id", "w"]).ok().stdout;
+    let stored = person.run(&["service", "get", made.trim()]).json();
+    assert_eq!(stored["metadata"]["annotations"]["meshagent.service.id"], "w");
+    assert_eq!(stored["ports"][0]["endpoints"][0]["path"], "/wiki/mcp");
+    person.run(&["service", "spec", "--mcp", "http://10.0.0.1/mcp"]).fails(1, &["10.0.0.1"]);
+    person.run(&["service", "spec", "--mcp", &url, "--url", &url]).fails(2, &["--mcp"]);
+    person
+        .run(&["secret", "authorize", "x", "--token-endpoint", &url])
+        .fails(2, &["--authorization-endpoint"]);
+    person.run(&["secret", "authorize", "x"]).fails(2, &["--mcp"]);
+    person.run(&["secret", "authorize", "x", "--mcp", &server.url]).fails(1, &["does not say"]);
 }

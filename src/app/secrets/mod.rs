@@ -1,8 +1,10 @@
 //! Secrets of users and service accounts: facts in the log, values in the vault.
 //!
 //! A value is in the vault before the fact that tells of it, and the fact that it is gone before the value goes: what
-//! the log shows can be read, whenever the server ends. [`use_of`] says who may use one, without giving it out.
+//! the log shows can be read, whenever the server ends. [`use_of`] says who may use one, without giving it out; [`oauth`]
+//! has fresh tokens of those that are grants.
 
+pub mod oauth;
 pub mod use_of;
 
 use super::rooms::names_change;
@@ -85,7 +87,7 @@ impl App {
             })
             .await?;
         for version in versions {
-            self.vault.delete(&vault_id(id, version)?).await?;
+            self.forget(id, version).await?;
         }
         Ok(())
     }
@@ -148,8 +150,13 @@ impl App {
         version: Uuid,
     ) -> Result<(), Error> {
         self.secret_change(actor, id, Command::DeleteVersion(version)).await?;
+        self.forget(id, version).await
+    }
+
+    /// Takes the value of a version out of the vault, and what was got by it.
+    async fn forget(&self, id: OwnedSecretId, version: Uuid) -> Result<(), Error> {
         self.vault.delete(&vault_id(id, version)?).await?;
-        Ok(())
+        self.forget_oauth(id, version).await
     }
 
     /// Lets a service account use a user's secret through the proxy, or no longer.

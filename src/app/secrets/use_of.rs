@@ -1,12 +1,15 @@
 //! Who may use a secret, and for what: to read it, through the proxy, as a variable of a service, for pulling images.
 
+use super::oauth::{self, Grant, OauthError};
 use super::{find, vault_id};
+use crate::app::outward::Outward;
 use crate::app::{App, DEFAULT_ACCOUNT, Error};
 use crate::domain::secret::{Owner, Secret, Version};
 use crate::id::{OwnedSecretId, ProjectId, ServiceAccountId, ServiceId};
 use crate::projection::World;
 use crate::spec::{Container, RunAs};
 use crate::vault;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 /// Scope of a service's `run_as` by which it may use secrets through the proxy.
@@ -38,8 +41,23 @@ pub enum UseError {
     NoAccount(String),
     #[error("`run_as` does not have the scope `{PROXY_SCOPE}`; add it to use secrets through the proxy")]
     NoScope,
+    #[error(
+        "secret `{0}` gives no access token: {1}; store a new grant with `meshagent secret authorize` or `secret add-version`"
+    )]
+    NoToken(String, OauthError),
     #[error("{0}")]
     Failed(#[from] Error),
+}
+
+/// A value for a request.
+#[derive(Debug)]
+pub struct Proxied {
+    /// Of an OAuth grant the access token.
+    pub value: vault::Secret,
+    /// Type of the secret.
+    pub kind: String,
+    /// When the value ends, where that is known.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 impl App {
@@ -58,10 +76,11 @@ impl App {
     /// caller's own.
     pub async fn proxied_secret(
         &self,
+        outward: &Outward,
         Acting { account, itself }: Acting,
         id: &str,
         user: Option<&str>,
-    ) -> Result<(vault::Secret, String), UseError> {
+    ) -> Result<Proxied, UseError> {
         let world = self.world();
         let (name, project) = (account_name(&world, account), account.project());
         let of_user = |secret: &Secret| match (user, secret.owner) {
@@ -75,7 +94,12 @@ impl App {
             .filter(|(_, secret)| secret.usable_by(account.uuid(), itself) && of_user(secret))
             .ok_or_else(|| UseError::NotAllowed(id.to_owned(), name))?;
         let version = secret.current_version().ok_or_else(|| UseError::NoVersion(id.to_string()))?;
-        Ok((self.value(id, version).await?, secret.about.kind.clone()))
+        let (value, kind) = (self.value(id, version).await?, secret.about.kind.clone());
+        let grant = if kind == oauth::KIND { Grant::read(&value) } else { None };
+        let Some(grant) = grant else { return Ok(Proxied { value, kind, expires_at: None }) };
+        let token = self.oauth_token(outward, (id, version.id), &grant).await;
+        let token = token.map_err(|error| UseError::NoToken(id.to_string(), error))?;
+        Ok(Proxied { value: token.token, kind, expires_at: token.expires_at })
     }
 
     /// The current value of a secret of the service account that a container runs as, to be one of its variables, or

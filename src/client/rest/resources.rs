@@ -1,6 +1,6 @@
 //! Services and mailboxes.
 
-use super::{Mailbox, ProjectRest, RestError, optional};
+use super::{Mailbox, ProjectRest, Rest, RestError, optional};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -40,6 +40,13 @@ impl ServiceScope {
             Self::Room(room) => &["rooms", room, "services"],
         };
         [head, rest].concat()
+    }
+}
+
+impl Rest {
+    /// A `Service` document for a tool server elsewhere, made of what it says of itself.
+    pub async fn discover_mcp(&self, url: &str) -> Result<Value, RestError> {
+        self.post(&["mcp", "discover"], &json!({"url": url, "format": "service"})).await
     }
 }
 

@@ -5,6 +5,7 @@ use super::probe::Probes;
 use super::services_of;
 use super::status::Condition;
 use crate::app::host::RoomHost;
+use crate::app::secrets::oauth::needs_no_person;
 use crate::app::token::Mint;
 use crate::app::tools::{AllowedTools, ToolServer, ToolServerState};
 use crate::control::{ControlParts, Error};
@@ -204,9 +205,14 @@ pub fn tool_servers(world: &World, room: RoomId, session: SessionId, probes: &Pr
     servers
 }
 
-/// Connectors are called by the provider of models, not by the room; consent of people is not asked for here.
+/// Connectors are called by the provider of models, not by the room; what needs the consent of a person needs the secret
+/// that came of it.
 fn is_served(mcp: &McpEndpoint) -> bool {
-    mcp.openai_connector_id.is_none() && (mcp.oauth.is_none() || mcp.use_proxy_secret.is_some())
+    mcp.openai_connector_id.is_none() && !asks_a_person(mcp)
+}
+
+fn asks_a_person(mcp: &McpEndpoint) -> bool {
+    mcp.use_proxy_secret.is_none() && mcp.oauth.as_ref().is_some_and(|oauth| !needs_no_person(oauth))
 }
 
 /// The port of a process of ours that runs and is ready.
@@ -247,6 +253,7 @@ fn tool_server(
         here,
         headers: mcp.headers.clone().unwrap_or_default().into_iter().collect(),
         secret: mcp.use_proxy_secret.clone(),
+        oauth: mcp.oauth.clone().filter(|_| mcp.use_proxy_secret.is_none()),
         allowed,
         approval: mcp.require_approval.map(|approval| approval == RequireApproval::Always),
     }
@@ -258,12 +265,10 @@ pub fn condition(world: &World, id: ServiceId, host: &dyn RoomHost, called: &Cal
     let service = world.service(id).filter(|service| service.spec.enabled)?;
     let not = |reason: &str, why: String| Some(Condition::ready("False", reason, why));
     for (place, port, endpoint) in endpoints(service) {
-        let asks =
-            endpoint.mcp.as_ref().is_some_and(|mcp| mcp.oauth.is_some() && mcp.use_proxy_secret.is_none());
-        if asks {
+        if endpoint.mcp.as_ref().is_some_and(asks_a_person) {
             return not(
                 "NotAuthorized",
-                "the tool server wants OAuth: store its token as a secret, and name it in `use_proxy_secret`"
+                "the tool server wants a person's consent: run `meshagent secret authorize`, and name the secret in `use_proxy_secret`"
                     .into(),
             );
         }

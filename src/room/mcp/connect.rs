@@ -1,6 +1,7 @@
 //! One connection: shakes hands, lists the tools, hosts them until the server or the session is gone.
 
 use super::calls::Calls;
+use super::credential::Renewing;
 use super::{Worker, listing};
 use crate::app::tools::ToolServerState;
 use crate::net::guard::{self, Target};
@@ -82,17 +83,10 @@ impl Worker {
             let (name, value) = header.ok_or_else(|| format!("`{name}` is no header that can be sent"))?;
             config.custom_headers.insert(name, value);
         }
-        if let Some(secret) = &self.server.secret {
-            let value = self.secrets.credential(self.server.place.0, secret).await?;
-            let text = value.expose_str().map(str::trim).unwrap_or_default();
-            let text = if text.contains(' ') { text.to_owned() } else { format!("Bearer {text}") };
-            let mut header = HeaderValue::from_str(&text)
-                .map_err(|_| format!("secret `{secret}` has bytes that no header can carry"))?;
-            header.set_sensitive(true);
-            config.custom_headers.insert(axum::http::header::AUTHORIZATION, header);
-        }
         let http = target.client().map_err(|error| error.to_string())?;
         let http = http.build().map_err(|error| error.without_url().to_string())?;
+        let http = Renewing::new(http, Arc::clone(&self.secrets), self.server.clone());
+        http.header().await?;
         let transport = StreamableHttpClientTransport::with_client(http, config);
         let shaken = Handler { changed }.serve(transport);
         match tokio::time::timeout(ANSWER_WAIT, shaken).await {

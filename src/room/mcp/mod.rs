@@ -5,6 +5,7 @@
 
 mod calls;
 mod connect;
+mod credential;
 mod listing;
 
 use super::hub::Hub;
@@ -12,7 +13,7 @@ use super::lock;
 use super::session::LiveSession;
 use crate::app::tools::{Place, ToolServer, ToolServerState};
 use crate::clock::IdSource;
-use crate::id::{RoomId, ServiceId, SessionId};
+use crate::id::{RoomId, SessionId};
 use crate::net::guard::Allowed;
 use crate::vault::Secret;
 use async_trait::async_trait;
@@ -29,11 +30,20 @@ const WAIT_MAX: Duration = Duration::from_mins(2);
 /// Most servers of one room; more are not connected to.
 pub const SERVERS_MAX: usize = 64;
 
+/// What goes into `Authorization`: a whole value, or a bearer token by itself.
+#[derive(Debug)]
+pub struct Credential {
+    pub value: Secret,
+    /// How long it is good for; `None`: until it is replaced.
+    pub valid_for: Option<Duration>,
+}
+
 /// Credentials for servers.
 #[async_trait]
 pub trait ToolSecrets: Send + Sync + 'static {
-    /// What goes into `Authorization` of requests that are made for a service, and where requests may go.
-    async fn credential(&self, service: ServiceId, secret: &str) -> Result<Secret, String>;
+    /// What goes into `Authorization` of requests to a server: of its secret, else a token of its own client.
+    async fn credential(&self, server: &ToolServer) -> Result<Credential, String>;
+    /// Where requests may go.
     fn allowed_hosts(&self) -> &Allowed;
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod files;
 mod llm;
+mod oauth;
 mod proxy;
 mod rooms;
 mod secrets;

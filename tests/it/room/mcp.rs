@@ -8,7 +8,7 @@ use meshagent::app::tools::{AllowedTools, ToolServer, ToolServerState};
 use meshagent::clock::System;
 use meshagent::id::ServiceId;
 use meshagent::net::guard::Allowed;
-use meshagent::room::mcp::{ToolSecrets, ToolServers};
+use meshagent::room::mcp::{Credential, ToolSecrets, ToolServers};
 use meshagent::vault::Secret;
 use meshagent::wire::Content;
 use serde_json::{Value, json};
@@ -23,9 +23,9 @@ struct FakeSecrets(Allowed);
 
 #[async_trait]
 impl ToolSecrets for FakeSecrets {
-    async fn credential(&self, _: ServiceId, secret: &str) -> Result<Secret, String> {
-        if secret == "known" {
-            Ok(Secret::from("needle".to_owned()))
+    async fn credential(&self, server: &ToolServer) -> Result<Credential, String> {
+        if server.secret.as_deref() == Some("known") {
+            Ok(Credential { value: Secret::from("needle".to_owned()), valid_for: None })
         } else {
             Err("no such secret".to_owned())
         }
@@ -50,6 +50,7 @@ fn server(url: &str) -> ToolServer {
         here: false,
         headers: BTreeMap::from([("x-own".to_owned(), "1".to_owned())]),
         secret: Some("known".into()),
+        oauth: None,
         allowed: None,
         approval: Some(true),
     }

@@ -3,6 +3,7 @@
 pub mod clients;
 pub mod mail;
 pub mod mcp;
+pub mod oauth;
 pub mod podman;
 pub mod postgres;
 pub mod script;

@@ -4,6 +4,7 @@ use crate::cli::args;
 use crate::cli::output::OutputArgs;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
+use url::Url;
 
 /// Work with secrets: values that agents and services use, kept sealed.
 #[derive(Debug, clap::Subcommand)]
@@ -36,6 +37,8 @@ pub enum Command {
     },
     /// Make a secret, with a first value if one is given
     Create(Box<Create>),
+    /// Sign in to another service, and keep what comes of it as a secret of the type oauth; prints its id
+    Authorize(Box<Authorize>),
     /// Change what is said of a secret; what is not named stays
     Update {
         #[command(flatten)]
@@ -256,4 +259,42 @@ pub struct Search {
     pub page_size: u32,
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  meshagent secret authorize wiki --subject default --mcp https://wiki.example/mcp"
+)]
+pub struct Authorize {
+    /// Name of the secret; where it is there already it gets a new version
+    pub name: String,
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Tool server to sign in to; it says where
+    #[arg(long, value_name = "URL", conflicts_with_all = ["authorization_endpoint", "token_endpoint"])]
+    pub mcp: Option<Url>,
+    /// Where people sign in
+    #[arg(long, value_name = "URL", requires = "token_endpoint", requires = "client_id")]
+    pub authorization_endpoint: Option<Url>,
+    /// Where tokens are given
+    #[arg(long, value_name = "URL", requires = "authorization_endpoint")]
+    pub token_endpoint: Option<Url>,
+    /// The client, as the service knows it [default: made known there, where the service takes that]
+    #[arg(long, value_name = "ID")]
+    pub client_id: Option<String>,
+    /// File with the client's secret, if it has one; `-` is stdin
+    #[arg(long, value_name = "FILE", requires = "client_id")]
+    pub client_secret_file: Option<PathBuf>,
+    /// What to ask for; may be given several times
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+    /// Port of this machine to come back to [default: any]
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub port: u16,
+    /// Do not prove codes by PKCE, for services that do not know it
+    #[arg(long)]
+    pub no_pkce: bool,
+    /// Let the value be read, not only used through the proxy
+    #[arg(long)]
+    pub not_http_only: bool,
 }

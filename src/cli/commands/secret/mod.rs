@@ -1,6 +1,7 @@
 //! `meshagent secret …`: values that agents and services use, of the caller or of a service account.
 
 mod args;
+mod authorize;
 
 use super::super::output::{self, Format, Table};
 use crate::cli::error::CliError;
@@ -30,6 +31,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             one(&secrets.get(&secret_id, include_value).await?, output.output)
         }
         Command::Create(create) => self::create(&project, *create).await,
+        Command::Authorize(authorize) => authorize::run(&project, *authorize).await,
         Command::Update { subject, secret_id, name, r#type, http_only, not_http_only, about } => {
             let mut body = self::about(about);
             set(&mut body, "name", name.map(Value::from));

@@ -20,7 +20,8 @@ pub enum Command {
     Spec(write::Spec),
     /// Make a service from a document; prints its id
     #[command(after_help = "Examples:\n  meshagent service create --file service.yaml --room my-room\n  \
-                            meshagent service create --file service.yaml --global --replace")]
+                            meshagent service create --file service.yaml --global --replace\n  \
+                            meshagent service create --mcp https://mcp.deepwiki.com/mcp --room my-room")]
     Create(write::Create),
     /// Replace a service by a document; prints its id
     Update(write::Update),
@@ -87,10 +88,10 @@ pub fn scope(room: Option<&str>) -> ServiceScope {
 
 pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
     match command {
-        Command::Spec(args) => write::spec(args).await,
+        Command::Spec(args) => write::spec(ctx, args).await,
         Command::Validate(args) => write::validate(args).await,
-        Command::Create(args) => write::create(&ctx.project()?, args).await,
-        Command::Update(args) => write::update(&ctx.project()?, args).await,
+        Command::Create(args) => write::create(ctx, args).await,
+        Command::Update(args) => write::update(ctx, args).await,
         Command::CreateTemplate(args) => template::create(&ctx.project()?, args).await,
         Command::UpdateTemplate(args) => template::update(&ctx.project()?, args).await,
         Command::ValidateTemplate(args) => template::validate(&ctx.rest()?, args).await,

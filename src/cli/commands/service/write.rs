@@ -4,8 +4,9 @@ use super::{ScopeArgs, find, id, name};
 use crate::cli::documents;
 use crate::cli::error::CliError;
 use crate::cli::output;
+use crate::cli::resolve::Ctx;
 use crate::client::rest::{ProjectRest, ServiceBody, ServiceScope};
-use crate::spec::{Document, SERVICE_ID, Service};
+use crate::spec::{Document, SERVICE_ID, Service, ServiceTemplate};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -34,23 +35,38 @@ impl Source {
         texts.pop().ok_or_else(|| CliError::user("there is nothing to read"))
     }
 
-    async fn service(&self, service_id: Option<&str>) -> Result<Service, CliError> {
+    async fn service(&self) -> Result<Service, CliError> {
         let text = self.text().await?;
         let mut documents = documents::parse(std::slice::from_ref(&text))?;
         let (Some(written), true) = (documents.pop(), documents.is_empty()) else {
             return Err(CliError::user(format!("{} does not hold exactly one document", text.0))
                 .hint("`meshagent apply -f` takes several"));
         };
-        let mut service = match written.document {
-            Document::Service(service) => service,
-            Document::ServiceTemplate(_) => {
-                return Err(CliError::user(format!("{} is a ServiceTemplate", text.0))
-                    .hint("use `meshagent service create-template` or `update-template`"));
-            }
-            other => {
-                return Err(CliError::user(format!("{} is a {}, not a Service", text.0, other.kind()))
-                    .hint("`meshagent apply -f` takes documents of every kind"));
-            }
+        match written.document {
+            Document::Service(service) => Ok(service),
+            Document::ServiceTemplate(_) => Err(CliError::user(format!("{} is a ServiceTemplate", text.0))
+                .hint("use `meshagent service create-template` or `update-template`")),
+            other => Err(CliError::user(format!("{} is a {}, not a Service", text.0, other.kind()))
+                .hint("`meshagent apply -f` takes documents of every kind")),
+        }
+    }
+}
+
+/// What a service is made of: a document, or a tool server elsewhere that says what it is.
+#[derive(Debug, clap::Args)]
+pub struct ServiceSource {
+    #[command(flatten)]
+    document: Source,
+    /// URL of a tool server (model context protocol); the server makes the document of what that says of itself
+    #[arg(long, value_name = "URL", group = "source")]
+    mcp: Option<String>,
+}
+
+impl ServiceSource {
+    async fn service(&self, ctx: &Ctx, service_id: Option<&str>) -> Result<Service, CliError> {
+        let mut service: Service = match &self.mcp {
+            Some(url) => serde_json::from_value(ctx.rest()?.discover_mcp(url).await?)?,
+            None => self.document.service().await?,
         };
         if let Some(id) = service_id {
             service.annotations_mut().insert(SERVICE_ID.to_owned(), id.to_owned());
@@ -59,10 +75,20 @@ impl Source {
     }
 }
 
+/// Kind of document that is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    Service,
+    Template,
+}
+
 #[derive(Debug, clap::Args)]
 pub struct Spec {
     #[command(flatten)]
-    source: Source,
+    source: ServiceSource,
+    /// Kind of document to print
+    #[arg(long, value_enum, default_value = "service", value_name = "KIND")]
+    format: Kind,
     /// Logical id to put into the document (annotation meshagent.service.id)
     #[arg(long, value_name = "ID")]
     service_id: Option<String>,
@@ -88,7 +114,7 @@ pub struct Existing {
 #[derive(Debug, clap::Args)]
 pub struct Create {
     #[command(flatten)]
-    source: Source,
+    source: ServiceSource,
     #[command(flatten)]
     scope: ScopeArgs,
     /// Logical id to put into the document (annotation meshagent.service.id)
@@ -101,7 +127,7 @@ pub struct Create {
 #[derive(Debug, clap::Args)]
 pub struct Update {
     #[command(flatten)]
-    source: Source,
+    source: ServiceSource,
     #[command(flatten)]
     scope: ScopeArgs,
     /// Id or name of the service to replace [default: the one with the document's logical id or name]
@@ -119,13 +145,27 @@ pub struct Update {
     existing: Existing,
 }
 
-pub async fn spec(args: Spec) -> Result<(), CliError> {
-    let service = args.source.service(args.service_id.as_deref()).await?;
-    output::data(&yaml(&service)?)
+pub async fn spec(ctx: &Ctx, args: Spec) -> Result<(), CliError> {
+    let service = args.source.service(ctx, args.service_id.as_deref()).await?;
+    if args.format == Kind::Service {
+        return output::data(&yaml(&service)?);
+    }
+    output::data(&yaml(&template(service)?)?)
+}
+
+/// The same as a template without variables.
+fn template(service: Service) -> Result<ServiceTemplate, CliError> {
+    let mut document = serde_json::to_value(service)?;
+    document["kind"] = "ServiceTemplate".into();
+    if let Some(fields) = document.as_object_mut() {
+        fields.retain(|name, _| !matches!(name.as_str(), "id" | "enabled"));
+    }
+    serde_json::from_value(document)
+        .map_err(|error| CliError::user(format!("this service cannot be a template: {error}")))
 }
 
 pub async fn validate(args: Validate) -> Result<(), CliError> {
-    let service = args.source.service(None).await?;
+    let service = args.source.service().await?;
     output::note(format!("Service {} is valid.", service.metadata.name));
     Ok(())
 }
@@ -136,8 +176,8 @@ pub fn yaml(document: &impl serde::Serialize) -> Result<String, CliError> {
         .map_err(|error| CliError::internal(format!("cannot write this as YAML: {error}")))
 }
 
-pub async fn create(project: &ProjectRest, args: Create) -> Result<(), CliError> {
-    let service = args.source.service(args.service_id.as_deref()).await?;
+pub async fn create(ctx: &Ctx, args: Create) -> Result<(), CliError> {
+    let (project, service) = (&ctx.project()?, args.source.service(ctx, args.service_id.as_deref()).await?);
     if service.id.is_some() {
         return Err(CliError::user("a new service has no `id`; the server gives it")
             .hint("remove `id:` from the document, or use `meshagent service update`"));
@@ -148,8 +188,8 @@ pub async fn create(project: &ProjectRest, args: Create) -> Result<(), CliError>
     output::line(put_service(project, &scope, existing.as_deref(), &ServiceBody::Spec(body)).await?)
 }
 
-pub async fn update(project: &ProjectRest, args: Update) -> Result<(), CliError> {
-    let service = args.source.service(args.service_id.as_deref()).await?;
+pub async fn update(ctx: &Ctx, args: Update) -> Result<(), CliError> {
+    let (project, service) = (&ctx.project()?, args.source.service(ctx, args.service_id.as_deref()).await?);
     let scope = args.scope.scope();
     let body = serde_json::to_value(&service)?;
     let target = match &args.id {
