@@ -1,7 +1,9 @@
-//! `meshagent bench dataset`: single-row appends and full scans of a room's datasets, and LanceDB's in turns.
+//! `meshagent bench dataset`: single-row appends and full scans of a room's datasets, and LanceDB's in turns; and exact
+//! searches for nearest vectors.
 
 mod ours;
 mod report;
+mod vectors;
 
 pub use report::Report;
 
@@ -26,6 +28,8 @@ pub struct Options {
     pub scans: usize,
     /// Measurements of each figure, in turns; the median counts.
     pub repeats: usize,
+    /// Rows of each table that is searched by vector.
+    pub vectors: Vec<usize>,
 }
 
 impl Options {
@@ -39,6 +43,7 @@ impl Options {
             scan_rows: 1_000_000,
             scans: 5,
             repeats: 3,
+            vectors: vec![100_000, 1_000_000],
         }
     }
 }
@@ -75,6 +80,13 @@ async fn measure(
             say("LanceDB");
             report.add("LanceDB", &peer(options, script, &dir.join(format!("peer-{repeat}"))).await?);
         }
+    }
+    for rows in &options.vectors {
+        say(&format!("exact search of {rows} vectors"));
+        let place = dir.join(format!("vectors-{rows}"));
+        report.vectors.push(vectors::measure(options, *rows, &place).await?);
+        std::fs::remove_dir_all(&place)
+            .map_err(|source| BenchError::Disk { place: place.display().to_string(), source })?;
     }
     Ok(report)
 }

@@ -26,8 +26,6 @@ const BATCH_ROWS: usize = 50_000;
 const START_US: i64 = 1_767_225_600_000_000;
 
 pub(super) async fn measure(options: &Options, dir: &Path) -> Result<Measured, BenchError> {
-    let failed =
-        |error: DatasetError| BenchError::Failed { name: "meshagent".to_owned(), reason: error.to_string() };
     let store = SqliteDatasets::new(Volume::new(dir), Arc::new(System), Arc::new(System));
     let mut measured = Measured { version: env!("CARGO_PKG_VERSION").to_owned(), ..Measured::default() };
     let single = table("single");
@@ -56,7 +54,11 @@ pub(super) async fn measure(options: &Options, dir: &Path) -> Result<Measured, B
     Ok(measured)
 }
 
-fn table(name: &str) -> TableAt {
+pub(super) fn failed(error: DatasetError) -> BenchError {
+    BenchError::Failed { name: "meshagent".to_owned(), reason: error.to_string() }
+}
+
+pub(super) fn table(name: &str) -> TableAt {
     let room = RoomId::new(ProjectId::PLATFORM, Uuid::nil());
     TableAt { place: Place { room, namespace: vec![], branch: None }, table: name.to_owned(), version: None }
 }
@@ -65,7 +67,7 @@ fn create() -> WriteKind {
     WriteKind::Create { mode: CreateMode::Create, schema: Some(schema()), metadata: BTreeMap::new() }
 }
 
-async fn write(
+pub(super) async fn write(
     store: &dyn DatasetStore,
     at: &TableAt,
     kind: WriteKind,

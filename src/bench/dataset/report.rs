@@ -1,5 +1,6 @@
 //! The figures, and how they are printed.
 
+use super::vectors::{DIMENSIONS, Vectors};
 use super::{Measured, Options};
 use crate::bench::measure::{Floor, Latencies, median};
 use serde::Serialize;
@@ -14,6 +15,7 @@ pub struct Report {
     pub scan_rows: usize,
     pub floors: Vec<Floor>,
     pub figures: Vec<Figure>,
+    pub vectors: Vec<Vectors>,
 }
 
 /// One contestant.
@@ -35,6 +37,7 @@ impl Report {
             scan_rows: options.scan_rows,
             floors: vec![],
             figures: vec![],
+            vectors: vec![],
         }
     }
 
@@ -72,7 +75,15 @@ impl fmt::Display for Report {
         }
         if let [(our_append, our_scan), (peer_append, peer_scan)] = medians[..] {
             writeln!(f, "\nappends: {:.2} x the peer's rate", peer_append / our_append)?;
-            write!(f, "scans:   {:.2} x the peer's rate", peer_scan / our_scan)?;
+            writeln!(f, "scans:   {:.2} x the peer's rate", peer_scan / our_scan)?;
+        }
+        for vectors in &self.vectors {
+            let (rows, search) = (vectors.rows, median(vectors.search_s.clone()) * 1e3);
+            let insert = vectors.insert_s;
+            writeln!(
+                f,
+                "exact search of {rows} x {DIMENSIONS} floats: {search:.0} ms ({insert:.1} s to insert)"
+            )?;
         }
         Ok(())
     }

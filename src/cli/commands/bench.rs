@@ -12,7 +12,7 @@ pub enum Command {
     Agent(AgentArgs),
     /// Kill the server again and again while clients work, and check that nothing acknowledged was lost
     Crash(CrashArgs),
-    /// Measure single-row appends and full scans of datasets, beside LanceDB
+    /// Measure single-row appends and full scans of datasets, beside LanceDB, and exact searches by vector
     Dataset(DatasetArgs),
     /// Measure one sender to many receivers and the cost of idle participants, beside the node package `ws`
     Fanout(FanoutArgs),
@@ -97,6 +97,9 @@ pub struct DatasetArgs {
     /// Rows of the table that is scanned
     #[arg(long, default_value_t = 1_000_000)]
     scan_rows: usize,
+    /// Rows of each table that is searched by vector; 1000000 take 4 GB of disk
+    #[arg(long, value_delimiter = ',', default_value = "100000,1000000")]
+    vectors: Vec<usize>,
     /// Measurements of each figure, in turns; the median counts
     #[arg(long, default_value_t = 3)]
     repeats: usize,
@@ -258,6 +261,7 @@ async fn dataset(args: DatasetArgs) -> Result<(), CliError> {
         peer_script: (!args.no_peer).then_some(args.peer_script),
         appends: args.appends,
         scan_rows: args.scan_rows,
+        vectors: args.vectors,
         repeats: args.repeats,
         ..dataset::Options::standard(args.dir)
     };

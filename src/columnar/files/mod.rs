@@ -1,10 +1,12 @@
-//! Tables as files: Arrow (stream or file format), CSV, TSV, JSON (an array of objects) and JSON lines. Both ways in
-//! blocks, so that a file of any size goes through bounded memory.
+//! Tables as files: Arrow (stream or file format), Parquet, CSV, TSV, JSON (an array of objects) and JSON lines. Both
+//! ways in blocks, so that a file of any size goes through bounded memory. Sheets of Excel are read, whole, of local files.
 //!
 //! Knows bytes; no paths, no storage.
 
 mod csv;
+mod excel;
 mod json;
+mod parquet;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +17,7 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, SchemaRef};
 use serde_json::Value;
 use std::collections::VecDeque;
+use std::fs::File;
 
 /// Rows of a block when nothing else is said; types are inferred from the first block.
 pub const BATCH_ROWS: usize = 8_192;
@@ -25,10 +28,13 @@ pub const ROW_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Arrow,
+    Parquet,
     Csv,
     Tsv,
     Json,
     JsonLines,
+    /// Only read, and only where it is ([`Reader::local`]).
+    Excel,
 }
 
 /// Why a file is no table, or a table no file.
@@ -56,19 +62,16 @@ impl Format {
             "tsv" => Self::Tsv,
             "json" => Self::Json,
             "jsonl" | "ndjson" => Self::JsonLines,
-            "parquet" | "excel" | "xlsx" | "xlsm" => {
-                return Err(FileError::Format(format!(
-                    "{wanted} files are not read or written here; convert to arrow, csv, tsv, json or jsonl first"
-                )));
-            }
+            "parquet" => Self::Parquet,
+            "excel" | "xlsx" | "xlsm" => Self::Excel,
             _ if name == "auto" => {
                 return Err(FileError::Format(format!(
-                    "the format of `{path}` cannot be told from its ending; name it: arrow, csv, tsv, json or jsonl"
+                    "the format of `{path}` cannot be told from its ending; name it: parquet, arrow, csv, tsv, json, jsonl or excel"
                 )));
             }
             _ => {
                 return Err(FileError::Format(format!(
-                    "there is no format `{name}`; there are: arrow, csv, tsv, json, jsonl"
+                    "there is no format `{name}`; there are: parquet, arrow, csv, tsv, json, jsonl, excel"
                 )));
             }
         })
@@ -77,6 +80,7 @@ impl Format {
 
 enum Source {
     Arrow(Framer),
+    Parquet(parquet::Source),
     Csv(csv::Reader),
     Json(json::Scanner),
 }
@@ -97,15 +101,52 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    #[must_use]
-    pub fn new(format: Format, batch_rows: usize) -> Self {
+    /// Errors: a Parquet file cannot be put by on this machine.
+    pub fn new(format: Format, batch_rows: usize) -> Result<Self, FileError> {
         let source = match format {
             Format::Arrow => Source::Arrow(Framer::default()),
+            Format::Parquet => Source::Parquet(parquet::Source::Coming(parquet::nameless()?, 0)),
             Format::Csv => Source::Csv(csv::Reader::new(b',')),
             Format::Tsv => Source::Csv(csv::Reader::new(b'\t')),
             Format::Json | Format::JsonLines => Source::Json(json::Scanner::default()),
+            Format::Excel => return Err(only_local()),
         };
+        Ok(Self::of(source, batch_rows))
+    }
+
+    fn of(source: Source, batch_rows: usize) -> Self {
         Self { source, batch_rows: batch_rows.max(1), rows: vec![], schema: None, ready: VecDeque::new() }
+    }
+
+    /// Reads a file where it is; of other formats than Parquet and Excel `None`. Its blocks come without any
+    /// [`push`](Self::push). `sheet` is one of an Excel file, the first without it.
+    pub fn local(
+        format: Format,
+        file: File,
+        sheet: Option<&str>,
+        batch_rows: usize,
+    ) -> Result<Option<Self>, FileError> {
+        match format {
+            Format::Parquet => {
+                let whole = parquet::Whole::open(file, batch_rows.max(1))?;
+                let schema = whole.schema.clone();
+                let source = Source::Parquet(parquet::Source::Whole(Box::new(whole)));
+                Ok(Some(Self { schema: Some(schema), ..Self::of(source, batch_rows) }))
+            }
+            Format::Excel => {
+                let rows = excel::rows(file, sheet)?;
+                let mut reader = Self::of(Source::Json(json::Scanner::default()), batch_rows);
+                reader.schema = Some(typed::infer(&rows)?);
+                reader.rows = rows;
+                while !reader.rows.is_empty() {
+                    let rest = reader.rows.split_off(reader.rows.len().min(reader.batch_rows));
+                    let block = std::mem::replace(&mut reader.rows, rest);
+                    reader.block(block)?;
+                }
+                Ok(Some(reader))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Takes the next bytes of the file.
@@ -118,6 +159,7 @@ impl Reader {
                 }
                 return Ok(());
             }
+            Source::Parquet(source) => return source.push(bytes),
             Source::Csv(reader) => reader.push(bytes, self.batch_rows)?,
             Source::Json(scanner) => scanner.push(bytes)?,
         };
@@ -134,6 +176,10 @@ impl Reader {
     pub fn finish(&mut self) -> Result<(), FileError> {
         let rows = match &mut self.source {
             Source::Arrow(framer) => return Ok(framer.finish()?),
+            Source::Parquet(source) => {
+                self.schema = Some(source.finish(self.batch_rows)?);
+                return Ok(());
+            }
             Source::Csv(reader) => reader.finish()?,
             Source::Json(scanner) => {
                 scanner.finish()?;
@@ -153,8 +199,11 @@ impl Reader {
 
     /// The next block that is whole.
     #[allow(clippy::should_implement_trait, reason = "`None` is not the end: more may come")]
-    pub fn next(&mut self) -> Option<RecordBatch> {
-        self.ready.pop_front()
+    pub fn next(&mut self) -> Result<Option<RecordBatch>, FileError> {
+        match &mut self.source {
+            Source::Parquet(source) => source.next(),
+            _ => Ok(self.ready.pop_front()),
+        }
     }
 
     /// The columns, once they are known.
@@ -179,6 +228,7 @@ impl Reader {
 pub struct Writer {
     format: Format,
     arrow: Option<StreamWriter<Vec<u8>>>,
+    parquet: Option<parquet::Sink>,
     first: bool,
     head: Vec<u8>,
 }
@@ -191,18 +241,20 @@ impl std::fmt::Debug for Writer {
 
 impl Writer {
     pub fn new(format: Format, schema: &SchemaRef) -> Result<Self, FileError> {
-        let mut arrow = None;
+        let (mut arrow, mut parquet) = (None, None);
         let mut head = Vec::new();
         match format {
             Format::Arrow => arrow = Some(StreamWriter::try_new(Vec::new(), schema).map_err(encode)?),
+            Format::Parquet => parquet = Some(parquet::Sink::new(schema)?),
             Format::Csv | Format::Tsv => {
                 let names = schema.fields().iter().map(|field| Value::from(field.name().as_str()));
                 csv::write(&mut head, names, format == Format::Tsv);
             }
             Format::Json => head.push(b'['),
             Format::JsonLines => {}
+            Format::Excel => return Err(only_local()),
         }
-        Ok(Self { format, arrow, first: true, head })
+        Ok(Self { format, arrow, parquet, first: true, head })
     }
 
     /// The bytes for these rows.
@@ -210,6 +262,9 @@ impl Writer {
         if let Some(writer) = &mut self.arrow {
             writer.write(batch).map_err(encode)?;
             return Ok(std::mem::take(writer.get_mut()));
+        }
+        if let Some(sink) = &mut self.parquet {
+            return sink.write(batch);
         }
         let mut out = std::mem::take(&mut self.head);
         for object in typed::objects(batch, Form::Plain)? {
@@ -241,11 +296,23 @@ impl Writer {
         if let Some(writer) = self.arrow {
             return writer.into_inner().map_err(encode);
         }
+        if let Some(sink) = self.parquet {
+            return sink.finish();
+        }
         if self.format == Format::Json {
             self.head.extend_from_slice(if self.first { b"]\n" } else { b"\n]\n" });
         }
         Ok(self.head)
     }
+}
+
+fn only_local() -> FileError {
+    let text = "Excel files are only read, and only of this machine: import them with `meshagent room dataset import`, or convert to parquet, arrow, csv, tsv, json or jsonl";
+    FileError::Format(text.to_owned())
+}
+
+fn io_failed(error: std::io::Error) -> FileError {
+    FileError::Format(format!("the file cannot be put by on this machine: {error}"))
 }
 
 fn encode(error: ArrowError) -> FileError {

@@ -3,13 +3,13 @@ use arrow_schema::DataType;
 use serde_json::json;
 
 fn read(format: Format, bytes: &[u8], piece: usize) -> Result<Vec<Value>, FileError> {
-    let mut reader = Reader::new(format, 2);
+    let mut reader = Reader::new(format, 2)?;
     for piece in bytes.chunks(piece) {
         reader.push(piece)?;
     }
     reader.finish()?;
     let mut objects = vec![];
-    while let Some(batch) = reader.next() {
+    while let Some(batch) = reader.next()? {
         objects.extend(typed::objects(&batch, Form::Plain)?);
     }
     Ok(objects)
@@ -34,7 +34,8 @@ fn every_format_comes_back_as_it_went_in_pieces_of_any_size() {
         json!({"n": 3, "t": null, "x": 0.25, "b": null}),
     ];
     let twice = [objects.clone(), objects.clone()].concat();
-    for format in [Format::Arrow, Format::Csv, Format::Tsv, Format::Json, Format::JsonLines] {
+    for format in [Format::Arrow, Format::Parquet, Format::Csv, Format::Tsv, Format::Json, Format::JsonLines]
+    {
         let bytes = write(format, &objects);
         for piece in [1, 7, bytes.len()] {
             assert_eq!(read(format, &bytes, piece).unwrap(), twice, "{format:?} in pieces of {piece}");
@@ -45,19 +46,19 @@ fn every_format_comes_back_as_it_went_in_pieces_of_any_size() {
 #[test]
 fn types_of_csv_are_inferred_and_kept() {
     let text = b"\xef\xbb\xbfday,at,id,name,empty\r\n2026-01-02,2026-01-02T03:04:05Z,1,x,\r\n,,2,\"7\",\r\n";
-    let mut reader = Reader::new(Format::Csv, 100);
+    let mut reader = Reader::new(Format::Csv, 100).unwrap();
     reader.push(text).unwrap();
     reader.finish().unwrap();
-    let batch = reader.next().unwrap();
+    let batch = reader.next().unwrap().unwrap();
     let types: Vec<String> = batch.schema().fields().iter().map(|f| f.data_type().to_string()).collect();
     assert_eq!(types[0], DataType::Date32.to_string());
     assert!(types[1].contains("UTC"), "{types:?}");
     assert_eq!(types[2..], ["Int64", "Utf8", "Utf8"]);
     let mixed = read(Format::Csv, b"a\n1\n2\nx\n", 100).unwrap();
     assert_eq!(mixed[0], json!({"a": "1"}), "what comes early makes the column text");
-    let mut reader = Reader::new(Format::Csv, 1_000);
+    let mut reader = Reader::new(Format::Csv, 1_000).unwrap();
     reader.push(format!("a\n{}", "1\n".repeat(BATCH_ROWS)).as_bytes()).unwrap();
-    while reader.next().is_some() {}
+    while reader.next().unwrap().is_some() {}
     let wrong = reader.push(b"x\n").and_then(|()| reader.finish()).unwrap_err().to_string();
     assert!(wrong.ends_with("`x` in column `a`, which held integers so far"), "{wrong}");
 }
@@ -77,17 +78,62 @@ fn broken_files_are_refused_with_their_row() {
     assert!(error(Format::Json, "hello").contains("where an object should begin"));
     assert!(error(Format::JsonLines, "{\"a\":1}\n{\"a\" 2}\n").starts_with("row 2"));
     assert!(read(Format::Arrow, b"no arrow at all, really", 100).is_err());
-    assert!(Format::of("parquet", "x").unwrap_err().to_string().contains("convert"));
+    assert_eq!(Format::of("auto", "x.XLSX").unwrap(), Format::Excel);
+    assert!(Reader::new(Format::Excel, 1).unwrap_err().to_string().contains("convert"));
+    assert!(
+        read(Format::Parquet, b"PAR1 not really PAR1", 100).unwrap_err().to_string().contains("no Parquet")
+    );
+    assert!(read(Format::Parquet, b"", 1).is_err());
     assert!(Format::of("auto", "x.bin").unwrap_err().to_string().contains("cannot be told"));
     assert_eq!(Format::of("auto", "a/B.CSV").unwrap(), Format::Csv);
 }
 
 #[test]
 fn files_without_rows_keep_what_is_known_of_their_columns() {
-    let mut reader = Reader::new(Format::Csv, 10);
+    let mut reader = Reader::new(Format::Csv, 10).unwrap();
     reader.push(b"a,b\n").unwrap();
     reader.finish().unwrap();
-    let batch = reader.next().unwrap();
+    let batch = reader.next().unwrap().unwrap();
     assert_eq!((batch.num_rows(), batch.num_columns()), (0, 2));
     assert_eq!(read(Format::Json, b"[]", 1).unwrap(), Vec::<Value>::new());
+}
+
+fn fixture(name: &str, sheet: Option<&str>) -> Result<Vec<Value>, FileError> {
+    let path = format!("{}/tests/fixtures/tables/{name}", env!("CARGO_MANIFEST_DIR"));
+    let file = File::open(&path).unwrap();
+    let mut reader = Reader::local(Format::of("auto", &path).unwrap(), file, sheet, 1)?.unwrap();
+    let mut objects = vec![];
+    while let Some(batch) = reader.next()? {
+        objects.extend(typed::objects(&batch, Form::Plain)?);
+    }
+    Ok(objects)
+}
+
+#[test]
+fn parquet_of_other_programs_is_read_in_pieces_and_where_it_is() {
+    for name in ["snappy.parquet", "gzip.parquet"] {
+        let local = fixture(name, None).unwrap();
+        assert_eq!(local.len(), 3, "{name}");
+        assert_eq!((&local[0]["id"], &local[0]["tags"]), (&json!(1), &json!(["x"])));
+        assert_eq!((&local[2]["id"], &local[2]["word"]), (&Value::Null, &json!("ü")));
+        assert!(local[0]["at"].as_str().unwrap().starts_with("2026-01-02T00:00:00"));
+        let path = format!("{}/tests/fixtures/tables/{name}", env!("CARGO_MANIFEST_DIR"));
+        let bytes = std::fs::read(path).unwrap();
+        assert_eq!(read(Format::Parquet, &bytes, 100).unwrap(), local);
+        assert!(read(Format::Parquet, &bytes[..bytes.len() - 1], 100).is_err(), "cut off");
+    }
+}
+
+#[test]
+fn sheets_of_excel_files_are_rows_below_the_names_of_their_columns() {
+    let rows = fixture("people.xlsx", None).unwrap();
+    assert_eq!(rows.len(), 2, "empty rows are none");
+    assert_eq!((&rows[0]["id"], &rows[0]["score"]), (&json!(1), &json!(1.5)));
+    assert_eq!((&rows[1]["name"], &rows[1]["score"]), (&Value::Null, &json!(2.0)));
+    assert!(rows[0]["born"].as_str().unwrap().starts_with("2001-02-03"));
+    assert!(rows[0]["seen"].as_str().unwrap().starts_with("2026-01-02T03:04:05"));
+    assert_eq!(rows[0].as_object().unwrap().len(), 5, "what is below no name is left out");
+    assert_eq!(fixture("people.xlsx", Some("More")).unwrap(), [json!({"word": "grüße"})]);
+    let missing = fixture("people.xlsx", Some("Nix")).unwrap_err().to_string();
+    assert!(missing.contains("People, More"), "{missing}");
 }

@@ -65,6 +65,17 @@ fn datasets_are_made_filled_searched_and_asked() {
     dataset(&["sql", "-q", "SELECT * FROM csv ORDER BY id", "--format", "csv", "-o", "out.csv"]).ok();
     let out = std::fs::read_to_string(person.home().join("out.csv")).unwrap();
     assert_eq!(out, "id,word\n1,one\n2,\"two, too\"\n");
+    dataset(&["sql", "-q", "SELECT * FROM csv ORDER BY id", "--format", "parquet", "-o", "out.parquet"]).ok();
+    dataset(&["import", "-t", "csv", "-f", "out.parquet", "--mode", "merge", "--on", "id"]).ok();
+    dataset(&["import", "-t", "again", "-f", "out.parquet", "--batch-size", "1"]).ok();
+    let again =
+        dataset(&["sql", "-q", "SELECT * FROM again UNION SELECT * FROM csv", "--format", "json"]).json();
+    assert_eq!(again, json!([{"id": 1, "word": "one"}, {"id": 2, "word": "two, too"}]));
+    dataset(&["drop", "-t", "again"]).ok();
+    let cut = std::fs::read(person.home().join("out.parquet")).unwrap();
+    std::fs::write(person.home().join("cut.parquet"), &cut[..cut.len() - 9]).unwrap();
+    dataset(&["import", "-t", "bad", "-f", "cut.parquet"]).fails(1, &["no Parquet file"]);
+    dataset(&["import", "-t", "bad", "-f", &person.file("x.xlsx", "PK")]).fails(1, &["no Excel file"]);
     dataset(&["import", "-t", "bad", "-f", &person.file("bad.csv", "a\n1,2\n")]).fails(1, &["row 2"]);
     assert_eq!(dataset(&["table"]).ok().stdout, "csv\nt\n", "a failed import leaves no table");
     dataset(&["drop", "-t", "csv"]).ok();

@@ -258,9 +258,14 @@ async fn files_of_the_room_become_tables_and_back() {
     let edge = Edge::start().await;
     let mut a = edge.join("a").await;
     write(&mut a, "create_table", create("t"), vec![data(&batch(&[1, 2]))]).await;
-    for (path, format) in
-        [("x/t.csv", "auto"), ("t.tsv", "tsv"), ("t.json", "json"), ("t.jsonl", "auto"), ("t.arrow", "arrow")]
-    {
+    for (path, format) in [
+        ("x/t.csv", "auto"),
+        ("t.tsv", "tsv"),
+        ("t.json", "json"),
+        ("t.jsonl", "auto"),
+        ("t.arrow", "arrow"),
+        ("t.parquet", "auto"),
+    ] {
         let export = json!({"table": "t", "path": path, "format": format});
         assert_eq!(json_of(a.invoke("dataset", "export_storage", export).await), json!({"rows": 2}));
         let import = json!({"table": "back", "path": path, "format": "auto", "mode": "replace"});
@@ -269,10 +274,11 @@ async fn files_of_the_room_become_tables_and_back() {
         let rows = read(&mut a, "search", start).await;
         assert_eq!(rows, [json!({"id": 1, "name": "n1"}), json!({"id": 2, "name": "n2"})], "{path}");
     }
-    let (code, text) = a
-        .fails("dataset", "import_storage", json!({"table": "x", "path": "t.csv", "format": "parquet"}))
-        .await;
-    assert_eq!(code, 1002);
-    assert!(text.contains("convert"), "{text}");
+    for (format, why) in [("parquet", "no Parquet file"), ("excel", "convert")] {
+        let import = json!({"table": "x", "path": "x/t.csv", "format": format});
+        let (code, text) = a.fails("dataset", "import_storage", import).await;
+        assert_eq!(code, 1002);
+        assert!(text.contains(why), "{text}");
+    }
     assert_eq!(a.fails("dataset", "import_storage", json!({"table": "x", "path": "none.csv"})).await.0, 3001);
 }

@@ -20,7 +20,9 @@ impl Dataset {
         let args: args::Import = call.args()?;
         let format = Format::of(args.format.as_deref().unwrap_or("auto"), &args.path)?;
         if args.sheet.is_some() {
-            return Err(ToolError::invalid("`sheet` goes with format `excel` only, which is not read here"));
+            return Err(ToolError::invalid(
+                "`sheet` goes with format `excel` only, and such files of the room are not read",
+            ));
         }
         let mode = args.mode.unwrap_or_default();
         let kind = match (mode, args.on) {
@@ -38,16 +40,18 @@ impl Dataset {
         let mut file = files.open_read(&args.path, None).await?;
         let at = args.place.table(call.session.room.id, args.table);
         let mut writer = self.store.write(&at, kind).await?;
-        let mut reader = Reader::new(format, rows);
+        let mut reader = Reader::new(format, rows)?;
         while file.left() > 0 {
             let block = file.read(BLOCK_BYTES).await?;
             let parsed;
             (reader, parsed) = parse(reader, move |reader| reader.push(&block)).await?;
             parsed?;
-            drain(&mut reader, writer.as_mut()).await?;
+            reader = drain(reader, writer.as_mut()).await?;
         }
-        reader.finish()?;
-        drain(&mut reader, writer.as_mut()).await?;
+        let finished;
+        (reader, finished) = parse(reader, Reader::finish).await?;
+        finished?;
+        drain(reader, writer.as_mut()).await?;
         let written = writer.commit().await?;
         Ok(Content::Json(json!({"rows": written.rows, "version": written.version})))
     }
@@ -88,11 +92,15 @@ async fn parse<T: Send + 'static>(
     done.await.map_err(|error| ToolError::failed(format!("reading the file stopped: {error}")))
 }
 
-async fn drain(reader: &mut Reader, writer: &mut dyn TableWriter) -> Result<(), ToolError> {
-    while let Some(batch) = reader.next() {
-        writer.push(batch).await?;
+async fn drain(mut reader: Reader, writer: &mut dyn TableWriter) -> Result<Reader, ToolError> {
+    loop {
+        let block;
+        (reader, block) = parse(reader, Reader::next).await?;
+        match block? {
+            Some(batch) => writer.push(batch).await?,
+            None => return Ok(reader),
+        }
     }
-    Ok(())
 }
 
 impl From<FileError> for ToolError {

@@ -59,12 +59,15 @@ pub struct Import {
     /// create, replace or merge
     #[arg(long, default_value = "create")]
     mode: String,
-    /// auto, json, jsonl, arrow, csv or tsv
+    /// auto, json, jsonl, arrow, parquet, csv, tsv or excel
     #[arg(long, default_value = "auto")]
     format: String,
     /// Column to match, for `--mode merge`
     #[arg(long)]
     on: Option<String>,
+    /// Sheet of an Excel file [default: the first]
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
     /// Rows of a block
     #[arg(long, default_value_t = crate::columnar::files::BATCH_ROWS)]
     batch_size: usize,
@@ -198,7 +201,7 @@ pub async fn import(ctx: &Ctx, args: Import) -> Result<(), CliError> {
             return Err(CliError::usage(format!("--mode is create, replace or merge, not `{other}`")));
         }
     };
-    let blocks = FromFile::open(&args.file, &args.format, Some(args.batch_size))?;
+    let blocks = FromFile::open(&args.file, &args.format, args.sheet.as_deref(), args.batch_size)?;
     let mut start = args.table.place.with(json!({"kind": "start"}));
     if merges {
         start["table"] = json!(args.table.table);

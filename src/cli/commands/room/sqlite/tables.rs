@@ -46,9 +46,12 @@ pub struct Import {
     /// create or replace
     #[arg(long, default_value = "create")]
     mode: String,
-    /// auto, json, jsonl, arrow, csv or tsv
+    /// auto, json, jsonl, arrow, parquet, csv, tsv or excel
     #[arg(long, default_value = "auto")]
     format: String,
+    /// Sheet of an Excel file [default: the first]
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
     /// Rows of a block
     #[arg(long, default_value_t = crate::columnar::files::BATCH_ROWS)]
     batch_size: usize,
@@ -128,7 +131,7 @@ pub async fn import(ctx: &Ctx, args: Import) -> Result<(), CliError> {
         "replace" => ("overwrite", "Replaced"),
         other => return Err(CliError::usage(format!("--mode is create or replace, not `{other}`"))),
     };
-    let blocks = FromFile::open(&args.file, &args.format, Some(args.batch_size))?;
+    let blocks = FromFile::open(&args.file, &args.format, args.sheet.as_deref(), args.batch_size)?;
     let start = args.table.named(json!({"kind": "start", "mode": mode}));
     let room = args.table.database.enter(ctx).await?;
     let rows = room.sqlite().write("create_table", start, None, blocks).await?;

@@ -3,7 +3,7 @@
 use crate::cli::args;
 use crate::cli::error::CliError;
 use crate::client::room::RoomError;
-use crate::columnar::files::{BATCH_ROWS, FileError, Format, Reader};
+use crate::columnar::files::{FileError, Format, Reader};
 use crate::columnar::typed::{self, Form};
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
@@ -69,18 +69,29 @@ pub struct FromFile {
 }
 
 impl FromFile {
-    pub fn open(path: &Path, format: &str, batch_rows: Option<usize>) -> Result<Self, CliError> {
+    /// `sheet` is one of an Excel file.
+    pub fn open(path: &Path, format: &str, sheet: Option<&str>, batch_rows: usize) -> Result<Self, CliError> {
         let name = path.display().to_string();
         let format = Format::of(format, &name).map_err(|error| CliError::user(error.to_string()))?;
         let file =
             File::open(path).map_err(|error| CliError::user(format!("cannot read {name}: {error}")))?;
-        let reader = Reader::new(format, batch_rows.unwrap_or(BATCH_ROWS));
-        Ok(Self { file, reader, name, ended: false })
+        let wrong = |error: FileError| CliError::user(format!("cannot read {name}: {error}"));
+        if sheet.is_some() && format != Format::Excel {
+            return Err(CliError::usage("--sheet goes with Excel files only"));
+        }
+        // Some are read where they are, without being pushed.
+        let local = Reader::local(format, file.try_clone()?, sheet, batch_rows).map_err(wrong)?;
+        let ended = local.is_some();
+        let reader = match local {
+            Some(reader) => reader,
+            None => Reader::new(format, batch_rows).map_err(wrong)?,
+        };
+        Ok(Self { file, reader, name, ended })
     }
 
     fn more(&mut self) -> Result<Option<RecordBatch>, FileError> {
         loop {
-            if let Some(batch) = self.reader.next() {
+            if let Some(batch) = self.reader.next()? {
                 return Ok(Some(batch));
             }
             if self.ended {

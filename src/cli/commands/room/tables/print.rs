@@ -30,6 +30,8 @@ pub enum RowFormat {
     Jsonl,
     /// An Arrow stream.
     Arrow,
+    /// A Parquet file.
+    Parquet,
 }
 
 /// Where and how the result of SQL goes.
@@ -182,6 +184,7 @@ async fn file(
         RowFormat::Tsv => Format::Tsv,
         RowFormat::Jsonl => Format::JsonLines,
         RowFormat::Arrow => Format::Arrow,
+        RowFormat::Parquet => Format::Parquet,
         RowFormat::Json | RowFormat::Table => Format::Json,
     };
     let wrong = |error: crate::columnar::files::FileError| CliError::server(error.to_string());
