@@ -6,7 +6,7 @@ use crate::cli::resolve::{Ctx, RoomArg};
 use crate::client::token::{Participant, sign};
 use crate::spec::grant::ApiScope;
 use clap::ValueEnum;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -65,11 +65,13 @@ fn scope(text: &str) -> Result<ApiScope, String> {
         "userDefault" => Ok(ApiScope::user_default()),
         "agentDefault" => Ok(ApiScope::agent_default()),
         "full" => Ok(ApiScope::full()),
-        json => serde_json::from_str(json).map_err(|error| {
-            format!(
-                "want userDefault, agentDefault, full, or a JSON object such as {{\"queues\": {{}}}}: {error}"
-            )
-        }),
+        json => serde_json::from_str(json)
+            .and_then(|object: Map<String, Value>| serde_json::from_value(Value::Object(object)))
+            .map_err(|error| {
+                format!(
+                    "want userDefault, agentDefault, full, or a JSON object such as {{\"queues\": {{}}}}: {error}"
+                )
+            }),
     }
 }
 
