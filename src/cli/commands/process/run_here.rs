@@ -5,7 +5,6 @@ use super::talk::{Talk, input};
 use crate::agent;
 use crate::agent::AgentChannel;
 use crate::agent::channels::Memory;
-use crate::agent::path::thread_path;
 use crate::agent::session::Session;
 use crate::cli::error::CliError;
 use crate::cli::resolve::{Ctx, Globals};
@@ -49,7 +48,7 @@ pub async fn run(globals: Globals, mut args: RunArgs) -> Result<(), CliError> {
     };
     let session = Session::with_agent(agent, &args.user).await;
     let thread = args.thread_id.as_deref().map(|thread| match thread.contains("://") {
-        true => thread_path(thread),
+        true => thread.to_owned(),
         false => format!("{dir}/{}", thread.trim_start_matches('/')),
     });
     let talk = Talk::new(session, thread);
