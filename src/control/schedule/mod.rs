@@ -43,6 +43,8 @@ struct Memory {
     /// Read schedules, by task and generation.
     read: HashMap<ScheduledTaskId, Known>,
     beats: Beats,
+    /// Tasks of services that people deleted.
+    withdrawn: HashSet<ScheduledTaskId>,
 }
 
 /// What was worked out of a task, while it stays as it is.
@@ -83,8 +85,15 @@ impl Schedules {
         let tasks = &self.parts.app;
         for step in owned::plan(&tasks.world()) {
             let kept = match step {
+                owned::Step::Create { id, .. } if self.memory().withdrawn.contains(&id) => continue,
                 owned::Step::Create { id, room, spec } => {
-                    tasks.create_task_as(&actor(), id, room, *spec).await
+                    let made = tasks.create_task_as(&actor(), id, room, *spec).await;
+                    if let Err(app::Error::Busy(_)) = &made {
+                        // A person deleted it: what was there once is not made again.
+                        self.memory().withdrawn.insert(id);
+                        continue;
+                    }
+                    made
                 }
                 owned::Step::Update { id, spec } => tasks.update_task(&actor(), id, *spec).await.map(drop),
                 owned::Step::Delete { id } => tasks.delete_task(&actor(), id).await,

@@ -6,7 +6,7 @@
 use crate::domain::service::Service;
 use crate::id::{RoomId, ScheduledTaskId, ServiceId};
 use crate::projection::World;
-use crate::spec::{AGENT_SCHEDULE, Agent, ROOM, ScheduledTask, from_json};
+use crate::spec::{AGENT_SCHEDULE, ROOM, ScheduledTask, from_json};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -14,6 +14,9 @@ use uuid::Uuid;
 pub const OWNER: &str = "meshagent.owner.service";
 /// Annotation of a task: the agent of that service that asked for it.
 pub const OWNER_AGENT: &str = "meshagent.owner.agent";
+
+/// Annotation of a task: the service's generation at which it was made.
+pub const OWNER_GENERATION: &str = "meshagent.owner.generation";
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,47 +26,82 @@ pub enum Step {
     Delete { id: ScheduledTaskId },
 }
 
-/// Id of the task of an agent in a room: the same on every server, and nobody else's.
-fn task_id(service: ServiceId, room: RoomId, agent: &str) -> ScheduledTaskId {
-    let text = format!("schedule/{room}/{agent}");
-    ScheduledTaskId::new(service.project(), Uuid::new_v5(&service.uuid(), text.as_bytes()))
+/// Whose task it is: of which agent of which service, in which room.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Owner {
+    service: ServiceId,
+    room: RoomId,
+    agent: String,
 }
 
-/// What is to be done so that every agent has the task it asks for, and nothing is left of those that are gone.
+impl Owner {
+    /// Id of the task, made at a generation of the service: the same on every server, and nobody else's. An id that was deleted is never
+    /// used again.
+    fn task_id(&self, generation: u64) -> ScheduledTaskId {
+        let text = format!("schedule/{}/{}/{generation}", self.room, self.agent);
+        let id = Uuid::new_v5(&self.service.uuid(), text.as_bytes());
+        ScheduledTaskId::new(self.service.project(), id)
+    }
+
+    /// Who owns a task, and since which generation; its id says so, whoever wrote its annotations.
+    fn of(id: ScheduledTaskId, room: RoomId, spec: &ScheduledTask) -> Option<(Self, u64)> {
+        let service = spec.annotation(OWNER)?.parse().ok()?;
+        let generation = spec.annotation(OWNER_GENERATION)?.parse().ok()?;
+        let agent = spec.annotation(OWNER_AGENT)?.to_owned();
+        let owner = Self { service: ServiceId::new(id.project(), service), room, agent };
+        (owner.task_id(generation) == id).then_some((owner, generation))
+    }
+
+    /// The task as it is to be.
+    fn spec(&self, wanted: &ScheduledTask, generation: u64) -> ScheduledTask {
+        let mut spec = wanted.clone();
+        let notes = [
+            (OWNER, self.service.uuid().to_string()),
+            (OWNER_AGENT, self.agent.clone()),
+            (OWNER_GENERATION, generation.to_string()),
+        ];
+        spec.metadata.annotations.extend(notes.map(|(name, value)| (name.to_owned(), value)));
+        spec
+    }
+}
+
+/// What is to be done so that every agent has the task it asks for, and nothing is left of those that are gone. A task that a person
+/// deleted stays away until its service changes.
 #[must_use]
 pub fn plan(world: &World) -> Vec<Step> {
-    let wanted = wanted(world);
+    let mut wanted = wanted(world);
     let mut steps = Vec::new();
-    for (id, (room, spec)) in &wanted {
-        match world.task(*id) {
-            None => steps.push(Step::Create { id: *id, room: *room, spec: Box::new(spec.clone()) }),
-            Some(task) if task.spec != *spec => {
-                steps.push(Step::Update { id: *id, spec: Box::new(spec.clone()) })
+    for (id, task) in world.projects().flat_map(|(project, _)| world.tasks(project)) {
+        let Some((owner, generation)) = Owner::of(id, task.room, &task.spec) else { continue };
+        match wanted.remove(&owner) {
+            None => steps.push(Step::Delete { id }),
+            Some((spec, _)) => {
+                let spec = owner.spec(&spec, generation);
+                if spec != task.spec {
+                    steps.push(Step::Update { id, spec: Box::new(spec) });
+                }
             }
-            Some(_) => {}
         }
     }
-    let tasks = world.projects().flat_map(|(project, _)| world.tasks(project));
-    let gone = tasks.filter(|(id, task)| !wanted.contains_key(id) && is_owned(*id, task.room, &task.spec));
-    steps.extend(gone.map(|(id, _)| Step::Delete { id }));
+    steps.extend(wanted.into_iter().map(|(owner, (spec, generation))| {
+        let spec = Box::new(owner.spec(&spec, generation));
+        Step::Create { id: owner.task_id(generation), room: owner.room, spec }
+    }));
     steps
 }
 
-/// Whether a service owns a task: its id says so, whoever wrote its annotations.
-fn is_owned(id: ScheduledTaskId, room: RoomId, spec: &ScheduledTask) -> bool {
-    let owner = spec.annotation(OWNER).and_then(|text| text.parse::<Uuid>().ok());
-    let (Some(owner), Some(agent)) = (owner, spec.annotation(OWNER_AGENT)) else { return false };
-    task_id(ServiceId::new(id.project(), owner), room, agent) == id
-}
-
-fn wanted(world: &World) -> BTreeMap<ScheduledTaskId, (RoomId, ScheduledTask)> {
+/// The tasks that agents ask for, with the present generation of the service.
+fn wanted(world: &World) -> BTreeMap<Owner, (ScheduledTask, u64)> {
     let mut all = BTreeMap::new();
     for (id, service) in world.projects().flat_map(|(project, _)| world.services(project)) {
         for agent in service.spec.agents() {
-            let Some(spec) = agent.annotation(AGENT_SCHEDULE).and_then(read) else { continue };
-            let spec = owned(id, service, agent, spec);
+            let Some(mut spec) = agent.annotation(AGENT_SCHEDULE).and_then(read) else { continue };
+            spec.active &= service.spec.enabled;
+            let name = format!("{} of {}", agent.name, service.spec.metadata.name);
+            spec.metadata.name.get_or_insert(name);
             for room in rooms(world, id, service, &spec) {
-                all.insert(task_id(id, room, &agent.name), (room, spec.clone()));
+                let owner = Owner { service: id, room, agent: agent.name.clone() };
+                all.insert(owner, (spec.clone(), service.generation));
             }
         }
     }
@@ -73,15 +111,6 @@ fn wanted(world: &World) -> BTreeMap<ScheduledTaskId, (RoomId, ScheduledTask)> {
 /// What is no task was refused when the service was written; an old one that is none fires nothing.
 fn read(text: &str) -> Option<ScheduledTask> {
     serde_json::from_str(text).ok().and_then(|value| from_json(value).ok())
-}
-
-fn owned(id: ServiceId, service: &Service, agent: &Agent, mut spec: ScheduledTask) -> ScheduledTask {
-    spec.active &= service.spec.enabled;
-    let name = || format!("{} of {}", agent.name, service.spec.metadata.name);
-    spec.metadata.name = spec.metadata.name.or_else(|| Some(name()));
-    spec.metadata.annotations.insert(OWNER.to_owned(), id.uuid().to_string());
-    spec.metadata.annotations.insert(OWNER_AGENT.to_owned(), agent.name.clone());
-    spec
 }
 
 fn rooms(world: &World, id: ServiceId, service: &Service, spec: &ScheduledTask) -> Vec<RoomId> {

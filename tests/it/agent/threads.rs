@@ -103,5 +103,5 @@ async fn an_agent_runs_where_one_talks_to_it() {
     assert!(said.contains("you [") && said.contains("hello there") && said.contains("and again"), "{said}");
     let refused = run("x", "../elsewhere");
     assert_eq!(refused.code, Some(1), "{}", refused.said);
-    assert!(refused.said.contains("is no path of a thread"), "{}", refused.said);
+    assert!(refused.said.contains("is no thread of the agent"), "{}", refused.said);
 }
