@@ -32,6 +32,8 @@ const LIFE_MS: std::ops::Range<u64> = 20..900;
 const SETTLE_MAX: Duration = Duration::from_mins(5);
 /// Pause between two looks at the threads.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Changed threads that are shown.
+const SHOWN_MAX: usize = 5;
 /// Dead letters of one page.
 const PAGE: usize = 100;
 
@@ -54,15 +56,15 @@ pub struct AgentsVerdict {
     pub unreasoned: Vec<usize>,
     /// Turns that never ended.
     pub open: Vec<String>,
-    /// Whether the threads read the same after the server died too.
-    pub same: bool,
+    /// Threads that read differently after the server died too: where, and how.
+    pub changed: Vec<String>,
 }
 
 impl AgentsVerdict {
     #[must_use]
     pub fn is_good(&self) -> bool {
         let none = self.lost.is_empty() && self.twice.is_empty() && self.unreasoned.is_empty();
-        none && self.open.is_empty() && self.same
+        none && self.open.is_empty() && self.changed.is_empty()
     }
 }
 
@@ -73,7 +75,8 @@ impl fmt::Display for AgentsVerdict {
         writeln!(f, "turns: {}, ended by a death: {}", self.turns, self.interrupted)?;
         writeln!(f, "lost: {:?}, twice: {:?}", self.lost, self.twice)?;
         writeln!(f, "dead without a reason: {:?}, turns never ended: {:?}", self.unreasoned, self.open)?;
-        write!(f, "threads read the same after a restart: {}", if self.same { "yes" } else { "no" })
+        write!(f, "threads that read differently after a restart: {}", self.changed.len())?;
+        self.changed.iter().take(SHOWN_MAX).try_for_each(|change| write!(f, "\n  {change}"))
     }
 }
 
@@ -185,14 +188,14 @@ impl Drop for AgentUnderTest {
 /// Waits until every job is done or dead and nothing happens in the threads any more. The queue itself does not tell what is leased or
 /// waits for its next attempt.
 async fn settle(room: &RoomClient, jobs: usize) -> Result<(Threads, BTreeMap<usize, String>), Error> {
-    let mut last = Vec::new();
+    let mut last = BTreeMap::new();
     loop {
         let (threads, dead) = (read(room).await?, dead_letters(room).await?);
         let over = (0..jobs).all(|job| threads.done.contains_key(&job) || dead.contains_key(&job));
-        if over && threads.open.is_empty() && threads.bytes == last {
+        if over && threads.open.is_empty() && threads.rows == last {
             return Ok((threads, dead));
         }
-        last = threads.bytes;
+        last = threads.rows;
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -224,8 +227,8 @@ struct Threads {
     turns: usize,
     interrupted: usize,
     open: BTreeSet<String>,
-    /// All rows as they are read.
-    bytes: Vec<u8>,
+    /// All rows as they are read, by thread.
+    rows: BTreeMap<String, Vec<String>>,
 }
 
 async fn read(room: &RoomClient) -> Result<Threads, Error> {
@@ -237,8 +240,8 @@ async fn read(room: &RoomClient) -> Result<Threads, Error> {
         let place = Place::parse(&entry.path).map_err(ask)?;
         let mut jobs: BTreeMap<String, usize> = BTreeMap::new();
         for row in read_thread(room, &place).await.map_err(ask)? {
-            let row_bytes = serde_json::to_vec(&(&entry.path, row.sequence, &row.message)).map_err(ask)?;
-            threads.bytes.extend(row_bytes);
+            let text = serde_json::to_string(&(row.sequence, &row.message)).map_err(ask)?;
+            threads.rows.entry(entry.path.clone()).or_default().push(text);
             let text =
                 |key: &str| row.message.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
             let turn = text("turn_id");
@@ -265,6 +268,19 @@ async fn read(room: &RoomClient) -> Result<Threads, Error> {
         }
     }
     Ok(threads)
+}
+
+/// What reads differently.
+fn changes(before: &BTreeMap<String, Vec<String>>, after: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let none = Vec::new();
+    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let change = |path: &String| {
+        let (was, is) = (before.get(path).unwrap_or(&none), after.get(path).unwrap_or(&none));
+        let at = (0..was.len().max(is.len())).find(|n| was.get(*n) != is.get(*n))?;
+        let (old, new) = (was.get(at), is.get(at));
+        Some(format!("{path}: {} rows were {}; row {at} was {old:?} and is {new:?}", is.len(), was.len()))
+    };
+    paths.into_iter().filter_map(change).collect()
 }
 
 fn judge(jobs: usize, threads: &Threads, dead: &BTreeMap<usize, String>) -> AgentsVerdict {
@@ -294,6 +310,14 @@ mod tests {
         let dead = BTreeMap::from([(2, "late".to_owned()), (3, " ".to_owned())]);
         let verdict = judge(5, &threads, &dead);
         assert_eq!((verdict.done, verdict.dead), (1, 2));
+        let rows = |texts: &[&str]| {
+            BTreeMap::from([(
+                "t".to_owned(),
+                texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>(),
+            )])
+        };
+        assert_eq!(changes(&rows(&["a", "b"]), &rows(&["a", "b"])), [""; 0]);
+        assert!(changes(&rows(&["a", "b"]), &rows(&["a"]))[0].contains("row 1 was Some(\"b\") and is None"));
         assert_eq!((verdict.lost, verdict.twice, verdict.unreasoned), (vec![4], vec![1, 2], vec![3]));
     }
 }
