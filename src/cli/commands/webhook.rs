@@ -60,14 +60,18 @@ pub struct Create {
 
 #[derive(Debug, clap::Args)]
 pub struct Update {
+    /// Its id, as `list` shows it
     id: String,
+    /// Another name
     #[arg(short, long)]
     name: Option<String>,
+    /// Where it is told from now on
     #[arg(short, long)]
     url: Option<String>,
     /// What to tell of, in place of what was named before; may be given several times
     #[arg(short, long = "event", value_name = "EVENT", value_parser = EVENTS)]
     events: Vec<String>,
+    /// What it is for
     #[arg(long)]
     description: Option<String>,
 }

@@ -72,7 +72,10 @@ fn run(opened: Opened, mut queue: mpsc::Receiver<Request>) {
     if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "closing the database failed; it will recover at the next start");
     }
-    drop(lock);
+    // Told, not left to the closing of the file: a child process between its fork and its program has the file open too.
+    if let Err(error) = lock.unlock() {
+        tracing::warn!(%error, "the lock of a data directory was not given up");
+    }
     if let Some(done) = closing {
         let _ = done.send(());
     }

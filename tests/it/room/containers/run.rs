@@ -73,12 +73,9 @@ async fn a_container_is_confined_and_sees_of_the_room_what_it_mounts() {
     }});
     let shell = "ls /part; cat /etc/note; echo; touch /part/x; echo $?; touch /scratch/x; echo $?; cat /var/run/meshagent/spec.json";
     let (_, text) = line(&mut a, part, shell).await;
-    let (complaints, told): (Vec<&str>, Vec<&str>) =
-        text.lines().partition(|line| line.starts_with("touch:"));
-    assert!(
-        complaints.len() == 1 && told.join("\n").starts_with("p.txt\nwritten in the spec\n1\n0\n{}"),
-        "{text}"
-    );
+    let complaint = "touch: /part/x: Read-only file system\n";
+    assert!(text.contains(complaint), "{text}");
+    assert!(text.replace(complaint, "").starts_with("p.txt\nwritten in the spec\n1\n0\n{}"), "{text}");
     let left = rig.dir().join("containers/files");
     assert_eq!(std::fs::read_dir(left).unwrap().count(), 0, "files of containers that are gone");
     rig.server.stop().await;
