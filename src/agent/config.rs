@@ -3,6 +3,9 @@
 use super::mail::MailConfig;
 use super::{AgentChannel, model::ModelId};
 use crate::client::room::{Options, Token};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Jobs of one queue that are worked on at once.
@@ -11,6 +14,8 @@ pub const QUEUE_TURNS_MAX: usize = 4;
 pub const MODEL_CALLS_MAX: usize = 64;
 /// Tokens from which a thread's past is shortened, unless told otherwise.
 pub const COMPACTION_THRESHOLD: u64 = 200_000;
+/// How long a tool of an MCP server may take, unless told otherwise.
+pub const MCP_CALL_MAX: Duration = Duration::from_mins(2);
 /// Text that clients show above an empty conversation.
 pub const EMPTY_STATE_TITLE: &str = "How can I help you?";
 /// How long running turns may go on after the agent was told to stop.
@@ -74,6 +79,130 @@ pub struct ToolsConfig {
     pub discovery: bool,
     /// Room toolkits of `--require-toolkit`.
     pub room_toolkits: Vec<String>,
+    pub tool_search: ToolSearch,
+    /// `--discover-script-tools`.
+    pub scripts: bool,
+    /// `--image-generation`: the model that makes images.
+    pub image_model: Option<String>,
+    /// `--mcp`: the servers that a turn names are used.
+    pub mcp: Option<McpConfig>,
+    /// Where the files of storage and patch tools are; the room's, where there are none.
+    pub mounts: Vec<MountConfig>,
+    pub apply_patch: bool,
+    /// `--shell` and `--advanced-shell`.
+    pub shell: Option<ShellConfig>,
+    /// `--use-memory`.
+    pub memory: Option<MemoryConfig>,
+    pub tables: TablesConfig,
+}
+
+/// Which tools are behind a search instead of before the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToolSearch {
+    #[default]
+    None,
+    /// Those of `room_toolkits`.
+    Agent,
+    /// Those, and of the room's toolkits all that let themselves be searched.
+    Room,
+}
+
+/// How MCP servers are reached.
+#[derive(Clone, PartialEq, Eq)]
+pub struct McpConfig {
+    /// How long a tool may take.
+    pub call_max: Duration,
+    /// Hosts within this network that may be connected to.
+    pub allowed_hosts: Vec<String>,
+    /// Where requests go that need a secret of the project: the server's address, and the key for it.
+    pub proxy: Option<(String, String)>,
+}
+
+impl std::fmt::Debug for McpConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("McpConfig").field("call_max", &self.call_max).finish_non_exhaustive()
+    }
+}
+
+/// A memory of the room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryConfig {
+    pub name: String,
+    pub namespace: Option<Vec<String>>,
+    /// Model that reads what is to be remembered; the server's own without it.
+    pub model: Option<String>,
+}
+
+/// Tables of the room that the tools work on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TablesConfig {
+    pub namespace: Option<Vec<String>>,
+    /// `--table-read`.
+    pub read: Vec<String>,
+    /// `--table-write`.
+    pub write: Vec<String>,
+}
+
+impl TablesConfig {
+    /// Each table once, and whether it may be written.
+    pub fn tables(&self) -> impl Iterator<Item = (&str, bool)> {
+        let all: BTreeMap<&str, bool> = self
+            .read
+            .iter()
+            .map(|name| (name.as_str(), false))
+            .chain(self.write.iter().map(|name| (name.as_str(), true)))
+            .collect();
+        all.into_iter()
+    }
+}
+
+/// A folder at a place among the files of the tools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountConfig {
+    /// Where it is put, without slashes at its ends; empty for the top.
+    pub path: String,
+    pub place: MountPlace,
+    pub read_only: bool,
+}
+
+/// A folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountPlace {
+    /// Of the room, without slashes at its ends; empty for all of it.
+    Room(String),
+    /// Of the agent's machine.
+    Local(PathBuf),
+}
+
+/// How the shell tools run commands.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ShellConfig {
+    /// `--shell`.
+    pub shell: bool,
+    /// `--advanced-shell`.
+    pub advanced: bool,
+    pub place: ShellPlace,
+    /// Mounts of containers, as `containers.run` takes them.
+    pub mounts: Value,
+    /// Secret.
+    pub env: BTreeMap<String, String>,
+    /// Folder in which commands run.
+    pub working_dir: Option<String>,
+}
+
+impl std::fmt::Debug for ShellConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShellConfig").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+/// Where commands run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShellPlace {
+    /// In a container of the room, of this image.
+    Image(String),
+    /// On the agent's machine; `prefix` are the words of what confines each command, if anything does.
+    Local { prefix: Vec<String> },
 }
 
 /// An endpoint that searches the web.

@@ -1,11 +1,11 @@
 //! What all turns of an agent share: its models, its rules, its tools, its room. Prepares a turn and asks its model.
 
-use super::config::Config;
+use super::config::{Config, ToolSearch};
 use super::history::{Item, Part};
 use super::message::InputContent;
 use super::model::ModelId;
 use super::path;
-use super::provider::{Provider, Providers, Request, Say};
+use super::provider::{Provider, Providers, Request, Said, Say};
 use super::rules;
 use super::thread::project::part;
 use super::thread::{By, Prepared};
@@ -14,7 +14,7 @@ use super::turn::{Failure, Response};
 use crate::client::room::RoomClient;
 use crate::clock::{Clock, IdSource};
 use crate::net::guard::Allowed;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 /// Largest room file that goes into a turn, bytes.
@@ -33,6 +33,8 @@ pub struct Plan {
     pub instructions: Option<String>,
     /// `client_toolkits` of the message.
     pub client_tools: Vec<Value>,
+    /// MCP servers of the message.
+    pub mcp: Vec<Value>,
     pub model: ModelId,
     pub by: By,
 }
@@ -52,6 +54,10 @@ pub struct Engine {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
     providers: Providers,
+    pins: tools::SharedPins,
+    mcp: Option<tools::mcp::Servers>,
+    shell: Option<Arc<tools::shell::Shell>>,
+    images: Option<Arc<tools::Images>>,
     /// Tools that channels and storage add, for a thread.
     pub extra: Box<dyn Fn(&str) -> Tools + Send + Sync>,
 }
@@ -71,7 +77,17 @@ impl Engine {
         extra: Box<dyn Fn(&str) -> Tools + Send + Sync>,
     ) -> Self {
         let providers = Providers::new(&config.endpoints, &ids);
-        Self { config, client, clock, ids, providers, extra }
+        let pins = tools::SharedPins::new(client.clone(), &config.agent_name);
+        let mcp = config.tools.mcp.clone().map(|mcp| tools::mcp::Servers::new(mcp, pins.clone()));
+        let shell = config.tools.shell.clone();
+        let shell = shell.map(|shell| Arc::new(tools::shell::Shell::new(shell, client.clone())));
+        let images = config.tools.image_model.as_deref().map(|model| {
+            let files = tools::Files::new(&client, &config.tools.mounts);
+            let endpoint = config.endpoints.openai.clone();
+            let own = (clock.clone(), ids.clone());
+            Arc::new(tools::Images::new(model, endpoint, &client, files, &config.agent_name, own))
+        });
+        Self { config, client, clock, ids, providers, pins, mcp, shell, images, extra }
     }
 
     /// Who answers for a model.
@@ -79,14 +95,19 @@ impl Engine {
         self.providers.of(model)
     }
 
-    /// Fetches what a turn needs.
-    pub async fn prepare(&self, plan: Plan) -> Result<(Prepared, Work), Failure> {
+    /// Fetches what a turn needs. What it goes without is told through `say`, and to the model.
+    pub async fn prepare(&self, plan: Plan, say: &Say) -> Result<(Prepared, Work), Failure> {
         let config = &self.config.tools;
         let files_in_room = config.storage || config.read_only_storage;
         let given = plan.instructions.as_deref();
-        let instructions =
+        let mut instructions =
             rules::instructions(&self.config.rules, files_in_room, given, &self.client).await?;
-        let tools = self.tools(&plan.thread).await?;
+        let (mut tools, mut notes) = self.tools(&plan.thread).await?;
+        notes.extend(self.mcp_tools(&plan.mcp, &mut tools).await);
+        for note in notes {
+            instructions.push_str(&format!("\n{note}"));
+            say.say(Said::Notice(notice(&note))).await;
+        }
         let mut specs: Vec<_> = tools.specs().cloned().collect();
         specs.extend(plan.client_tools.iter().take(CLIENT_TOOLS_MAX).filter_map(client_tool));
         let specs = Arc::new(specs);
@@ -128,14 +149,20 @@ impl Engine {
         }
     }
 
-    pub async fn tools(&self, thread: &str) -> Result<Tools, Failure> {
+    /// The tools of a thread, and in words what it goes without.
+    pub async fn tools(&self, thread: &str) -> Result<(Tools, Vec<String>), Failure> {
         let config = &self.config.tools;
         let mut tools = (self.extra)(thread);
         if self.config.threads.stored {
             tools.extend(tools::thread(&self.client, thread, &self.config.threads.dir));
         }
+        let files = tools::Files::new(&self.client, &config.mounts);
+        let allowed = Allowed::new(config.allowed_hosts.clone());
         if config.storage || config.read_only_storage {
-            tools.extend(tools::storage(&self.client, config.storage));
+            tools.extend(tools::storage(&files, config.storage, &allowed));
+        }
+        if config.apply_patch {
+            tools.extend([tools::apply_patch(files)]);
         }
         if config.time {
             tools.extend(tools::datetime(self.clock.clone()));
@@ -147,19 +174,59 @@ impl Engine {
             tools.extend([tools::web_search(search.clone())]);
         }
         if config.web_fetch {
-            tools.extend([tools::web_fetch(Allowed::new(config.allowed_hosts.clone()))]);
+            tools.extend([tools::web_fetch(allowed)]);
+        }
+        if let Some(shell) = &self.shell {
+            tools.extend(shell.tools());
+        }
+        if let Some(images) = &self.images {
+            tools.extend(images.tools());
         }
         if config.discovery {
             tools.extend([tools::discovery(&self.client)]);
         }
-        for name in &config.room_toolkits {
-            let attached = tools::attach(&self.client, name).await;
-            tools.extend(attached.map_err(|error| match error {
-                ToolError::Lost(error) => tools::lost(&error),
-                ToolError::Told(message) => Failure { message, code: "toolkit_missing" },
-            })?);
+        if let Some(memory) = &config.memory {
+            tools.extend(tools::memories(&self.client, memory));
         }
-        Ok(tools)
+        let failed = |error: ToolError| match error {
+            ToolError::Lost(error) => tools::lost(&error),
+            ToolError::Told(message) => Failure { message, code: "toolkit_missing" },
+        };
+        let (of_tables, mut notes) = tools::dataset(&self.client, &config.tables).await.map_err(failed)?;
+        tools.extend(of_tables);
+        if config.scripts {
+            tools.extend(tools::scripts(&self.client).await.map_err(failed)?);
+        }
+        let (names, mode) = (&config.room_toolkits, config.tool_search);
+        let attached = tools::attach(&self.client, names, mode == ToolSearch::Room, &self.pins).await;
+        let attached = attached.map_err(failed)?;
+        notes.extend(attached.notes);
+        let hide = |tool: &Arc<dyn tools::Tool>| mode != ToolSearch::None && !tool.spec().approval;
+        let of_room = attached.tools.into_iter().chain(attached.searched);
+        let (hidden, shown): (Vec<_>, Vec<_>) = of_room.partition(hide);
+        tools.extend(shown);
+        tools.extend(tools::search(hidden));
+        Ok((tools, notes))
+    }
+
+    /// Adds the tools of the MCP servers that a turn names; what it goes without, in words.
+    async fn mcp_tools(&self, wanted: &[Value], tools: &mut Tools) -> Vec<String> {
+        if wanted.is_empty() {
+            return Vec::new();
+        }
+        let Some(servers) = &self.mcp else {
+            return vec!["MCP servers are left out: this agent was started without --mcp".to_owned()];
+        };
+        let found = servers.tools(wanted, &tools.toolkits()).await;
+        tools.extend(found.tools);
+        found.notes
+    }
+
+    /// Ends what tools keep between turns.
+    pub async fn close(&self) {
+        if let Some(shell) = &self.shell {
+            shell.close().await;
+        }
     }
 
     /// Has a model say in short what a thread came to.
@@ -204,6 +271,21 @@ impl Engine {
         };
         self.provider(model).respond(request, say).await
     }
+}
+
+/// What the thread records of something that a turn goes without.
+fn notice(text: &str) -> Map<String, Value> {
+    let event = json!({
+        "type": "agent.event",
+        "source": "meshagent",
+        "name": "tools.notice",
+        "kind": "message",
+        "state": "completed",
+        "headline": "Tools",
+        "summary": text,
+        "details": [text],
+    });
+    event.as_object().cloned().unwrap_or_default()
 }
 
 /// Path and name of a file in the room.

@@ -157,6 +157,9 @@ fn attributes(config: &Config, opened: &[Arc<dyn Channel>]) -> Map<String, Value
             all.insert("meshagent.chatbot.threading".into(), json!("default-new"));
         }
     }
+    if config.tools.mcp.is_some() {
+        all.insert("supports_mcp".into(), json!(true));
+    }
     opened.iter().for_each(|channel| all.extend(channel.attributes()));
     all
 }
@@ -184,6 +187,9 @@ async fn wind_down(
     };
     if tokio::time::timeout(GIVE_BACK_MAX, settled).await.is_err() {
         tracing::error!("some jobs could not be given back; their leases will end");
+    }
+    if tokio::time::timeout(GIVE_BACK_MAX, agent.engine.close()).await.is_err() {
+        tracing::warn!("containers of the shell are left to their session");
     }
     agent.room().close().await;
 }

@@ -66,6 +66,7 @@ fn toolkit(name: &str) -> Toolkit {
         title: format!("Run {name} Task"),
         description: format!("Gives agent {name} a task and answers with its result."),
         input_schema: schema(),
+        strict: true,
         output_types: vec!["text"],
     };
     Toolkit {

@@ -62,7 +62,17 @@ pub struct Options {
 }
 
 impl Options {
-    /// The same without what may not be kept: authorizations.
+    /// The MCP servers it names: `mcp.servers`, then `toolkits.mcp.client_options.servers`.
+    #[must_use]
+    pub fn mcp_servers(&self) -> Vec<Value> {
+        let own = self.mcp.as_ref().and_then(|mcp| mcp.get("servers"));
+        let of_kit = self.toolkits.as_ref().and_then(|all| all.get("mcp"));
+        let of_kit = of_kit.and_then(|mcp| mcp.pointer("/client_options/servers"));
+        let lists = [own, of_kit].into_iter().flatten().filter_map(Value::as_array);
+        lists.flatten().cloned().collect()
+    }
+
+    /// The same without what may not be kept: authorizations, and headers, in which they may be too.
     #[must_use]
     pub fn scrubbed(&self) -> Self {
         let mut options = Self { llm_authorization: None, ..self.clone() };
@@ -80,6 +90,7 @@ fn scrub(servers: Option<&mut Value>) {
     for server in servers.and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(fields) = server.as_object_mut() {
             fields.remove("authorization");
+            fields.remove("headers");
         }
     }
 }

@@ -48,7 +48,7 @@ impl Actor {
 /// Tells one who asked what the agent can do on thread `path`.
 pub(super) async fn capabilities(engine: &Engine, path: &str, to: String, message_id: String, out: &Outlet) {
     let tools = match engine.tools(path).await {
-        Ok(tools) => tools,
+        Ok((tools, _)) => tools,
         Err(failure) => {
             tracing::warn!(thread = path, %failure, "the tools of the agent cannot be listed");
             return;

@@ -393,19 +393,20 @@ impl Actor {
         let plan = Plan {
             thread: self.path.clone(),
             content: start.content,
+            mcp: start.options.mcp_servers(),
             instructions: start.options.instructions,
             client_tools: start.options.client_toolkits.unwrap_or_default(),
             model,
             by,
         };
-        let engine = self.engine.clone();
+        let (engine, say) = (self.engine.clone(), Say::new(self.said.0.clone()));
         let past = self.too_long(&plan.model);
         if past.is_some() {
             self.show_compacting(&turn_id).await;
         }
         self.work.push(Box::pin(async move {
             let summary = compacting::summarise(&engine, &plan.model, past).await;
-            Worked::Prepared { turn_id, result: engine.prepare(plan).await, summary }
+            Worked::Prepared { turn_id, result: engine.prepare(plan, &say).await, summary }
         }));
     }
 

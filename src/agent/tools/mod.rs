@@ -1,9 +1,19 @@
 //! What a model may do: one trait, the kits that flags switch on, and the bounds on what a tool may say.
 
 mod attach;
+mod dataset;
 mod datetime;
 mod discovery;
+mod files;
+mod images;
+pub mod mcp;
+mod memories;
+mod patch;
+mod pins;
 mod room;
+mod scripts;
+mod search;
+pub mod shell;
 mod storage;
 mod thread;
 mod uuid;
@@ -11,9 +21,16 @@ mod web_fetch;
 mod web_search;
 
 pub use attach::attach_file;
+pub use dataset::dataset;
 pub use datetime::datetime;
 pub use discovery::discovery;
-pub use room::attach;
+pub use files::{Files, apply_patch};
+pub use images::Images;
+pub use memories::memories;
+pub use pins::SharedPins;
+pub use room::{APPROVAL, Attached, attach};
+pub use scripts::scripts;
+pub use search::search;
 pub use storage::storage;
 pub use thread::thread;
 pub use uuid::uuid;
@@ -26,6 +43,7 @@ use super::turn::Failure;
 use crate::client::room::RoomError;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,6 +187,12 @@ impl Tools {
 
     pub fn specs(&self) -> impl Iterator<Item = &ToolSpec> {
         self.0.iter().map(|tool| tool.spec())
+    }
+
+    /// The names of the toolkits.
+    #[must_use]
+    pub fn toolkits(&self) -> BTreeSet<String> {
+        self.specs().map(|spec| spec.toolkit.clone()).collect()
     }
 
     fn find(&self, toolkit: &str, tool: &str) -> Option<&Arc<dyn Tool>> {

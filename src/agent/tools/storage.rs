@@ -1,23 +1,22 @@
-//! Toolkit `storage`: the room's files. Text in, text out; a binary file is described, not shown.
+//! Toolkit `storage`: files. Text in, text out; a binary file is described, not shown.
 
+use super::files::{Entry, FILE_BYTES_MAX, Files};
+use super::web_fetch;
 use super::{CallContext, OUTPUT_BYTES_MAX, Tool, ToolError, ToolOutput, ToolSpec, arguments, spec};
-use crate::agent::path::room_path;
-use crate::client::room::RoomClient;
+use crate::net::guard::Allowed;
 use regex::RegexBuilder;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// Largest file that read_file and grep_file open, bytes.
-const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Memory a pattern's program may take, bytes.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 /// Lines around a match that may be asked for.
 const CONTEXT_LINES_MAX: usize = 50;
 
 /// The tools of `--storage`; without `write` those of `--read-only-storage`.
-pub fn storage(client: &RoomClient, write: bool) -> Vec<Arc<dyn Tool>> {
+pub fn storage(files: &Files, write: bool, allowed: &Allowed) -> Vec<Arc<dyn Tool>> {
     let path =
         json!({"type": "string", "description": "path in the room's storage, for example reports/today.md"});
     let number = |what: &str| json!({"type": ["integer", "null"], "description": what});
@@ -57,8 +56,14 @@ pub fn storage(client: &RoomClient, write: bool) -> Vec<Arc<dyn Tool>> {
             json!({"type": ["boolean", "null"], "description": "replace an existing file; null is false"});
         let properties = json!({"path": path, "text": text("the whole new content"), "overwrite": overwrite});
         specs.push((Op::Write, spec("storage", "write_file", "Writes a text file in the room.", properties)));
+        let properties =
+            json!({"url": text("address of a file on the web"), "path": path, "overwrite": overwrite});
+        let about = "Saves a file of the web in the room.";
+        specs.push((Op::Save, spec("storage", "save_file_from_url", about, properties)));
     }
-    let tool = |(op, spec)| Arc::new(StorageTool { op, spec, client: client.clone() }) as Arc<dyn Tool>;
+    let tool = |(op, spec)| {
+        Arc::new(StorageTool { op, spec, files: files.clone(), allowed: allowed.clone() }) as Arc<dyn Tool>
+    };
     specs.into_iter().map(tool).collect()
 }
 
@@ -68,12 +73,15 @@ enum Op {
     Read,
     Grep,
     Write,
+    Save,
 }
 
 struct StorageTool {
     op: Op,
     spec: ToolSpec,
-    client: RoomClient,
+    files: Files,
+    /// Hosts within this network that files may be saved from.
+    allowed: Allowed,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +116,14 @@ struct WriteFile {
     overwrite: Option<bool>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SaveFile {
+    url: String,
+    path: String,
+    overwrite: Option<bool>,
+}
+
 #[async_trait::async_trait]
 impl Tool for StorageTool {
     fn spec(&self) -> &ToolSpec {
@@ -119,25 +135,28 @@ impl Tool for StorageTool {
             Op::List => self.list(&arguments::<List>(given)?.path).await,
             Op::Read => {
                 let Read { path, offset } = arguments(given)?;
-                let text = self.text(&path).await?;
+                let text = self.files.text(&path).await?;
                 Ok(page(&text, offset.unwrap_or(0)))
             }
             Op::Grep => {
                 let wanted: Grep = arguments(given)?;
-                Ok(grep(&self.text(&wanted.path).await?, &wanted)?)
+                Ok(grep(&self.files.text(&wanted.path).await?, &wanted)?)
             }
             Op::Write => {
                 let WriteFile { path, text, overwrite } = arguments(given)?;
-                let path = allowed(&path)?;
-                let storage = self.client.storage();
-                let written = storage.write(&path, overwrite.unwrap_or(false), text.as_bytes()).await;
-                match written {
-                    Ok(()) => Ok(format!("wrote {} bytes to {path}", text.len())),
-                    Err(error) if error.code() == Some(3005) => {
-                        Err(format!("{path} exists; pass overwrite: true to replace it").into())
-                    }
-                    Err(error) => Err(error.into()),
+                let size = text.len();
+                self.files.write(&path, text.into_bytes(), overwrite.unwrap_or(false)).await?;
+                Ok(format!("wrote {size} bytes to {}", path.trim_start_matches('/')))
+            }
+            Op::Save => {
+                let SaveFile { url, path, overwrite } = arguments(given)?;
+                let page = web_fetch::load(&url, &self.allowed, FILE_BYTES_MAX).await?;
+                if page.cut {
+                    return Err(format!("the file has more than {FILE_BYTES_MAX} bytes").into());
                 }
+                let size = page.bytes.len();
+                self.files.write(&path, page.bytes, overwrite.unwrap_or(false)).await?;
+                Ok(format!("saved {size} bytes to {}", path.trim_start_matches('/')))
             }
         };
         text.map(ToolOutput::from)
@@ -146,33 +165,14 @@ impl Tool for StorageTool {
 
 impl StorageTool {
     async fn list(&self, path: &str) -> Result<String, ToolError> {
-        let path = match path.trim_matches('/') {
-            "" | "." => String::new(),
-            path => allowed(path)?,
-        };
-        let entries = self.client.storage().list(&path).await?;
-        let line = |e: &crate::client::room::FileEntry| match (e.is_folder, e.size) {
+        let line = |e: &Entry| match (e.is_folder, e.size) {
             (true, _) => format!("{}/\n", e.name),
             (false, Some(size)) => format!("{} ({size} bytes)\n", e.name),
             (false, None) => format!("{}\n", e.name),
         };
-        let text: String = entries.iter().map(line).collect();
+        let text: String = self.files.list(path).await?.iter().map(line).collect();
         Ok(if text.is_empty() { "the folder is empty".into() } else { text })
     }
-
-    async fn text(&self, path: &str) -> Result<String, ToolError> {
-        let path = allowed(path)?;
-        let (data, mime_type) = self.client.storage().read(&path, FILE_BYTES_MAX).await?;
-        let size = data.len();
-        String::from_utf8(data.into()).map_err(|_| {
-            format!("{path} is a binary file ({mime_type}, {size} bytes) and cannot be shown").into()
-        })
-    }
-}
-
-fn allowed(path: &str) -> Result<String, String> {
-    room_path(path)
-        .ok_or_else(|| format!("`{path}` is no path in the room; want for example reports/today.md"))
 }
 
 /// As much from character `offset` as one output holds, and where to go on.
@@ -225,11 +225,11 @@ fn grep(text: &str, arguments: &Grep) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::room::{Options, Token, fake::FakeRoom};
+    use crate::client::room::{Options, RoomClient, Token, fake::FakeRoom};
 
     async fn tools(room: &FakeRoom, write: bool) -> Vec<Arc<dyn Tool>> {
         let client = RoomClient::connect(Options::new(room.url.clone(), Token::new("good"))).await.unwrap();
-        storage(&client, write)
+        storage(&Files::new(&client, &[]), write, &Allowed::new(["127.0.0.1".to_owned()]))
     }
 
     async fn run(tools: &[Arc<dyn Tool>], tool: &str, arguments: Value) -> Result<String, String> {
@@ -266,6 +266,25 @@ mod tests {
         }
         let missing = run(&tools, "read_file", json!({"path": "nope"})).await.unwrap_err();
         assert!(missing.contains("no such file"), "{missing}");
+    }
+
+    #[tokio::test]
+    async fn a_file_of_the_web_is_saved_and_what_is_not_to_be_read_is_not() {
+        let room = FakeRoom::start().await;
+        let tools = tools(&room, true).await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/logo.bin", listener.local_addr().unwrap());
+        let router =
+            axum::Router::new().route("/logo.bin", axum::routing::get(|| async { vec![0xff_u8, 1] }));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let save = |url: &str| json!({"url": url, "path": "logo.bin", "overwrite": null});
+        let saved = run(&tools, "save_file_from_url", save(&url)).await.unwrap();
+        assert_eq!(saved, "saved 2 bytes to logo.bin");
+        assert_eq!(room.with(|w| w.files["logo.bin"].clone()), vec![0xff, 1]);
+        assert!(run(&tools, "save_file_from_url", save(&url)).await.unwrap_err().contains("overwrite: true"));
+        for bad in ["http://169.254.169.254/x", "file:///etc/passwd", "nowhere"] {
+            assert!(run(&tools, "save_file_from_url", save(bad)).await.is_err(), "{bad}");
+        }
     }
 
     #[tokio::test]

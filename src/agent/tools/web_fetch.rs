@@ -57,12 +57,12 @@ struct Fetch {
 }
 
 /// What came from an address.
-struct Page {
+pub(super) struct Page {
     url: Url,
     mime_type: String,
-    bytes: Vec<u8>,
-    /// There was more than [`PAGE_BYTES_MAX`].
-    cut: bool,
+    pub bytes: Vec<u8>,
+    /// There was more than was asked for.
+    pub cut: bool,
 }
 
 #[async_trait::async_trait]
@@ -73,8 +73,7 @@ impl Tool for WebFetch {
 
     async fn run(&self, given: Value, _: &CallContext) -> Result<ToolOutput, ToolError> {
         let asked: Fetch = arguments(given)?;
-        let page = tokio::time::timeout(PAGE_MAX, self.page(&asked.url)).await;
-        let page = page.map_err(|_| format!("the page did not come within {} s", PAGE_MAX.as_secs()))??;
+        let page = load(&asked.url, &self.allowed, PAGE_BYTES_MAX).await?;
         let cut = page.cut;
         let url = page.url.to_string();
         let text = tokio::time::timeout(PAGE_MAX, convert(page)).await;
@@ -83,22 +82,25 @@ impl Tool for WebFetch {
     }
 }
 
-impl WebFetch {
-    async fn page(&self, url: &str) -> Result<Page, String> {
-        let mut target = guard::check(url, &self.allowed).await.map_err(|error| refusal(&error))?;
+/// What is at an address, up to so many bytes. Redirects are followed, each to where it is allowed.
+pub(super) async fn load(url: &str, allowed: &Allowed, bytes_max: usize) -> Result<Page, String> {
+    let all = async {
+        let mut target = guard::check(url, allowed).await.map_err(|error| refusal(&error))?;
         for _ in 0..=REDIRECTS_MAX {
             let response = get(&target).await?;
             if !response.status().is_redirection() {
-                return read(target.url, response).await;
+                return read(target.url, response, bytes_max).await;
             }
             let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
             let to = to.ok_or("the page redirects, and does not say where to")?;
             let next =
                 target.url.join(to).map_err(|error| format!("the page redirects to no URL: {error}"))?;
-            target = guard::check_url(next, &self.allowed).await.map_err(|error| refusal(&error))?;
+            target = guard::check_url(next, allowed).await.map_err(|error| refusal(&error))?;
         }
         Err(format!("the page redirects more than {REDIRECTS_MAX} times"))
-    }
+    };
+    let loaded = tokio::time::timeout(PAGE_MAX, all).await;
+    loaded.map_err(|_| format!("the page did not come within {} s", PAGE_MAX.as_secs()))?
 }
 
 /// As the model is told; what the server's operator would do does not help it.
@@ -120,7 +122,7 @@ async fn get(target: &Target) -> Result<reqwest::Response, String> {
     sent.send().await.map_err(|error| format!("the page cannot be reached: {}", error.without_url()))
 }
 
-async fn read(url: Url, mut response: reqwest::Response) -> Result<Page, String> {
+async fn read(url: Url, mut response: reqwest::Response, bytes_max: usize) -> Result<Page, String> {
     let status = response.status();
     if !status.is_success() {
         return Err(format!("{url} answered {}", status.as_u16()));
@@ -130,7 +132,7 @@ async fn read(url: Url, mut response: reqwest::Response) -> Result<Page, String>
     let mut bytes = Vec::new();
     let mut cut = false;
     while let Some(chunk) = response.chunk().await.map_err(|error| error.without_url().to_string())? {
-        let room = PAGE_BYTES_MAX - bytes.len();
+        let room = bytes_max - bytes.len();
         bytes.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
         if chunk.len() > room {
             cut = true;

@@ -11,6 +11,7 @@ mod iam;
 mod llm;
 mod log;
 mod mailbox;
+mod mcp;
 mod port;
 pub mod process;
 mod project;
@@ -110,6 +111,9 @@ pub enum Command {
     /// Check, export or import the whole log, offline
     #[command(subcommand)]
     Log(log::Command),
+    /// MCP servers as toolkits of a room, and toolkits of a room for MCP clients
+    #[command(subcommand)]
+    Mcp(mcp::Command),
     /// Run, describe and deploy process-backed agents
     #[command(subcommand)]
     Process(process::Command),
@@ -156,6 +160,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Ask(args) => ask::run(&ctx(globals)?, args).await,
         Command::Llm(command) => llm::run(&ctx(globals)?, command).await,
         Command::Log(command) => log::run(command).await,
+        Command::Mcp(command) => mcp::run(globals, command).await,
         Command::Process(command) => process::run(globals, command).await,
         Command::Version => version::run(&ctx(globals)?).await,
         Command::Completion(args) => completion::run(&args),

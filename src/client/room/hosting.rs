@@ -21,6 +21,8 @@ pub struct ToolkitTool {
     pub description: String,
     /// JSON Schema of its arguments; the handler checks them.
     pub input_schema: Value,
+    /// Whether the schema follows the strict rules (every property required, nothing else allowed).
+    pub strict: bool,
     /// Content types of its result, for example `["text"]`.
     pub output_types: Vec<&'static str>,
 }
@@ -123,7 +125,7 @@ impl ToolkitTool {
             "input_spec": {"types": ["json"], "stream": false, "schema": self.input_schema},
             "output_spec": {"types": self.output_types, "stream": false},
             "defs": null,
-            "strict": true,
+            "strict": self.strict,
         })
     }
 }

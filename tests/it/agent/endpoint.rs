@@ -1,6 +1,7 @@
 //! An endpoint that answers from a script, in the language it is asked in: Responses, Chat Completions or Messages.
 
-use axum::extract::{Json, State};
+use axum::body::Bytes;
+use axum::extract::{Json, Path, State};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -22,6 +23,7 @@ impl Endpoint {
             .route("/v1/responses", axum::routing::post(respond))
             .route("/v1/chat/completions", axum::routing::post(complete))
             .route("/v1/messages", axum::routing::post(message))
+            .route("/v1/images/{what}", axum::routing::post(image))
             .with_state(endpoint.clone());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         endpoint
@@ -38,6 +40,15 @@ impl Endpoint {
         script.1.push(asked);
         script.0.pop_front().expect("a request more than the script has")
     }
+}
+
+/// A PNG of one pixel, in Base64.
+pub const PIXEL: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+async fn image(State(endpoint): State<Endpoint>, Path(what): Path<String>, body: Bytes) -> Json<Value> {
+    endpoint.script.lock().unwrap().1.push(json!({"what": what, "body": String::from_utf8_lossy(&body)}));
+    Json(json!({"data": [{"b64_json": PIXEL}]}))
 }
 
 fn stream(events: &[Value]) -> String {

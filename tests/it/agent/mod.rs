@@ -3,8 +3,10 @@
 mod crash;
 mod endpoint;
 pub mod joined;
+mod mcp;
 mod terminal;
 mod threads;
+mod tools;
 
 use crate::support::server::Server;
 use endpoint::Endpoint;

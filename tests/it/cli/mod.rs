@@ -3,6 +3,7 @@
 mod connect;
 mod containers;
 mod llm;
+mod mcp;
 mod offline;
 mod resources;
 mod room;

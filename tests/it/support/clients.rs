@@ -17,6 +17,9 @@ const PYTHON_PACKAGE: &str = "meshagent[cli]==0.55.1";
 const NPM_PACKAGE: &str = "@meshagent/meshagent@0.39.9";
 /// What `npm` installs to play a provider of models, and to ask it.
 const MODEL_PACKAGES: [&str; 3] = ["@copilotkit/aimock@1.43.0", "openai@7.55.0", "@anthropic-ai/sdk@1.11.0"];
+/// What `npm` installs to make servers of the model context protocol, and to ask them. The Python one comes with
+/// [`PYTHON_PACKAGE`].
+const MCP_PACKAGE: &str = "@modelcontextprotocol/sdk@1.32.2";
 /// The oldest Python the clients run on.
 const PYTHON_MINOR_MIN: u32 = 13;
 const PYTHON_MINOR_MAX: u32 = 16;
@@ -53,6 +56,12 @@ pub fn node() -> Option<&'static NodeClients> {
 pub fn models() -> Option<&'static NodeClients> {
     static INSTALLED: OnceLock<Result<NodeClients, String>> = OnceLock::new();
     or_say_skipped(INSTALLED.get_or_init(|| install_npm("models", &MODEL_PACKAGES)))
+}
+
+/// The official TypeScript SDK of the model context protocol, or nothing after saying why.
+pub fn mcp() -> Option<&'static NodeClients> {
+    static INSTALLED: OnceLock<Result<NodeClients, String>> = OnceLock::new();
+    or_say_skipped(INSTALLED.get_or_init(|| install_npm("mcp", &[MCP_PACKAGE])))
 }
 
 fn or_say_skipped<T>(installed: &'static Result<T, String>) -> Option<&'static T> {

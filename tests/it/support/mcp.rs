@@ -90,6 +90,8 @@ async fn answer(State(told): State<Arc<Mutex<Told>>>, headers: HeaderMap, body: 
             let text = request["params"]["arguments"]["text"].clone();
             match name.as_str() {
                 "echo" => json!({"content": [{"type": "text", "text": text}]}),
+                "invalid" => json!({"content": "no list"}),
+                "image" => json!({"content": [{"type": "image", "data": "%%%", "mimeType": "image/png"}]}),
                 "shape" => json!({"content": [], "structuredContent": {"said": text}}),
                 _ => json!({"content": [{"type": "text", "text": "it broke"}], "isError": true}),
             }

@@ -5,8 +5,8 @@ use super::args::{ContextManagement, ModelArgs, ProcessArgs, WebsocketAuth, on};
 use super::join::JoinArgs;
 use crate::agent::Config;
 use crate::agent::config::{
-    COMPACTION_THRESHOLD, EndpointConfig, EndpointsConfig, MODEL_CALLS_MAX, RulesConfig, STOP_GRACE,
-    SearchConfig, ThreadsConfig, ToolsConfig, WebSocketAuth, WebSocketConfig,
+    COMPACTION_THRESHOLD, EndpointConfig, EndpointsConfig, MCP_CALL_MAX, MODEL_CALLS_MAX, McpConfig,
+    RulesConfig, STOP_GRACE, SearchConfig, ThreadsConfig, ToolsConfig, WebSocketAuth, WebSocketConfig,
 };
 use crate::agent::mail::{DEFAULT_HOST, DEFAULT_PORT, MailConfig};
 use crate::agent::model::{self, ModelId};
@@ -15,6 +15,7 @@ use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::cli::settings;
 use crate::client::room::{Options, Token};
+use std::time::Duration;
 
 /// What the environment says about one provider.
 #[derive(Clone, Default)]
@@ -33,6 +34,10 @@ pub struct EndpointsEnv {
     pub grok: EndpointEnv,
     pub search: Option<SearchConfig>,
     pub allowed_hosts: Vec<String>,
+    /// Seconds that a tool of an MCP server may take.
+    pub mcp_timeout_s: Option<u64>,
+    /// Secret: the project's API key.
+    pub api_key: Option<String>,
 }
 
 impl EndpointsEnv {
@@ -52,6 +57,8 @@ impl EndpointsEnv {
             allowed_hosts: env("MESHAGENT_ALLOW_HOSTS")
                 .map(|hosts| hosts.split(',').map(|host| host.trim().to_owned()).collect())
                 .unwrap_or_default(),
+            mcp_timeout_s: env("MESHAGENT_MCP_TIMEOUT").and_then(|text| text.trim().parse().ok()),
+            api_key: env("MESHAGENT_API_KEY"),
             grok: EndpointEnv {
                 base_url: grok.base_url.or(xai.base_url),
                 api_key: grok.api_key.or(xai.api_key),
@@ -97,6 +104,7 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
         ));
     }
     let dir = path::thread_dir(&place.agent_name, process.threads.thread_dir.as_deref());
+    let tools = tools_config(args, &place, env)?;
     Ok(Config {
         endpoints: endpoints(
             &Limits {
@@ -114,18 +122,7 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
         channels: process.channels.iter().filter(|c| c.is_supported()).cloned().collect(),
         models: models.clone(),
         rules: rules_config(args),
-        tools: ToolsConfig {
-            storage: on(process.tools.storage.as_ref(), false),
-            read_only_storage: process.tools.read_only_storage,
-            time: on(process.tools.time.as_ref(), true),
-            uuid: process.tools.uuid,
-            web_search: on(process.tools.web_search.as_ref(), false),
-            search: env.search.clone(),
-            web_fetch: on(process.tools.web_fetch.as_ref(), false),
-            allowed_hosts: env.allowed_hosts.clone(),
-            discovery: process.tools.discovery,
-            room_toolkits: process.tools.require_toolkits.clone(),
-        },
+        tools,
         threads: ThreadsConfig {
             dir,
             single: process.threads.single(),
@@ -137,6 +134,41 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
         unsupported,
         stop_grace: STOP_GRACE,
     })
+}
+
+fn tools_config(args: &JoinArgs, place: &Place, env: &EndpointsEnv) -> Result<ToolsConfig, CliError> {
+    let (process, image_mounts) = (&args.process, &args.join.shell_image_mounts);
+    let shell = super::toolkits::config(process, image_mounts, &place.room.token, settings::env)?;
+    let mcp = on(process.tools.mcp.as_ref(), false).then(|| mcp_config(place, env));
+    Ok(ToolsConfig {
+        storage: on(process.tools.storage.as_ref(), false),
+        read_only_storage: process.tools.read_only_storage,
+        time: on(process.tools.time.as_ref(), true),
+        uuid: process.tools.uuid,
+        web_search: on(process.tools.web_search.as_ref(), false),
+        search: env.search.clone(),
+        web_fetch: on(process.tools.web_fetch.as_ref(), false),
+        allowed_hosts: env.allowed_hosts.clone(),
+        discovery: process.tools.discovery,
+        room_toolkits: process.tools.require_toolkits.clone(),
+        mcp,
+        shell,
+        scripts: on(process.tools.discover_script_tools.as_ref(), false),
+        image_model: process.tools.image_generation.clone(),
+        tool_search: super::toolkits::tool_search(process),
+        memory: super::toolkits::memory(process)?,
+        tables: super::toolkits::tables(process)?,
+        mounts: super::toolkits::storage_mounts(process)?,
+        apply_patch: on(process.tools.apply_patch.as_ref(), false),
+    })
+}
+
+fn mcp_config(place: &Place, env: &EndpointsEnv) -> McpConfig {
+    McpConfig {
+        call_max: env.mcp_timeout_s.map_or(MCP_CALL_MAX, Duration::from_secs),
+        allowed_hosts: env.allowed_hosts.clone(),
+        proxy: place.api_url.clone().zip(env.api_key.clone()),
+    }
 }
 
 fn names(models: &[ModelId]) -> String {

@@ -10,6 +10,7 @@ mod rewrite;
 mod run_here;
 pub mod spec;
 pub mod talk;
+mod toolkits;
 mod use_agent;
 
 pub use rewrite::rewrite;

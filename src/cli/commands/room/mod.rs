@@ -21,6 +21,9 @@ use crate::cli::error::CliError;
 use crate::cli::resolve::Ctx;
 use crate::cli::settings;
 use crate::client::room::{Options, Retry, RoomClient, RoomError, Token, room_url};
+use crate::client::token::{Participant, sign};
+use crate::spec::grant::ApiScope;
+use serde_json::json;
 
 /// Work inside a room.
 #[derive(Debug, clap::Subcommand)]
@@ -94,6 +97,32 @@ pub async fn connect(ctx: &Ctx, room: &str) -> Result<RoomClient, CliError> {
         (url, Token::new(connection.jwt))
     };
     Ok(RoomClient::connect(Options::new(url, token).retry(Retry::Never)).await?)
+}
+
+/// Enters a room as `name` and stays in it, coming back after every loss: with the environment's own token, else with one
+/// signed by an API key or made by the server, which may do what an agent may by default.
+pub async fn connect_as(
+    ctx: &Ctx,
+    room: &str,
+    name: &str,
+    role: &str,
+    key: Option<&str>,
+) -> Result<RoomClient, CliError> {
+    let base = settings::env("MESHAGENT_ROOM_URL").map_or_else(|| ctx.api_url(), Ok)?;
+    let api = json!(ApiScope::agent_default());
+    let key = key.map(str::to_owned).or_else(|| ctx.api_key().map(|key| key.expose().to_owned()));
+    let token = if let Some(token) = settings::env("MESHAGENT_TOKEN") {
+        token
+    } else if let Some(key) = key {
+        let (name, room, role) = (name.to_owned(), Some(room.to_owned()), Some(role.to_owned()));
+        let participant = Participant { name, room, role, api: Some(api) };
+        sign(&key, &participant).map_err(|error| CliError::user(error.to_string()))?
+    } else {
+        let request = json!({"name": name, "room_name": room, "role": role, "api": api});
+        ctx.project()?.participant_token(&request).await?
+    };
+    let options = Options::new(room_url(&base, room), Token::new(token));
+    Ok(RoomClient::connect(options).await?)
 }
 
 /// The address of the server that hosts a room, and a token for the room.

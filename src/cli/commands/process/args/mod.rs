@@ -6,7 +6,7 @@ mod tools;
 mod voice;
 
 pub use room::{JoinOnly, ServiceArgs, WebsocketAuth};
-pub use tools::{ShellArgs, ToolArgs};
+pub use tools::{ShellArgs, ToolArgs, ToolSearch};
 pub use voice::VoiceArgs;
 
 use crate::agent::AgentChannel;
@@ -201,7 +201,6 @@ impl ProcessArgs {
             ("always-reply", on(threads.always_reply.as_ref(), false)),
         ]));
         all.extend(self.tools.unsupported());
-        all.extend(self.shell.unsupported());
         all.extend(self.voice.unsupported());
         all
     }

@@ -44,7 +44,7 @@ pub struct JoinOnly {
     )]
     pub require_document_authoring: Option<String>,
 
-    /// Image mounted in the shell. Repeatable
+    /// Image mounted in the shell, IMAGE=MOUNT[:ro|rw]. Repeatable
     #[arg(long = "shell-image-mount", value_name = "MOUNT")]
     pub shell_image_mounts: Vec<String>,
 
@@ -91,7 +91,6 @@ impl JoinOnly {
         let documents = self.document_authoring || on(self.require_document_authoring.as_ref(), false);
         named(&[
             ("document-authoring", documents),
-            ("shell-image-mount", !self.shell_image_mounts.is_empty()),
             ("host", self.host.is_some()),
             ("port", self.port.is_some()),
             ("path", self.path.is_some()),

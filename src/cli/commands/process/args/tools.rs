@@ -27,7 +27,8 @@ pub struct ToolArgs {
     #[arg(long = "require-toolkit", value_name = "TOOLKIT")]
     pub require_toolkits: Vec<String>,
 
-    /// Let the model search among tools [default: none]
+    /// Have the model search for tools instead of showing it all of them: those of --require-toolkit (agent), and also those of
+    /// toolkits with the annotation meshagent.tool_search "true" (room) [default: none]
     #[arg(long, value_enum, value_name = "SCOPE")]
     pub tool_search: Option<ToolSearch>,
 
@@ -35,7 +36,7 @@ pub struct ToolArgs {
     #[arg(short = 's', long = "schema", value_name = "NAME")]
     pub schemas: Vec<String>,
 
-    /// Make images with this model
+    /// Make images with this model of OpenAI, and keep them in the room's table `images`
     #[arg(long, value_name = "MODEL")]
     pub image_generation: Option<String>,
 
@@ -51,7 +52,7 @@ pub struct ToolArgs {
     #[arg(long)]
     pub allow_goto_url: bool,
 
-    /// Change files by patches
+    /// Create, change and delete files by patches
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
     pub apply_patch: Option<String>,
 
@@ -68,19 +69,20 @@ pub struct ToolArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
     pub script_tool: Option<String>,
 
-    /// Find script tools in the room's files
+    /// Offer the room's services with the annotation meshagent.tool.type "script" as tools
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
     pub discover_script_tools: Option<String>,
 
-    /// Use MCP servers
+    /// Use the MCP servers that a turn names: those of public addresses, and of the hosts in MESHAGENT_ALLOW_HOSTS. A tool
+    /// may take MESHAGENT_MCP_TIMEOUT seconds [default: 120]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
     pub mcp: Option<String>,
 
-    /// Local folder as storage, SOURCE:MOUNT[:ro|rw]. Repeatable
+    /// Folder of this machine among the files of --storage and --apply-patch, SOURCE:MOUNT[:ro|rw]. Repeatable
     #[arg(long = "storage-tool-local-path", value_name = "MOUNT")]
     pub storage_local_paths: Vec<String>,
 
-    /// Folder of the room as storage, PATH:MOUNT[:ro|rw]. Repeatable
+    /// Folder of the room among them, PATH:MOUNT[:ro|rw] [default: the whole room at /]. Repeatable
     #[arg(long = "storage-tool-room-path", value_name = "MOUNT")]
     pub storage_room_paths: Vec<String>,
 
@@ -121,23 +123,11 @@ impl ToolArgs {
     pub(super) fn unsupported(&self) -> Vec<String> {
         let on = |switch: &Option<String>| on(switch.as_ref(), false);
         named(&[
-            ("tool-search", self.tool_search.is_some_and(|s| s != ToolSearch::None)),
             ("schema", !self.schemas.is_empty()),
-            ("image-generation", self.image_generation.is_some()),
             ("computer-use", on(&self.computer_use)),
             ("starting-url", self.starting_url.is_some()),
             ("allow-goto-url", self.allow_goto_url),
-            ("apply-patch", on(&self.apply_patch)),
             ("script-tool", on(&self.script_tool)),
-            ("discover-script-tools", on(&self.discover_script_tools)),
-            ("mcp", on(&self.mcp)),
-            ("storage-tool-local-path", !self.storage_local_paths.is_empty()),
-            ("storage-tool-room-path", !self.storage_room_paths.is_empty()),
-            ("dataset-namespace", self.dataset_namespace.is_some()),
-            ("table-read", !self.table_reads.is_empty()),
-            ("table-write", !self.table_writes.is_empty()),
-            ("use-memory", self.use_memory.is_some()),
-            ("memory-model", self.memory_model.is_some()),
         ])
     }
 
@@ -145,9 +135,7 @@ impl ToolArgs {
     pub fn openai_only(&self) -> Vec<String> {
         named(&[
             ("image-generation", self.image_generation.is_some()),
-            ("apply-patch", on(self.apply_patch.as_ref(), false)),
             ("computer-use", on(self.computer_use.as_ref(), false)),
-            ("tool-search", self.tool_search.is_some_and(|s| s != ToolSearch::None)),
         ])
     }
 }
@@ -156,7 +144,7 @@ impl ToolArgs {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Shell")]
 pub struct ShellArgs {
-    /// Run commands
+    /// Run commands: in a container of the room that all turns share
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
     pub shell: Option<String>,
 
@@ -164,27 +152,28 @@ pub struct ShellArgs {
     #[arg(long)]
     pub advanced_shell: bool,
 
-    /// Image of the shell, or none for this machine
+    /// Image of the shell [default: python:3.13]; `sandbox` runs commands on this machine, where they reach system
+    /// programs and --working-dir only, `none` on this machine with all rights of the agent
     #[arg(long, value_name = "IMAGE")]
     pub shell_image: Option<String>,
 
-    /// Folder of the room in the shell. Repeatable
+    /// Folder of the room in the shell, SOURCE:MOUNT[:ro|rw] [default: the whole room at /data]. Repeatable
     #[arg(long = "shell-room-mount", value_name = "MOUNT")]
     pub shell_room_mounts: Vec<String>,
 
-    /// Empty folder in the shell. Repeatable
+    /// Empty folder in the shell, MOUNT[:ro|rw]. Repeatable
     #[arg(long = "shell-empty-dir-mount", value_name = "MOUNT")]
     pub shell_empty_dir_mounts: Vec<String>,
 
-    /// Tool configuration in the shell. Repeatable
+    /// Folder of the shell for the files of MESHAGENT_SPEC_PATH and MESHAGENT_MEMBERS_PATH. Repeatable
     #[arg(long = "shell-tool-config-mount", value_name = "MOUNT")]
     pub shell_tool_config_mounts: Vec<String>,
 
-    /// Give the shell the agent's token
+    /// Give the shell the agent's token, also as the key of models
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
     pub delegate_shell_token: Option<String>,
 
-    /// Environment variable to hand to the shell. Repeatable
+    /// Environment variables to hand to the shell, comma-separated. Repeatable
     #[arg(long = "shell-copy-env", value_name = "NAME")]
     pub shell_copy_env: Vec<String>,
 
@@ -192,7 +181,7 @@ pub struct ShellArgs {
     #[arg(long = "shell-set-env", value_name = "NAME=VALUE")]
     pub shell_set_env: Vec<String>,
 
-    /// Folder in which tools work
+    /// Folder in which commands run
     #[arg(long, alias = "working-directory", value_name = "DIR")]
     pub working_dir: Option<String>,
 
@@ -201,27 +190,4 @@ pub struct ShellArgs {
 
     #[arg(long = "shell-tool-empty-dir", value_name = "MOUNT", hide = true)]
     pub shell_tool_empty_dirs: Vec<String>,
-}
-
-impl ShellArgs {
-    pub(super) fn unsupported(&self) -> Vec<String> {
-        named(&[
-            ("shell", on(self.shell.as_ref(), false)),
-            ("advanced-shell", self.advanced_shell),
-            ("shell-image", self.shell_image.is_some()),
-            (
-                "shell-room-mount",
-                !self.shell_room_mounts.is_empty() || !self.shell_tool_room_paths.is_empty(),
-            ),
-            (
-                "shell-empty-dir-mount",
-                !self.shell_empty_dir_mounts.is_empty() || !self.shell_tool_empty_dirs.is_empty(),
-            ),
-            ("shell-tool-config-mount", !self.shell_tool_config_mounts.is_empty()),
-            ("delegate-shell-token", on(self.delegate_shell_token.as_ref(), false)),
-            ("shell-copy-env", !self.shell_copy_env.is_empty()),
-            ("shell-set-env", !self.shell_set_env.is_empty()),
-            ("working-dir", self.working_dir.is_some()),
-        ])
-    }
 }
