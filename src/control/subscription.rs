@@ -13,7 +13,7 @@ use crate::eventlog::{Filter, Recorded};
 use crate::id::{Position, ProjectId, RoomId};
 use crate::name::QueueName;
 use crate::projection::World;
-use crate::queue::{ItemId, NewItem, QueueError, QueueKey};
+use crate::queue::{ItemId, NewItem, QueueKey};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -93,7 +93,7 @@ impl Subscriptions {
         let item = NewItem::with_id(ItemId(item_id(notice)), body);
         match self.parts.queues.send(&QueueKey::new(notice.room, name), item, true).await {
             Ok(_) => self.fresh.add(notice.room, self.parts.app.clock.now()),
-            Err(error @ QueueError::Storage { .. }) => return Err(error.into()),
+            Err(error) if error.is_transient() => return Err(error.into()),
             Err(error) => given_up(error.to_string()),
         }
         Ok(())

@@ -224,6 +224,12 @@ impl QueueError {
         Self::Storage { action, queue: key.name.to_string(), detail: detail.to_string() }
     }
 
+    /// Whether the same call may do better later: the store did not take it, and nothing is wrong with the call.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Storage { .. } | Self::Store(_))
+    }
+
     /// The room protocol's number of this error.
     #[must_use]
     pub const fn code(&self) -> RoomCode {

@@ -18,7 +18,7 @@ use crate::id::{RoomId, ScheduledTaskId};
 use crate::lease::{Lease, LeaseError};
 use crate::name::QueueName;
 use crate::projection::World;
-use crate::queue::{ItemId, NewItem, QueueError, QueueKey};
+use crate::queue::{ItemId, NewItem, QueueKey};
 use chrono::{DateTime, TimeDelta, Utc};
 use heartbeat::{Beat, Beats};
 use plan::{Act, Due, plan};
@@ -260,7 +260,7 @@ impl Schedules {
         let item = NewItem::with_id(ItemId(id), body);
         match self.parts.queues.send(&QueueKey::new(room, name), item, true).await {
             Ok(_) => Ok(Ok(())),
-            Err(error @ QueueError::Storage { .. }) => Err(error.into()),
+            Err(error) if error.is_transient() => Err(error.into()),
             Err(error) => Ok(Err(error.to_string())),
         }
     }

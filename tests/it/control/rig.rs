@@ -3,6 +3,7 @@
 //! The tests run with tokio's time paused: where all wait, time jumps to the next timer, so that a back-off of
 //! minutes takes none, and nothing sleeps to let others finish.
 
+use super::flaky::FlakyQueues;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use meshagent::app::host::{Hosted, RoomHost};
@@ -48,7 +49,7 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
     pub log: Arc<dyn EventLog>,
-    pub queues: Arc<MemoryQueues>,
+    pub queues: Arc<FlakyQueues>,
     pub leases: Arc<dyn LeaseStore>,
 }
 
@@ -59,7 +60,11 @@ impl Shared {
         let ids: Arc<dyn IdSource> = Arc::new(Fixed::at(clock.now()));
         Self {
             log: Arc::new(MemoryLog::new(Arc::clone(&clock))),
-            queues: MemoryQueues::new(Limits::default(), Arc::clone(&clock), Arc::clone(&ids)),
+            queues: Arc::new(FlakyQueues::new(MemoryQueues::new(
+                Limits::default(),
+                Arc::clone(&clock),
+                Arc::clone(&ids),
+            ))),
             leases: Arc::new(MemoryLeases::new(Arc::clone(&clock))),
             clock,
             ids,

@@ -5,6 +5,7 @@ use meshagent::domain::scheduled_task::{Outcome, ScheduledTask};
 use meshagent::id::ScheduledTaskId;
 use meshagent::projection::World;
 use serde_json::json;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// `HH:MM:SS outcome` of the runs of a task.
@@ -111,6 +112,18 @@ async fn a_firing_that_was_cut_off_halfway_is_not_doubled() {
     let item = NewItem::with_id(ItemId(ScheduledTask::run_id(id.uuid(), at)), "{}");
     rig.shared.queues.send(&QueueKey::new(room, QueueName::new("q").unwrap()), item, true).await.unwrap();
     rig.until("it is recorded", |w| w.task(id).unwrap().fired == 1).await;
+    assert_eq!(rig.drain(room, "q").await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_firing_outlasts_a_database_that_is_away() {
+    let rig = Rig::new().await;
+    let room = rig.room("jobs").await;
+    rig.shared.queues.failing.store(2, Ordering::SeqCst);
+    let id = rig.task(room, json!({"schedule": "1 hour", "queue": {"name": "q"}})).await;
+    rig.until("it fired", |w| w.task(id).unwrap().fired == 1).await;
+    assert_eq!(runs(&rig, id), ["01:00:00 Submitted"]);
+    assert_eq!(rig.shared.queues.failing.load(Ordering::SeqCst), 0, "it failed twice");
     assert_eq!(rig.drain(room, "q").await.len(), 1);
 }
 

@@ -4,6 +4,7 @@ use meshagent::control::subscription::item_id;
 use meshagent::name::QueueName;
 use meshagent::queue::{ItemId, NewItem, QueueKey, QueueStore};
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
 
 /// A service whose agent puts these events into the queue `news`.
 fn listener(events: &[&str]) -> Value {
@@ -98,4 +99,15 @@ async fn two_servers_tell_once_and_a_queue_is_told_once() {
     delivered(&one, 1).await;
     delivered(&two, 1).await;
     assert_eq!(one.drain(room, "news").await.len(), 301);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_outlasts_a_database_that_is_away() {
+    let rig = Rig::new().await;
+    let room = rig.room("desk").await;
+    rig.shared.queues.failing.store(3, Ordering::SeqCst);
+    rig.service(Some(room), "clerk", listener(&["service.created"])).await;
+    delivered(&rig, 1).await;
+    assert_eq!(rig.shared.queues.failing.load(Ordering::SeqCst), 0, "it failed three times");
+    assert_eq!(told(&rig.drain(room, "news").await), ["service.created clerk"]);
 }
