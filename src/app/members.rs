@@ -44,11 +44,11 @@ impl App {
         world.room(room)?.users.get(&member::key(user))?.last().copied()
     }
 
-    /// What a user may do in a room by its role. `None` where the room names no users: whoever has a key of the
-    /// project decides then. Where it does, others may not enter.
+    /// What a user may do in a room by its role. `None` where the room never named a user: whoever has a key
+    /// of the project decides then. Where it did, those without a role may not enter, also when all roles were revoked.
     pub fn user_scope(&self, id: RoomId, user: &str) -> Result<Option<ApiScope>, Error> {
         let world = self.world();
-        let Some(room) = world.room(id).filter(|room| !room.users.is_empty()) else { return Ok(None) };
+        let Some(room) = world.room(id).filter(|room| room.by_roles) else { return Ok(None) };
         let Some(role) = self.room_role(id, user) else {
             return Err(Error::Forbidden(format!(
                 "`{user}` has no role in room `{}`; give it one with `meshagent iam grant`",

@@ -42,6 +42,9 @@ pub struct Room {
     /// Roles of users; services and agents have tokens instead.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub users: Users,
+    /// Whether a user was ever given a role, so that roles alone say who may enter; also after the last was revoked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_roles: bool,
     /// Counts the changes of what is wanted; 1 at creation.
     pub generation: u64,
     pub created_at: DateTime<Utc>,
@@ -128,6 +131,7 @@ impl Entity for Room {
                 annotations: c.annotations.clone(),
                 enabled: c.enabled,
                 users: Users::new(),
+                by_roles: false,
                 generation: 1,
                 created_at: at,
                 updated_at: at,
@@ -140,12 +144,14 @@ impl Entity for Room {
                     annotations: u.annotations.clone().unwrap_or(old.annotations),
                     enabled: u.enabled.unwrap_or(old.enabled),
                     users: old.users,
+                    by_roles: old.by_roles,
                     generation: old.generation + 1,
                     created_at: old.created_at,
                     updated_at: at,
                 })
             }
             Event::RoomUserGranted(granted) | Event::RoomUserChanged(granted) => state.map(|mut room| {
+                room.by_roles = true;
                 room.users.insert(granted.user.clone(), granted.roles.clone());
                 room
             }),
@@ -216,7 +222,7 @@ mod tests {
         assert_eq!(run(Command::Revoke("ANN@x".into())), Ok(vec!["room.user-revoked"]));
         assert_eq!(run(Command::Grant(granted("ann@x", &[]))), Err(Refused::NoRoles));
         assert_eq!(run(Command::Grant(granted(" ", &[RoomRole::Admin]))), Err(Refused::NoUser));
-        assert_eq!((room.users.len(), room.generation), (0, 1));
+        assert_eq!((room.users.len(), room.by_roles, room.generation), (0, true, 1));
     }
 
     #[test]

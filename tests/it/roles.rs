@@ -65,6 +65,10 @@ async fn a_users_role_says_what_it_may_do_in_a_room() {
     assert!(shown.contains("ann@example.com") && shown.contains("guest, viewer"), "{shown}");
     command(&server, &[&["iam", "revoke"], &ROOM[..], &ANN].concat());
     assert_eq!(project.policy("room", "desk").await.unwrap(), Vec::<Value>::new());
+    for user in ["ann@example.com", "bob@example.com"] {
+        let refused = project.connect_as("desk", user).await.unwrap_err().to_string();
+        assert!(refused.contains(&format!("`{user}` has no role in room `desk`")), "{refused}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
