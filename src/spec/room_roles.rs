@@ -46,7 +46,8 @@ impl RoomRole {
                     (grant.send, grant.broadcast) = (false, false);
                     grant
                 });
-                ApiScope { livekit: full.livekit, messaging, services: full.services, ..ApiScope::default() }
+                // Not `services`: their documents may have secrets in them.
+                ApiScope { livekit: full.livekit, messaging, ..ApiScope::default() }
             }
             Self::Operator => ApiScope::user_default(),
             Self::Developer => ApiScope { tunnels: ApiScope::full().tunnels, ..ApiScope::agent_default() },
@@ -126,7 +127,7 @@ mod tests {
         let token = |role: RoomRole| role.default_scope().to_token_value();
         assert_eq!(
             token(RoomRole::Viewer),
-            json!({"livekit": {}, "messaging": {"send": false, "broadcast": false}, "services": {}})
+            json!({"livekit": {}, "messaging": {"send": false, "broadcast": false}})
         );
         let names =
             |role: RoomRole| -> Vec<String> { token(role).as_object().unwrap().keys().cloned().collect() };

@@ -36,7 +36,7 @@ async fn a_users_role_says_what_it_may_do_in_a_room() {
 
     command(&server, &[&["iam", "grant"], &ROOM[..], &ANN, &["--role", "viewer,guest"]].concat());
     let viewer = scope(&project, "ann@example.com").await;
-    assert_eq!(grants_of(&viewer), ["livekit", "messaging", "services"]);
+    assert_eq!(grants_of(&viewer), ["livekit", "messaging"]);
     assert_eq!(viewer["messaging"]["send"], false);
     let refused = project.connect_as("desk", "bob@example.com").await.unwrap_err().to_string();
     assert!(refused.contains("`bob@example.com` has no role in room `desk`"), "{refused}");
