@@ -5,6 +5,7 @@ use super::outbox::{CLOSE_NORMAL, End};
 use super::session::{LiveSession, Peer, Present, SessionError};
 use super::spans::Spans;
 use super::toolkits::developer::LogBook;
+use super::turns::Turns;
 use super::world::{
     Admission, EndReason, Host, LineSink, OpenedSession, Presence, Refusal, RoomRef, SessionKeeper, SpanSink,
 };
@@ -41,6 +42,7 @@ pub struct Hub {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     slots: Mutex<HashMap<RoomId, Slot>>,
+    turns: Turns,
     stopping: AtomicBool,
     lines: OnceLock<Arc<dyn LineSink>>,
     spans: OnceLock<Arc<dyn SpanSink>>,
@@ -59,6 +61,7 @@ impl Hub {
             clock,
             ids,
             slots: Mutex::default(),
+            turns: Turns::default(),
             stopping: AtomicBool::new(false),
             lines: OnceLock::new(),
             spans: OnceLock::new(),
@@ -93,6 +96,13 @@ impl Hub {
         let slot = Arc::clone(lock(&self.slots).entry(room.id).or_default());
         let opened = slot
             .get_or_try_init(|| async {
+                let Some(_turn) = self.turns.take(room.id).await else {
+                    let text = format!(
+                        "room `{}` still ends its last session; connect again in a moment",
+                        room.name
+                    );
+                    return Err(Refusal::NotReady(text).into());
+                };
                 match self.keeper.open(room).await? {
                     Host::Here(opened) => Ok(Arc::new(self.new_session(room, opened))),
                     Host::Elsewhere { url } => Err(JoinError::Elsewhere { url }),
@@ -128,6 +138,19 @@ impl Hub {
         }
     }
 
+    /// Lets a participant into this session, if it is live here; opens none.
+    pub fn join_live(
+        &self,
+        admission: &Admission,
+        session: SessionId,
+    ) -> Result<(Arc<LiveSession>, Arc<Peer>), JoinError> {
+        let live = self.live(admission.room.id).filter(|live| live.opened.id == session);
+        let live = live.ok_or_else(|| SessionError::Ended(admission.room.name.clone()))?;
+        let peer = live.join(self.ids.fresh().to_string(), admission)?;
+        self.keeper.touched(live.room.id, session, &peer.name, Presence::Joined);
+        Ok((live, peer))
+    }
+
     /// Takes a participant out after its connection ended.
     pub fn leave(&self, session: &LiveSession, peer: &Peer) {
         session.leave(&peer.id);
@@ -151,9 +174,14 @@ impl Hub {
     /// Ends a session for good: closes its sockets with code 1000, which the clients do not come back from.
     /// False when that session is not live here.
     pub async fn end(&self, room: RoomId, session: SessionId, reason: EndReason) -> bool {
-        let Some(live) = self.live(room).filter(|live| live.opened.id == session) else {
+        let find = || self.live(room).filter(|live| live.opened.id == session);
+        if find().is_none() {
             return false;
-        };
+        }
+        // From here to the last line no session of the room opens. Only another end of the same session could make
+        // this wait, after which there is none to find.
+        let _turn = self.turns.take(room).await;
+        let Some(live) = find() else { return false };
         if reason == EndReason::LeaseLost {
             live.move_away();
         }

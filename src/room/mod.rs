@@ -35,6 +35,7 @@ pub mod stream;
 pub mod toolkit;
 pub mod toolkits;
 pub mod tunnel;
+mod turns;
 pub mod world;
 
 pub use bus::{Bus, BusParts};

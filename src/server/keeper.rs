@@ -70,6 +70,15 @@ impl LeasedSessions {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The lease of a session, which it has no more after this; not that of one that followed it.
+    fn take(&self, room: RoomId, session: SessionId) -> Option<Lease> {
+        let mut held = self.held();
+        if held.get(&room).is_none_or(|(of, _)| *of != session) {
+            return None;
+        }
+        held.remove(&room).map(|(_, lease)| lease)
+    }
+
     fn actor() -> Actor {
         Actor::controller("session")
     }
@@ -114,7 +123,7 @@ impl LeasedSessions {
 
     async fn lost(&self, room: RoomId, session: SessionId) {
         tracing::warn!(%room, %session, "another server took this room over");
-        self.held().remove(&room);
+        self.take(room, session);
         if let Some(hub) = self.hub.get().and_then(Weak::upgrade) {
             hub.end(room, session, EndReason::LeaseLost).await;
         }
@@ -149,7 +158,7 @@ impl SessionKeeper for LeasedSessions {
     }
 
     async fn ended(&self, room: RoomId, session: SessionId, reason: EndReason) {
-        let lease = self.held().remove(&room);
+        let lease = self.take(room, session);
         let closing: Vec<BoxFuture<'static, ()>> = {
             let closers = self.closers.lock().unwrap_or_else(PoisonError::into_inner);
             closers.iter().map(|closer| closer(room)).collect()
@@ -164,7 +173,7 @@ impl SessionKeeper for LeasedSessions {
         if let Err(error) = self.app.end_session(&Self::actor(), session, reason).await {
             tracing::error!(%error, %session, "the end of a session could not be recorded");
         }
-        if let Some((_, lease)) = lease
+        if let Some(lease) = lease
             && let Err(error) = self.leases.release(&lease).await
         {
             tracing::warn!(%error, "a session's lease could not be given back; it runs out by itself");

@@ -18,6 +18,7 @@ use meshagent::spec::grant::ApiScope;
 use meshagent::sqlite_db::SqliteDatabases;
 use meshagent::volume::Volume;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -105,11 +106,18 @@ fn hex_decode(text: &str) -> Option<Vec<u8>> {
     (0..text.len()).step_by(2).map(byte).collect()
 }
 
+/// How often the end of a session lets others go first.
+const ENDING_YIELDS: usize = 20;
+
 /// Remembers what it was told.
 #[derive(Default)]
 pub struct Keeper {
     opened: AtomicU64,
     pub ended: Mutex<Vec<(SessionId, EndReason)>>,
+    /// Rooms whose sessions are being ended.
+    ending: Mutex<HashSet<RoomId>>,
+    /// Sessions that were opened while another of the room was being ended.
+    pub overlaps: AtomicU64,
     /// Where the room `far` is hosted.
     pub far: Mutex<Option<String>>,
 }
@@ -126,6 +134,9 @@ impl SessionKeeper for Keeper {
             }
             _ => {}
         }
+        if self.ending.lock().unwrap().contains(&room.id) {
+            self.overlaps.fetch_add(1, Ordering::SeqCst);
+        }
         let n = self.opened.fetch_add(1, Ordering::SeqCst) + 1;
         let id = SessionId::new(room.id.project(), Uuid::from_u128(u128::from(n)));
         Ok(Host::Here(OpenedSession { id, epoch: n }))
@@ -133,7 +144,12 @@ impl SessionKeeper for Keeper {
 
     fn touched(&self, _: RoomId, _: SessionId, _: &str, _: Presence) {}
 
-    async fn ended(&self, _: RoomId, session: SessionId, reason: EndReason) {
+    async fn ended(&self, room: RoomId, session: SessionId, reason: EndReason) {
+        self.ending.lock().unwrap().insert(room);
+        for _ in 0..ENDING_YIELDS {
+            tokio::task::yield_now().await;
+        }
+        self.ending.lock().unwrap().remove(&room);
         self.ended.lock().unwrap().push((session, reason));
     }
 }

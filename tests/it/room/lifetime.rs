@@ -6,6 +6,7 @@ use meshagent::room::Limits;
 use meshagent::room::world::EndReason;
 use meshagent::wire::Content;
 use serde_json::json;
+use std::sync::atomic::Ordering;
 use tokio_tungstenite::tungstenite::Error;
 
 async fn until(mut done: impl FnMut() -> bool) {
@@ -90,6 +91,23 @@ async fn a_session_that_is_killed_says_goodbye_to_nobody() {
     edge.hub.end(room, session, EndReason::Killed).await;
     assert_eq!(a.ended().await, Ended::Dropped);
     assert_eq!(*edge.keeper.ended.lock().unwrap(), [(session, EndReason::Killed)]);
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_at_once_gets_a_session_when_the_last_is_over() {
+    let edge = Edge::start().await;
+    let _a = edge.join("a").await;
+    let room = edge.hub.live(room_id("room")).unwrap().room.clone();
+    for _ in 0..50 {
+        let (_, session) = edge.hub.sessions()[0];
+        let (ended, opened) =
+            tokio::join!(edge.hub.end(room.id, session, EndReason::Killed), edge.hub.ensure(&room));
+        assert!(ended);
+        assert_ne!(opened.unwrap().opened.id, session);
+        assert!(!edge.hub.end(room.id, session, EndReason::Killed).await, "the one that followed stays");
+        assert!(edge.hub.live(room.id).is_some());
+    }
+    assert_eq!(edge.keeper.overlaps.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
