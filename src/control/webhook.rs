@@ -7,13 +7,13 @@ use super::service::workers::Workers;
 use super::{ControlParts, Controller, Error, Outcome};
 use crate::app::Actor;
 use crate::domain::webhook::{Delivery, Topic, Webhook};
-use crate::id::WebhookId;
+use crate::id::{ProjectId, WebhookId};
 use crate::lease::LeaseError;
 use crate::net::guard::Refused;
 use crate::net::webhook::{self, WebhookError};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -21,6 +21,8 @@ use url::Url;
 
 /// How long one server has a webhook for itself; longer than a call and its record take.
 pub const LEASE_TTL: Duration = Duration::from_secs(90);
+/// Calls of one project under way at once: the receivers of one do not hold up the others' calls.
+pub const PROJECT_CALLS_MAX: usize = 4;
 /// Answer of a receiver that wants no more calls.
 const GONE: u16 = 410;
 
@@ -61,6 +63,23 @@ pub fn envelope(delivery: &Delivery, public_url: &str) -> Value {
     json!({"event": delivery.event.as_str(), "data": data})
 }
 
+/// Of the webhooks whose calls are due, those whose turn it is, the longest due first. The end of a call that is under
+/// way has them looked at again.
+#[must_use]
+pub fn turns(mut due: Vec<(DateTime<Utc>, WebhookId)>, busy: &HashSet<WebhookId>) -> Vec<WebhookId> {
+    let mut under_way: HashMap<ProjectId, usize> = HashMap::new();
+    for id in busy {
+        *under_way.entry(id.project()).or_default() += 1;
+    }
+    due.sort_unstable();
+    let mut fits = |id: &WebhookId| {
+        let calls = under_way.entry(id.project()).or_default();
+        *calls += 1;
+        *calls <= PROJECT_CALLS_MAX
+    };
+    due.into_iter().map(|(_, id)| id).filter(|id| fits(id)).collect()
+}
+
 impl Webhooks {
     #[must_use]
     pub fn new(parts: ControlParts, done: watch::Sender<u64>) -> Self {
@@ -99,6 +118,7 @@ impl Controller for Webhooks {
         let (world, now) = (self.parts.app.world(), self.parts.app.clock.now());
         let busy = self.calls.busy();
         locked(&self.elsewhere).retain(|_, until| *until > now);
+        let mut due = Vec::new();
         for (id, webhook) in world.projects().flat_map(|(project, _)| world.webhooks(project)) {
             let Some((_, at)) = next(webhook).filter(|_| !busy.contains(&id)) else { continue };
             let at = self.free_at(id, at, now);
@@ -106,6 +126,9 @@ impl Controller for Webhooks {
                 outcome.due(at);
                 continue;
             }
+            due.push((at, id));
+        }
+        for id in turns(due, &busy) {
             self.begin(id);
             outcome.steps += 1;
         }
@@ -175,7 +198,7 @@ mod tests {
     use super::*;
     use crate::domain::Entity;
     use crate::domain::webhook::{Command, Wanted};
-    use crate::id::{ProjectId, RoomId};
+    use crate::id::RoomId;
     use crate::name::RoomName;
     use uuid::Uuid;
 
@@ -236,5 +259,23 @@ mod tests {
         for error in [answered(GONE), refused, WebhookError::TooLong { bytes: 1 }] {
             assert!(!may_help(&error), "{error}");
         }
+    }
+
+    #[test]
+    fn a_project_has_so_many_calls_under_way_and_the_others_theirs() {
+        let id = |project: u128, n: u128| {
+            WebhookId::new(ProjectId::new(Uuid::from_u128(project)), Uuid::from_u128(n))
+        };
+        let due = |of: &[(u128, u128)]| -> Vec<_> {
+            of.iter().map(|(project, n)| (at(-i64::try_from(*n).unwrap()), id(*project, *n))).collect()
+        };
+        let many: Vec<_> = (0..20).map(|n| (1, n)).chain([(2, 50)]).collect();
+        let none = HashSet::new();
+        assert_eq!(turns(due(&many), &none), [id(2, 50), id(1, 19), id(1, 18), id(1, 17), id(1, 16)]);
+        let busy = HashSet::from([id(1, 90), id(1, 91), id(1, 92), id(2, 93)]);
+        assert_eq!(turns(due(&many), &busy), [id(2, 50), id(1, 19)]);
+        let full: HashSet<_> = (90..94).map(|n| id(1, n)).collect();
+        assert_eq!(turns(due(&many), &full), [id(2, 50)]);
+        assert_eq!(turns(vec![], &full), []);
     }
 }
