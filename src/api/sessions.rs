@@ -215,7 +215,7 @@ async fn end(
     // Who asked is on record, and a server elsewhere that runs it ends what it sees ended in the log.
     api.app.end_session(&caller.actor(), id, reason).await?;
     if api.host.live().contains(&(session.room, id)) {
-        api.host.end(session.room, reason).await;
+        api.host.end(session.room, id, reason).await;
     }
     Ok(Json(json!({"ok": true})))
 }

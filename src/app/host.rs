@@ -39,6 +39,8 @@ pub struct Usage {
 /// A service elsewhere to take into a room over a socket.
 pub struct Dial {
     pub room: RoomId,
+    /// The session that it is to take part in, and no other.
+    pub session: SessionId,
     /// `ws` or `wss`.
     pub url: Url,
     /// The `room.call`, with the token in it.
@@ -73,8 +75,8 @@ pub trait RoomHost: Send + Sync + 'static {
     /// Sessions that run here.
     fn live(&self) -> Vec<(RoomId, SessionId)>;
 
-    /// Sends everybody away for good and stops running the room.
-    async fn end(&self, room: RoomId, reason: crate::domain::session::Reason);
+    /// Sends everybody in this session of a room away for good, and stops running it. A session that followed it stays.
+    async fn end(&self, room: RoomId, session: SessionId, reason: crate::domain::session::Reason);
 
     /// Says which tool servers a room that runs here is to offer, all of them. Does not block.
     fn offer_tools(&self, _room: RoomId, _servers: Vec<ToolServer>) {}
@@ -84,7 +86,7 @@ pub trait RoomHost: Send + Sync + 'static {
         None
     }
 
-    /// Dials a service elsewhere and takes it into a room that runs here, over that socket. The task ends when the
+    /// Dials a service elsewhere and takes it into a session that runs here, over that socket; opens none. The task ends when the
     /// socket does; aborted, it ends the socket.
     async fn dial(&self, _dial: Dial) -> Result<JoinHandle<()>, String> {
         Err("this server dials no services".to_owned())

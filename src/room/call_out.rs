@@ -128,7 +128,8 @@ async fn make(
         service: None,
     };
     let allowed = outside.allowed_hosts();
-    let dial = Dial { url: plan.url, event: &event, secret: &secret, allowed, admission: &admission };
+    let (event, secret, admission, url) = (&event, &secret, &admission, plan.url);
+    let dial = Dial { url, event, secret, allowed, admission, session: session.opened.id };
     match dialled::dial(bus, dial).await {
         // The task lives as long as the socket, and nobody waits for it.
         Ok(_) => Ok(()),

@@ -5,6 +5,7 @@ use super::bus::Bus;
 use super::hub::JoinError;
 use super::socket;
 use super::world::Admission;
+use crate::id::SessionId;
 use crate::net::guard::Allowed;
 use crate::net::webhook::{self, WebhookError};
 use axum::extract::ws::{CloseFrame, Message};
@@ -26,6 +27,8 @@ pub struct Dial<'a> {
     pub allowed: &'a Allowed,
     /// As whom the service takes part.
     pub admission: &'a Admission,
+    /// Where: a session that is over meanwhile is not opened anew for a service.
+    pub session: SessionId,
 }
 
 impl std::fmt::Debug for Dial<'_> {
@@ -46,7 +49,7 @@ pub enum DialError {
 /// Dials and takes the service in. The task ends when the socket does; aborted, it ends the socket.
 pub async fn dial(bus: &Arc<Bus>, dial: Dial<'_>) -> Result<JoinHandle<()>, DialError> {
     let upstream = webhook::dial(dial.url, dial.event, dial.secret, dial.allowed).await?;
-    let joined = socket::take_in(bus, dial.admission).await?;
+    let joined = socket::greet(bus, bus.hub.join_live(dial.admission, dial.session)?);
     let (sink, stream) = upstream.split();
     let sink = sink.sink_map_err(axum::Error::new).with(outward);
     let stream = stream.filter_map(|message| ready(inward(message)));

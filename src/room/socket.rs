@@ -5,6 +5,7 @@ use super::bus::Bus;
 use super::connection::Connection;
 use super::hub::JoinError;
 use super::outbox::{Batch, Item, Outbox};
+use super::session::{LiveSession, Peer};
 use super::world::{Admission, Gate, Refusal};
 use crate::wire::{Assembler, encode};
 use axum::Router;
@@ -160,8 +161,8 @@ pub(super) fn refuse(refusal: &Refusal) -> Response {
 
 /// `None` where the session ended between the check and now: dropped without a close frame, the client comes back.
 async fn join(edge: &RoomEdge, admission: &Admission) -> Option<LeaveOnDrop> {
-    match take_in(&edge.bus, admission).await {
-        Ok(joined) => Some(joined),
+    match edge.bus.hub.join(admission).await {
+        Ok(joined) => Some(greet(&edge.bus, joined)),
         Err(error) => {
             tracing::info!(room = %admission.room.name, name = %admission.name, %error, "could not join after the upgrade");
             None
@@ -169,12 +170,11 @@ async fn join(edge: &RoomEdge, admission: &Admission) -> Option<LeaveOnDrop> {
     }
 }
 
-/// Takes a participant into its room and tells it so.
-pub(super) async fn take_in(bus: &Arc<Bus>, admission: &Admission) -> Result<LeaveOnDrop, JoinError> {
-    let (session, peer) = bus.hub.join(admission).await?;
+/// Tells a participant that it has joined.
+pub(super) fn greet(bus: &Arc<Bus>, (session, peer): (Arc<LiveSession>, Arc<Peer>)) -> LeaveOnDrop {
     let connection = Connection::new(Arc::clone(bus), session, peer);
     connection.greet();
-    Ok(LeaveOnDrop(Some(connection)))
+    LeaveOnDrop(Some(connection))
 }
 
 /// Carries a participant's messages until its socket or its session ends.

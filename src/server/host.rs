@@ -76,15 +76,14 @@ impl RoomHost for HubHost {
         self.hub.sessions()
     }
 
-    async fn end(&self, room: RoomId, reason: Reason) {
-        let Some(session) = self.hub.live(room) else { return };
+    async fn end(&self, room: RoomId, session: SessionId, reason: Reason) {
         let why = match reason {
             Reason::Idle => EndReason::Idle,
             Reason::Terminated | Reason::RoomGone => EndReason::Stopped,
             Reason::Killed => EndReason::Killed,
             Reason::HostGone => EndReason::LeaseLost,
         };
-        self.hub.end(room, session.opened.id, why).await;
+        self.hub.end(room, session, why).await;
     }
 
     fn offer_tools(&self, room: RoomId, servers: Vec<ToolServer>) {
@@ -113,6 +112,7 @@ impl RoomHost for HubHost {
             secret: dial.secret.expose(),
             allowed: &dial.allowed,
             admission: &admission,
+            session: dial.session,
         };
         dialled::dial(bus, call).await.map_err(|error| error.to_string())
     }

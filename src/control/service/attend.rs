@@ -15,6 +15,9 @@ pub const SETTLED_AFTER: TimeDelta = TimeDelta::minutes(1);
 
 /// Dials, and returns when the socket is over; an error is one that came too soon.
 pub async fn attend(call: Call, parts: &ControlParts, called: &Called) -> Result<(), Error> {
+    if !wanted(&parts.app.world(), &call) {
+        return Ok(());
+    }
     let began = parts.app.clock.now();
     let why = match dial(&call, parts).await {
         Ok(socket) => {
@@ -28,6 +31,8 @@ pub async fn attend(call: Call, parts: &ControlParts, called: &Called) -> Result
             }
             format!("its socket ended after {} s", lasted.num_seconds())
         }
+        // The session ended, or the service changed, while it was dialled.
+        Err(_) if !wanted(&parts.app.world(), &call) => return Ok(()),
         Err(why) => why,
     };
     called.set(&call, Err(why.clone()));
@@ -42,6 +47,7 @@ async fn dial(call: &Call, parts: &ControlParts) -> Result<JoinHandle<()>, Strin
     };
     let dial = Dial {
         room: call.key.room,
+        session: call.run.0,
         url,
         event,
         secret,

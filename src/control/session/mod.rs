@@ -145,7 +145,7 @@ impl Sessions {
     async fn end(&self, room: RoomId, session: SessionId, reason: Reason) -> Result<(), Error> {
         tracing::info!(%room, %session, ?reason, "a session ends");
         self.memory().busy_until.remove(&room);
-        self.parts.host.end(room, reason).await;
+        self.parts.host.end(room, session, reason).await;
         self.parts.app.end_session(&actor(), session, reason).await?;
         Ok(())
     }

@@ -66,8 +66,7 @@ impl RoomHost for NoRooms {
     fn live(&self) -> Vec<(RoomId, SessionId)> {
         vec![]
     }
-    async fn end(&self, room: RoomId, reason: Reason) {
-        let session = self.app.world().active_session(room).map(|(id, _)| id).unwrap();
+    async fn end(&self, _room: RoomId, session: SessionId, reason: Reason) {
         self.app.end_session(&Actor::controller("test"), session, reason).await.unwrap();
     }
     fn file_changed(&self, _room: RoomId, _path: &str, _deleted: bool, _by: &str) {}

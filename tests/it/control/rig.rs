@@ -127,9 +127,12 @@ impl RoomHost for FakeHost {
         self.rooms.lock().unwrap().iter().map(|(room, (session, _))| (*room, *session)).collect()
     }
 
-    async fn end(&self, room: RoomId, reason: Reason) {
-        let gone = self.rooms.lock().unwrap().remove(&room);
-        if let Some((session, _)) = gone {
+    async fn end(&self, room: RoomId, session: SessionId, reason: Reason) {
+        let gone = {
+            let mut rooms = self.rooms.lock().unwrap();
+            rooms.get(&room).is_some_and(|(live, _)| *live == session) && rooms.remove(&room).is_some()
+        };
+        if gone {
             self.app.end_session(&Actor::controller("test"), session, reason).await.unwrap();
         }
     }

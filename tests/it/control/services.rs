@@ -169,7 +169,8 @@ async fn disabling_deleting_and_ending_the_session_stop_it() {
     assert_eq!(rig.control.service_condition(service).reason, "Disabled");
     rig.app.delete_service(&actor(), other).await.unwrap();
     rig.until_instance(other, "it is stopped", |i| i.phase == Phase::Stopped).await;
-    rig.host.end(room, Reason::Terminated).await;
+    let (_, session) = rig.host.live()[0];
+    rig.host.end(room, session, Reason::Terminated).await;
     let mut exits = meshagent::runtime::Runtime::exited(&*rig.runtime);
     while rig.runtime.stopped().len() < 3 {
         exits.changed().await.unwrap();

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use futures_util::{SinkExt, StreamExt};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use meshagent::room::world::EndReason;
 use meshagent::wire::{Assembler, Content, encode, pack, unpack};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -131,6 +132,27 @@ async fn a_service_takes_part_over_the_socket_that_the_room_dials() {
         }
     };
     tokio::time::timeout(PATIENCE, gone).await.expect("the service is still in the room");
+}
+
+/// The service takes its time to accept, and the session ends meanwhile: its room stays shut.
+#[tokio::test]
+async fn a_service_that_is_dialled_opens_no_session() {
+    let edge = Edge::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut a = edge.join("a").await;
+    let url = format!("ws://{}/webhook", listener.local_addr().unwrap());
+    let accepted = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (room, session) = edge.hub.sessions()[0];
+        assert!(edge.hub.end(room, session, EndReason::Stopped).await);
+        tokio_tungstenite::accept_async(stream).await.unwrap()
+    };
+    let begun = a.send("room.call", json!({"name": "helper", "url": url, "api": {}}), b"");
+    let (_, mut socket) = tokio::join!(begun, accepted);
+    // The room lets go of the socket without a word.
+    let next = tokio::time::timeout(PATIENCE, socket.next()).await.expect("the service is kept");
+    assert!(!matches!(next, Some(Ok(Ws::Binary(_)))), "{next:?}");
+    assert!(edge.hub.live(room_id("room")).is_none());
 }
 
 #[tokio::test]
