@@ -67,6 +67,13 @@ fn a_named_participant_gets_what_was_asked_for_and_no_more() {
     let refused = child.run(&["room", "queue", "send", "--queue", "b", "--json", "{}"]);
     assert_eq!(refused.code, 1, "{refused:#?}");
 
+    // Nor the key of who starts it, unless that is asked for.
+    let key = |words: &[&str]| value(&environment(&person, words), "MESHAGENT_API_KEY").map(str::to_owned);
+    assert_eq!(key(&narrow), None);
+    assert_eq!(key(&["--template", "none"]), None);
+    assert_eq!(key(&[]), None);
+    assert_eq!(key(&["--env", "MESHAGENT_API_KEY=mine"]).as_deref(), Some("mine"));
+
     assert!(value(&environment(&person, &["--template", "none"]), "MESHAGENT_TOKEN").is_none());
     let connect = |words: &[&str]| {
         person.run(&[&["room", "connect", "--room", "desk"][..], words, &["--", "true"]].concat())

@@ -13,6 +13,8 @@ use std::process::Command;
 
 /// Role of a token that names an identity and no role.
 const ROLE: &str = "agent";
+/// The project's key, which may do more than any room's token: the command gets it only where --env says so.
+const KEY_VARIABLE: &str = "MESHAGENT_API_KEY";
 /// Variables that hold the room's token.
 const TOKEN_VARIABLES: [&str; 5] =
     ["MESHAGENT_TOKEN", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GROK_API_KEY", "XAI_API_KEY"];
@@ -24,7 +26,8 @@ const MODEL_VARIABLES: [(&str, &str); 4] = [
     ("XAI_BASE_URL", "/grok/v1"),
 ];
 
-/// Run a command of this machine with a room's address and token in its environment. The exit code is the command's.
+/// Run a command of this machine with a room's address and token in its environment, without the API key of this one.
+/// The exit code is the command's.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  meshagent room connect --room my-room -- python agent.py\n  \
                         meshagent room connect --room my-room --identity bot --meshagent-token full -- env")]
@@ -82,7 +85,7 @@ pub async fn run(ctx: &Ctx, args: Args) -> Result<(), CliError> {
         return Err(CliError::usage("no command is given").hint("put it after --"));
     };
     // Signals and the exit code are the command's own from here on.
-    let error = Command::new(program).args(arguments).envs(variables).exec();
+    let error = Command::new(program).args(arguments).env_remove(KEY_VARIABLE).envs(variables).exec();
     let name = program.to_string_lossy();
     Err(CliError::user(format!("cannot start `{name}`: {error}"))
         .hint("check its name and that it may be run"))
