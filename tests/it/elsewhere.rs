@@ -8,7 +8,7 @@ use crate::support::oauth::AuthServer;
 use crate::support::server::Server;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
+use axum::routing::{get, post};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use meshagent::client::rest::{Bearer, ProjectRest, Rest, SecretOwner, ServiceBody, ServiceScope};
 use meshagent::client::room::{Options, RoomClient, Target, Token, ToolkitFilter};
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStderr, Stdio};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -123,15 +123,21 @@ async fn signed(rest: &ProjectRest, headers: &HeaderMap, body: &str) {
     assert_eq!(claims["sha256"], json!(digest));
 }
 
-/// Follows the page that the command prints, as a browser would; what the command prints then.
-async fn sign_in(mut command: Child) -> String {
+/// The page to sign in at, that a command prints; and what it says then.
+fn page(command: &mut Child) -> (String, BufReader<ChildStderr>) {
     let mut said = BufReader::new(command.stderr.take().unwrap());
     let mut page = String::new();
     while !page.starts_with("http") {
         page.clear();
         assert_ne!(said.read_line(&mut page).unwrap(), 0, "the command ended without a page to sign in at");
     }
-    let done = reqwest::get(page.trim()).await.unwrap();
+    (page.trim().to_owned(), said)
+}
+
+/// Follows the page that the command prints, as a browser would; what the command prints then.
+async fn sign_in(mut command: Child) -> String {
+    let (page, _said) = page(&mut command);
+    let done = reqwest::get(page).await.unwrap();
     assert_eq!(done.status(), StatusCode::OK);
     let mut printed = String::new();
     command.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
@@ -190,6 +196,46 @@ async fn a_tool_server_that_wants_a_sign_in_is_used_with_what_came_of_it_after_a
     let words = ["room", "service", "describe", "--room", ROOM, "--name", "asks"];
     let shown = person.run(&words).ok().stdout;
     assert!(shown.contains("secret authorize"), "{shown}");
+}
+
+/// A tool server that names these endpoints for the sign-in; its URL.
+async fn naming(registration: String, token: String, authorization: String) -> String {
+    let about = json!({"authorization_endpoint": authorization, "token_endpoint": token,
+        "registration_endpoint": registration, "code_challenge_methods_supported": ["S256"]});
+    let told = move || async move { axum::Json(about) };
+    let router = Router::new().route("/.well-known/oauth-authorization-server", get(told));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    format!("http://{address}/mcp")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_server_cannot_have_a_service_of_this_machine_called_that_nobody_named() {
+    let server = Server::start(&[]);
+    let person = Person::of(&server);
+    let auth = AuthServer::start("", 1).await;
+    let within = |path: &str| format!("http://localhost:{}{path}", auth.address.port());
+    let words = ["secret", "authorize", "wiki", "--subject", "default", "--mcp"];
+
+    let url = naming(within("/register"), auth.url("/token"), auth.url("/authorize")).await;
+    person.run(&[&words[..], &[&url]].concat()).fails(1, &["localhost", "--allow-host"]);
+    let url = naming(auth.url("/register"), within("/token"), auth.url("/authorize")).await;
+    let mut command = person.command(&[&words[..], &[&url]].concat());
+    let mut command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (page, mut said) = page(&mut command);
+    assert_eq!(reqwest::get(page).await.unwrap().status(), StatusCode::OK);
+    let mut why = String::new();
+    said.read_to_string(&mut why).unwrap();
+    assert_eq!(command.wait().unwrap().code(), Some(1), "{why}");
+    assert!(why.contains("--allow-host localhost"), "{why}");
+    assert_eq!(auth.told.lock().unwrap().forms.len(), 0, "no code was sent there");
+
+    let command = [&words[..], &[&url, "--allow-host", "localhost"]].concat();
+    let command = person.command(&command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    sign_in(command).await;
+    assert_eq!(auth.given(), 1);
+    person.run(&["secret", "authorize", "x", "--allow-host", "localhost"]).fails(2, &["--mcp"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

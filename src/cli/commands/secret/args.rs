@@ -285,6 +285,9 @@ pub struct Authorize {
     /// File with the client's secret, if it has one; `-` is stdin
     #[arg(long, value_name = "FILE", requires = "client_id")]
     pub client_secret_file: Option<PathBuf>,
+    /// A host within your own network that the tool server may name for the sign-in; may be given several times
+    #[arg(long = "allow-host", value_name = "HOST[:PORT]", requires = "mcp")]
+    pub allowed_hosts: Vec<String>,
     /// What to ask for; may be given several times
     #[arg(long = "scope", value_name = "SCOPE")]
     pub scopes: Vec<String>,

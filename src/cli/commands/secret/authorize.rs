@@ -9,9 +9,9 @@ use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::client::rest::{ProjectRest, Secrets};
 use crate::clock::{Clock, System};
-use crate::net::guard::{self, Allowed};
+use crate::net::guard::{self, Allowed, Refused};
 use crate::net::metadata::{self, Endpoints};
-use crate::net::oauth::{self, Client, Tokens};
+use crate::net::oauth::{self, Client, TokenError, Tokens};
 use crate::vault::Secret;
 use axum::Router;
 use axum::extract::{Query, State};
@@ -47,7 +47,8 @@ struct OwnClient {
 
 pub async fn run(project: &ProjectRest, args: Authorize) -> Result<(), CliError> {
     let secrets = of(project, &args.subject.subject).await?;
-    let endpoints = endpoints(&args).await?;
+    let allowed = named(&args);
+    let endpoints = endpoints(&args, &allowed).await?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await.map_err(|error| {
         CliError::user(format!("cannot listen on 127.0.0.1:{} for the answer: {error}", args.port))
             .hint("choose another --port, one that the client may be sent back to")
@@ -55,7 +56,7 @@ pub async fn run(project: &ProjectRest, args: Authorize) -> Result<(), CliError>
     let redirect = format!("http://127.0.0.1:{}{CALLBACK}", listener.local_addr()?.port());
     let client = match &args.client_id {
         Some(id) => OwnClient { id: id.clone(), secret: client_secret(args.client_secret_file.as_deref())? },
-        None => register(&endpoints, &redirect).await?,
+        None => register(&endpoints, &redirect, &allowed).await?,
     };
     let (state, verifier) = (random()?, random()?);
     let verifier = (!args.no_pkce && endpoints.pkce != Some(false)).then_some(verifier);
@@ -66,8 +67,10 @@ pub async fn run(project: &ProjectRest, args: Authorize) -> Result<(), CliError>
     form.extend(verifier.as_deref().map(|verifier| ("code_verifier", verifier)));
     let asking =
         Client { id: &client.id, secret: client.secret.as_deref(), token_endpoint: endpoints.token.as_str() };
-    let tokens = oauth::ask(asking, form, &near(&[&endpoints.token])).await;
-    let tokens = tokens.map_err(|error| CliError::server(error.to_string()))?;
+    let tokens = oauth::ask(asking, form, &allowed).await.map_err(|error| match error {
+        TokenError::Address(Refused::NotPublic(host)) => within(&host),
+        error => CliError::server(error.to_string()),
+    })?;
     if tokens.refresh_token.is_none() {
         output::note("The service gave no refresh token: when the access token ends, run this again.");
     }
@@ -75,15 +78,23 @@ pub async fn run(project: &ProjectRest, args: Authorize) -> Result<(), CliError>
     output::line(keep(&secrets, &args, &value).await?)
 }
 
-/// Hosts that the person named, wherever they are.
-fn near(urls: &[&Url]) -> Allowed {
-    Allowed::new(urls.iter().filter_map(|url| url.host_str()).map(str::to_owned))
+/// Hosts that the person named, wherever they are. What a tool server names must be public: it could name a service of
+/// this machine.
+fn named(args: &Authorize) -> Allowed {
+    let urls = [&args.mcp, &args.authorization_endpoint, &args.token_endpoint].into_iter().flatten();
+    let hosts = urls.filter_map(Url::host_str).map(str::to_owned);
+    Allowed::new(hosts.chain(args.allowed_hosts.iter().cloned()))
 }
 
-async fn endpoints(args: &Authorize) -> Result<Endpoints, CliError> {
+fn within(host: &str) -> CliError {
+    CliError::user(format!("`{host}` is not a public address, and you did not name it"))
+        .hint(format!("if the sign-in is meant to go there, add --allow-host {host}"))
+}
+
+async fn endpoints(args: &Authorize, allowed: &Allowed) -> Result<Endpoints, CliError> {
     let none = || CliError::usage("give --mcp URL, or --authorization-endpoint URL and --token-endpoint URL");
     if let Some(resource) = &args.mcp {
-        let found = metadata::find(resource, &near(&[resource])).await;
+        let found = metadata::find(resource, allowed).await;
         let found = found.map_err(|error| CliError::server(error.to_string()))?;
         return found.ok_or_else(|| {
             CliError::user(format!("{resource} does not say where its tokens come from"))
@@ -109,7 +120,7 @@ fn random() -> Result<String, CliError> {
 }
 
 /// Makes this program known as a client (RFC 7591).
-async fn register(endpoints: &Endpoints, redirect: &str) -> Result<OwnClient, CliError> {
+async fn register(endpoints: &Endpoints, redirect: &str, allowed: &Allowed) -> Result<OwnClient, CliError> {
     let Some(at) = &endpoints.registration else {
         return Err(CliError::user("the service does not take clients that make themselves known").hint(
             "make a client there, and pass --client-id ID and, if it has one, --client-secret-file FILE",
@@ -120,8 +131,10 @@ async fn register(endpoints: &Endpoints, redirect: &str) -> Result<OwnClient, Cl
         "grant_types": ["authorization_code", "refresh_token"], "token_endpoint_auth_method": "none",
     });
     let failed = |why: String| CliError::server(format!("the service takes no new client: {why}"));
-    let target =
-        guard::check_url(at.clone(), &near(&[at])).await.map_err(|error| failed(error.to_string()))?;
+    let target = guard::check_url(at.clone(), allowed).await.map_err(|error| match error {
+        Refused::NotPublic(host) => within(&host),
+        error => failed(error.to_string()),
+    })?;
     let http = target.client().map_err(|error| failed(error.to_string()))?.timeout(REGISTER_WAIT).build();
     let http = http.map_err(|error| failed(error.without_url().to_string()))?;
     let answer = http.post(target.url).json(&about).send().await;
