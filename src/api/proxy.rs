@@ -82,6 +82,9 @@ async fn proxy(State(api): State<Api>, caller: Caller, request: Request) -> Resu
     let acting = acting(&api, &caller)?;
     let asked = Asked::read(request.uri().query().unwrap_or_default());
     let url = asked.url.as_deref().ok_or_else(|| Problem::bad_request("give the target as `url`"))?;
+    // Permission first: who may use no secret learns nothing of addresses.
+    let secrets = asked.headers(&api, acting).await?;
+    // Only now: who waits for a fresh access token keeps nobody else from being served.
     let turn = std::sync::Arc::clone(&TURNS).try_acquire_owned().map_err(|_| {
         Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
@@ -89,8 +92,6 @@ async fn proxy(State(api): State<Api>, caller: Caller, request: Request) -> Resu
             format!("{AT_ONCE_MAX} requests are being passed on already; try again in a moment"),
         )
     })?;
-    // Permission first: who may use no secret learns nothing of addresses.
-    let secrets = asked.headers(&api, acting).await?;
     let target: Target = guard::check(url, &api.outward.allowed).await?;
     if headers::is_upgrade(request.headers()) {
         return socket::pass(&target, request, secrets, turn).await;

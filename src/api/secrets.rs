@@ -157,6 +157,9 @@ impl From<UseError> for Problem {
     fn from(error: UseError) -> Self {
         match error {
             UseError::Failed(error) => error.into(),
+            UseError::Busy(_) => {
+                Self::new(axum::http::StatusCode::TOO_MANY_REQUESTS, "busy", error.to_string())
+            }
             UseError::NoToken(..) => super::proxy::bad_gateway(error.to_string()),
             UseError::NoVersion(_) | UseError::NoAccount(_) => Self::not_found(error.to_string()),
             UseError::NotAllowed(..) | UseError::ProxyOnly(_) | UseError::NoScope => {

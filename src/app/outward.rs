@@ -1,10 +1,12 @@
 //! What the operator chose about the way out: where calls may go, and who signs them.
 
+use super::secrets::Renewals;
 use super::{App, Error};
 use crate::id::ProjectId;
 use crate::net::guard::Allowed;
 use crate::vault::{Secret, SecretId};
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// The way out.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +14,8 @@ pub struct Outward {
     pub allowed: Allowed,
     /// Signs calls and webhooks of all projects. Without it every project has one of its own, made at first use.
     pub webhook_secret: Option<Secret>,
+    /// Whose turn it is to have the access tokens of OAuth grants renewed.
+    pub renewals: Arc<Renewals>,
 }
 
 impl App {

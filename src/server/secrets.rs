@@ -22,6 +22,7 @@ pub(super) fn outward(options: &mut Options) -> Arc<Outward> {
     let outward = Arc::new(Outward {
         allowed: Allowed::new(std::mem::take(&mut options.allowed_hosts)),
         webhook_secret: options.webhook_secret.take(),
+        ..Outward::default()
     });
     options.control.outward = Arc::clone(&outward);
     outward

@@ -5,7 +5,10 @@
 //! has fresh tokens of those that are grants.
 
 pub mod oauth;
+mod renewals;
 pub mod use_of;
+
+pub use renewals::Renewals;
 
 use super::rooms::names_change;
 use super::{Actor, App, Change, Decision, Error};

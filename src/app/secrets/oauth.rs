@@ -1,17 +1,21 @@
 //! Secrets of the type `oauth`: what it takes to get access tokens, as JSON. The value stays as it was stored; the
 //! tokens in use are in the vault beside it, renewed before they end, one request at a time.
 
+use super::renewals::Last;
 use crate::app::outward::Outward;
 use crate::app::{App, Error};
+use crate::clock::Clock;
 use crate::id::OwnedSecretId;
+use crate::net::guard::Allowed;
 use crate::net::oauth::{self, Client, TokenError, Tokens};
+use crate::projection::Projection;
 use crate::spec::OauthClient;
-use crate::vault::{Secret, SecretId};
+use crate::vault::{Secret, SecretId, Vault};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::sync::LazyLock;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 /// The type of a secret whose value is a [`Grant`].
@@ -24,10 +28,6 @@ const LEEWAY: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 const LIFETIME: Duration = Duration::from_hours(1);
 /// Longest lifetime that is believed.
 const LIFETIME_MAX: Duration = Duration::from_hours(24 * 365);
-/// Secrets whose tokens are renewed at once, at most; of one secret, one at a time.
-const LANES: usize = 64;
-
-static RENEWING: LazyLock<[Mutex<()>; LANES]> = LazyLock::new(|| std::array::from_fn(|_| Mutex::new(())));
 
 /// Why there is no access token. Names no secret.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,12 @@ pub enum OauthError {
     NoToken,
     #[error(transparent)]
     Endpoint(#[from] TokenError),
+    #[error("{0} (it was asked a moment ago)")]
+    Paused(String),
+    #[error("too many requests wait for it")]
+    Busy,
+    #[error("it was deleted meanwhile")]
+    Deleted,
     #[error(transparent)]
     Failed(#[from] Error),
 }
@@ -162,49 +168,43 @@ fn lasts(token: &AccessToken, now: DateTime<Utc>) -> bool {
     token.expires_at.is_some_and(|end| end - LEEWAY > now)
 }
 
+/// Whether a token can be used now.
+fn good(token: &AccessToken, now: DateTime<Utc>) -> bool {
+    token.expires_at.is_some_and(|end| end > now)
+}
+
 impl App {
-    /// The access token to use now for a version of a secret. A new one is kept before it is used, so that a refresh
-    /// token that is good for one use only is never lost.
+    /// The access token to use now for a version of a secret. A new one is kept before it is used, also where the
+    /// caller is gone by then, so that a refresh token that is good for one use only is never lost.
     pub async fn oauth_token(
         &self,
         outward: &Outward,
         (id, version): (OwnedSecretId, Uuid),
-        grant: &Grant,
+        grant: Grant,
     ) -> Result<AccessToken, OauthError> {
-        let Some(client) = grant.renewing() else { return grant.own().ok_or(OauthError::NoToken) };
-        let key = tokens_id(id, version)?;
-        let lane = usize::try_from(version.as_u128() % LANES as u128).unwrap_or_default();
-        let _turn = match RENEWING.get(lane) {
-            Some(lane) => Some(lane.lock().await),
-            None => None,
+        if grant.renewing().is_none() {
+            return grant.own().ok_or(OauthError::NoToken);
+        }
+        let renewal = Renewal {
+            key: tokens_id(id, version)?,
+            of: (id, version),
+            grant,
+            vault: Arc::clone(&self.vault),
+            projection: Arc::clone(&self.projection),
+            clock: Arc::clone(&self.clock),
+            allowed: outward.allowed.clone(),
         };
-        let kept = self.kept(&key).await?;
-        let known = kept.as_ref().map(Kept::token).or_else(|| grant.own());
+        let (_, known) = renewal.known().await?;
         let now = self.clock.now();
         if let Some(token) = known.as_ref().filter(|token| lasts(token, now)) {
             return Ok(token.clone());
         }
-        let refresh = kept.as_ref().and_then(|kept| kept.refresh_token.as_deref());
-        let refresh = refresh.or(grant.refresh_token.as_deref());
-        let scope = grant.scopes.as_deref().unwrap_or_default().join(" ");
-        match oauth::ask(client, form(refresh, &scope), &outward.allowed).await {
-            Ok(tokens) => {
-                let new = Kept::new(&tokens, refresh, now);
-                self.vault.put(&key, &new.sealed()).await.map_err(Error::from)?;
-                Ok(new.token())
-            }
-            Err(error) => {
-                // Another server may have used the refresh token up; and a token that ends soon is better than none.
-                let other = self.kept(&key).await?.map(|kept| kept.token());
-                let good = |token: &AccessToken| token.expires_at.is_some_and(|end| end > now);
-                other.filter(good).or(known.filter(good)).ok_or(OauthError::Endpoint(error))
-            }
-        }
-    }
-
-    async fn kept(&self, key: &SecretId) -> Result<Option<Kept>, Error> {
-        let found = self.vault.get(key).await?;
-        Ok(found.and_then(|secret| serde_json::from_slice(secret.expose()).ok()))
+        let Some(turn) = outward.renewals.turn((id, version), now).await else {
+            let now = self.clock.now();
+            return known.filter(|token| good(token, now)).ok_or(OauthError::Busy);
+        };
+        // Goes on when the caller does not wait for it.
+        tokio::spawn(renewal.run(turn)).await.unwrap_or(Err(OauthError::Busy))
     }
 
     /// A token by a client's own credentials.
@@ -223,6 +223,73 @@ impl App {
     pub(super) async fn forget_oauth(&self, id: OwnedSecretId, version: Uuid) -> Result<(), Error> {
         self.vault.delete(&tokens_id(id, version)?).await?;
         Ok(())
+    }
+}
+
+/// What it takes to renew the tokens of a version of a secret.
+struct Renewal {
+    key: SecretId,
+    of: (OwnedSecretId, Uuid),
+    grant: Grant,
+    vault: Arc<Vault>,
+    projection: Arc<Projection>,
+    clock: Arc<dyn Clock>,
+    allowed: Allowed,
+}
+
+impl Renewal {
+    /// The tokens in the vault, and the access token that is known by them or by the grant.
+    async fn known(&self) -> Result<(Option<Kept>, Option<AccessToken>), Error> {
+        let found = self.vault.get(&self.key).await?;
+        let kept: Option<Kept> = found.and_then(|secret| serde_json::from_slice(secret.expose()).ok());
+        let known = kept.as_ref().map(Kept::token).or_else(|| self.grant.own());
+        Ok((kept, known))
+    }
+
+    async fn run(self, mut turn: OwnedMutexGuard<Last>) -> Result<AccessToken, OauthError> {
+        let (kept, known) = self.known().await?;
+        let now = self.clock.now();
+        // Who had the turn before may have renewed it.
+        if let Some(token) = known.as_ref().filter(|token| lasts(token, now)) {
+            return Ok(token.clone());
+        }
+        if let Some(why) = turn.pause(now) {
+            let paused = OauthError::Paused(why.to_owned());
+            return known.filter(|token| good(token, now)).ok_or(paused);
+        }
+        let refresh = kept.as_ref().and_then(|kept| kept.refresh_token.as_deref());
+        let refresh = refresh.or(self.grant.refresh_token.as_deref());
+        let scope = self.grant.scopes.as_deref().unwrap_or_default().join(" ");
+        let client = self.grant.renewing().ok_or(OauthError::NoToken)?;
+        match oauth::ask(client, form(refresh, &scope), &self.allowed).await {
+            Ok(tokens) => self.keep(Kept::new(&tokens, refresh, now)).await,
+            Err(error) => {
+                let now = self.clock.now();
+                turn.failed(error.to_string(), now);
+                // Another server may have used the refresh token up; and a token that ends soon is better than none.
+                let (_, known) = self.known().await?;
+                known.filter(|token| good(token, now)).ok_or(OauthError::Endpoint(error))
+            }
+        }
+    }
+
+    /// Puts new tokens into the vault, unless their secret went meanwhile.
+    async fn keep(&self, new: Kept) -> Result<AccessToken, OauthError> {
+        if !self.is_there() {
+            return Err(OauthError::Deleted);
+        }
+        self.vault.put(&self.key, &new.sealed()).await.map_err(Error::from)?;
+        if !self.is_there() {
+            // Who deleted it may have looked for its tokens before they were put.
+            self.vault.delete(&self.key).await.map_err(Error::from)?;
+            return Err(OauthError::Deleted);
+        }
+        Ok(new.token())
+    }
+
+    fn is_there(&self) -> bool {
+        let (id, version) = self.of;
+        self.projection.world().secret(id).is_some_and(|secret| secret.version(version).is_some())
     }
 }
 

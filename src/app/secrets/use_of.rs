@@ -45,6 +45,8 @@ pub enum UseError {
         "secret `{0}` gives no access token: {1}; store a new grant with `meshagent secret authorize` or `secret add-version`"
     )]
     NoToken(String, OauthError),
+    #[error("too many requests wait for the access token of secret `{0}`; try again in a moment")]
+    Busy(String),
     #[error("{0}")]
     Failed(#[from] Error),
 }
@@ -97,8 +99,11 @@ impl App {
         let (value, kind) = (self.value(id, version).await?, secret.about.kind.clone());
         let grant = if kind == oauth::KIND { Grant::read(&value) } else { None };
         let Some(grant) = grant else { return Ok(Proxied { value, kind, expires_at: None }) };
-        let token = self.oauth_token(outward, (id, version.id), &grant).await;
-        let token = token.map_err(|error| UseError::NoToken(id.to_string(), error))?;
+        let token =
+            self.oauth_token(outward, (id, version.id), grant).await.map_err(|error| match error {
+                OauthError::Busy => UseError::Busy(id.to_string()),
+                error => UseError::NoToken(id.to_string(), error),
+            })?;
         Ok(Proxied { value: token.token, kind, expires_at: token.expires_at })
     }
 

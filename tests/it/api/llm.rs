@@ -121,7 +121,7 @@ impl Rig {
             api_key: Some(Secret::from(KEY.to_owned())),
         };
         let operator = vec![(Provider::OpenAi, endpoint("/v1")), (Provider::Anthropic, endpoint(""))];
-        let outward = Outward { allowed: Allowed::new([there.to_string()]), webhook_secret: None };
+        let outward = Outward { allowed: Allowed::new([there.to_string()]), ..Outward::default() };
         let platform = Platform::with_models(outward, operator).await;
         platform.ok(axum::http::Method::POST, "/rooms", Some(json!({"name": "den"}))).await;
         let here = listen(platform.router.clone()).await;

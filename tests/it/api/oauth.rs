@@ -11,9 +11,11 @@ use meshagent::eventlog::Filter;
 use meshagent::id::Position;
 use meshagent::net::guard::Allowed;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const MINE: &str = "/accounts/users/me/secrets";
 const LOG_EVENTS_MAX: usize = 1_000;
+const LIMIT: Duration = Duration::from_mins(1);
 
 struct Rig {
     platform: Platform,
@@ -22,7 +24,7 @@ struct Rig {
 }
 
 async fn rig() -> Rig {
-    let outward = Outward { allowed: Allowed::new(["127.0.0.1".to_owned()]), webhook_secret: None };
+    let outward = Outward { allowed: Allowed::new(["127.0.0.1".to_owned()]), ..Outward::default() };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = format!("http://{}/", listener.local_addr().unwrap());
     let told = |headers: HeaderMap| async move {
@@ -106,6 +108,53 @@ async fn a_token_is_renewed_before_it_ends_with_the_newest_refresh_token() {
     assert_eq!(rig.credential(&id).await, "Bearer alone");
 }
 
+/// Waits until the endpoint was asked so many times.
+async fn until_asked(auth: &AuthServer, times: usize) {
+    let wait = async {
+        while auth.told.lock().unwrap().forms.len() < times {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, wait).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_is_kept_though_nobody_waits_for_it_any_more() {
+    let rig = rig().await;
+    let auth = AuthServer::start("refresh-0", 3_600).await;
+    let id = rig.grant("wiki", &refreshing(&auth)).await;
+    auth.gate.send_replace(false);
+    tokio::select! {
+        answer = rig.used(&id) => panic!("{answer:?}"),
+        () = until_asked(&auth, 1) => {}
+    }
+    // The caller is gone; another secret's tokens are to be had meanwhile.
+    let other = AuthServer::start("refresh-0", 3_600).await;
+    let second = rig.grant("other", &refreshing(&other)).await;
+    assert_eq!(rig.credential(&second).await, "Bearer access-1");
+    auth.gate.send_replace(true);
+    assert_eq!(rig.credential(&id).await, "Bearer access-1");
+    assert_eq!(auth.given(), 1, "refresh-0 is used up: asked again, the endpoint would have refused");
+}
+
+#[tokio::test]
+async fn tokens_of_a_secret_that_is_deleted_meanwhile_are_not_kept() {
+    let rig = rig().await;
+    let auth = AuthServer::start("refresh-0", 3_600).await;
+    let id = rig.grant("wiki", &refreshing(&auth)).await;
+    auth.gate.send_replace(false);
+    let delete = async {
+        until_asked(&auth, 1).await;
+        let path = format!("{MINE}/{id}");
+        rig.platform.send(Method::DELETE, &path, Some(&rig.platform.key), None).await;
+        auth.gate.send_replace(true);
+    };
+    let ((status, answer), ()) = tokio::join!(rig.used(&id), delete);
+    assert_eq!(status, StatusCode::BAD_GATEWAY, "{answer}");
+    assert!(answer.to_string().contains("deleted"), "{answer}");
+    assert_eq!(rig.platform.app.vault.list_ids("oauth/", None).await.unwrap(), []);
+}
+
 #[tokio::test]
 async fn a_client_by_itself_gets_tokens_too() {
     let rig = rig().await;
@@ -127,6 +176,10 @@ async fn what_gives_no_token_is_said_without_what_was_sent() {
     let text = answer.to_string();
     assert!(text.contains("invalid_grant") && text.contains("secret authorize"), "{text}");
     assert!(!text.contains("hush") && !text.contains("refresh-0"), "{text}");
+    // It is not asked again at once.
+    let (status, answer) = rig.used(&id).await;
+    assert_eq!((status, auth.told.lock().unwrap().forms.len()), (StatusCode::BAD_GATEWAY, 1));
+    assert!(answer.to_string().contains("invalid_grant"), "{answer}");
 
     // A token endpoint within is not asked, whoever stored it.
     let mut within = refreshing(&auth);

@@ -84,7 +84,7 @@ struct Rig {
 }
 
 async fn rig() -> Rig {
-    let outward = Outward { allowed: Allowed::new(["127.0.0.1".to_owned()]), webhook_secret: None };
+    let outward = Outward { allowed: Allowed::new(["127.0.0.1".to_owned()]), ..Outward::default() };
     let platform = Platform::with(outward).await;
     let go = Arc::new(Notify::new());
     let router = Router::new()

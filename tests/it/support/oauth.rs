@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
 
 /// What the server gives and saw.
 #[derive(Debug, Default)]
@@ -33,6 +34,8 @@ pub struct Told {
 pub struct AuthServer {
     pub address: SocketAddr,
     pub told: Arc<Mutex<Told>>,
+    /// Tokens that are given leave once this is open; it is from the start.
+    pub gate: Arc<watch::Sender<bool>>,
 }
 
 impl AuthServer {
@@ -40,7 +43,11 @@ impl AuthServer {
     pub async fn start(refresh: &str, lifetime: u64) -> Self {
         let told = Told { refresh: refresh.to_owned(), lifetime, ..Told::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Self { address: listener.local_addr().unwrap(), told: Arc::new(Mutex::new(told)) };
+        let server = Self {
+            address: listener.local_addr().unwrap(),
+            told: Arc::new(Mutex::new(told)),
+            gate: Arc::new(watch::Sender::new(true)),
+        };
         let router = Router::new()
             .route("/token", post(token))
             .route("/authorize", get(authorize))
@@ -85,6 +92,13 @@ async fn authorize(
 }
 
 async fn token(State(server): State<AuthServer>, Form(form): Form<HashMap<String, String>>) -> Response {
+    let answer = given(&server, form);
+    // The old refresh token is used up whether or not anybody hears the answer.
+    server.gate.subscribe().wait_for(|open| *open).await.unwrap();
+    answer
+}
+
+fn given(server: &AuthServer, form: HashMap<String, String>) -> Response {
     let mut told = server.told.lock().unwrap();
     told.forms.push(form.clone());
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
