@@ -22,6 +22,9 @@ use crate::room::world::{Callouts, Calls, FileLinks, Services};
 use crate::room::{Bus, BusParts, Hub, RoomEdge, router};
 use std::sync::Arc;
 
+/// Folder of the data directory where files are put by while they are imported.
+const IMPORTS_FOLDER: &str = "imports";
+
 /// What the edge is made of.
 pub(super) struct RoomParts<'a> {
     pub app: &'a Arc<App>,
@@ -69,6 +72,7 @@ fn toolkits(parts: &RoomParts<'_>, containers: &Arc<Containers>) -> Vec<Arc<dyn 
             parts.stores.datasets.clone() as Arc<dyn DatasetStore>,
             parts.files.clone(),
             Arc::clone(&parts.app.ids),
+            parts.options.data_dir.join(IMPORTS_FOLDER),
         )),
         Arc::new(sqlite::Sqlite::new(Arc::clone(&parts.stores.databases), Arc::clone(&parts.app.ids))),
         Arc::new(livekit::LiveKit::new(calls(parts))),

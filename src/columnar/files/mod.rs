@@ -1,7 +1,7 @@
 //! Tables as files: Arrow (stream or file format), Parquet, CSV, TSV, JSON (an array of objects) and JSON lines. Both
 //! ways in blocks, so that a file of any size goes through bounded memory. Sheets of Excel are read, whole, of local files.
 //!
-//! Knows bytes; no paths, no storage.
+//! Knows bytes, and the folder where a Parquet file that comes in pieces is put by; no other paths, no storage.
 
 mod csv;
 mod excel;
@@ -18,6 +18,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::fs::File;
+use std::path::Path;
 
 /// Rows of a block when nothing else is said; types are inferred from the first block.
 pub const BATCH_ROWS: usize = 8_192;
@@ -101,11 +102,11 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Errors: a Parquet file cannot be put by on this machine.
-    pub fn new(format: Format, batch_rows: usize) -> Result<Self, FileError> {
+    /// A Parquet file is put by in `folder`, which is made where there is none. Errors: it cannot be.
+    pub fn new(format: Format, batch_rows: usize, folder: &Path) -> Result<Self, FileError> {
         let source = match format {
             Format::Arrow => Source::Arrow(Framer::default()),
-            Format::Parquet => Source::Parquet(parquet::Source::Coming(parquet::nameless()?, 0)),
+            Format::Parquet => Source::Parquet(parquet::Source::Coming(parquet::nameless(folder)?, 0)),
             Format::Csv => Source::Csv(csv::Reader::new(b',')),
             Format::Tsv => Source::Csv(csv::Reader::new(b'\t')),
             Format::Json | Format::JsonLines => Source::Json(json::Scanner::default()),

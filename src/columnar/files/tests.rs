@@ -1,9 +1,14 @@
 use super::*;
 use arrow_schema::DataType;
 use serde_json::json;
+use std::io::Write;
+
+fn pieces(format: Format, batch_rows: usize) -> Result<Reader, FileError> {
+    Reader::new(format, batch_rows, &std::env::temp_dir())
+}
 
 fn read(format: Format, bytes: &[u8], piece: usize) -> Result<Vec<Value>, FileError> {
-    let mut reader = Reader::new(format, 2)?;
+    let mut reader = pieces(format, 2)?;
     for piece in bytes.chunks(piece) {
         reader.push(piece)?;
     }
@@ -46,7 +51,7 @@ fn every_format_comes_back_as_it_went_in_pieces_of_any_size() {
 #[test]
 fn types_of_csv_are_inferred_and_kept() {
     let text = b"\xef\xbb\xbfday,at,id,name,empty\r\n2026-01-02,2026-01-02T03:04:05Z,1,x,\r\n,,2,\"7\",\r\n";
-    let mut reader = Reader::new(Format::Csv, 100).unwrap();
+    let mut reader = pieces(Format::Csv, 100).unwrap();
     reader.push(text).unwrap();
     reader.finish().unwrap();
     let batch = reader.next().unwrap().unwrap();
@@ -56,7 +61,7 @@ fn types_of_csv_are_inferred_and_kept() {
     assert_eq!(types[2..], ["Int64", "Utf8", "Utf8"]);
     let mixed = read(Format::Csv, b"a\n1\n2\nx\n", 100).unwrap();
     assert_eq!(mixed[0], json!({"a": "1"}), "what comes early makes the column text");
-    let mut reader = Reader::new(Format::Csv, 1_000).unwrap();
+    let mut reader = pieces(Format::Csv, 1_000).unwrap();
     reader.push(format!("a\n{}", "1\n".repeat(BATCH_ROWS)).as_bytes()).unwrap();
     while reader.next().unwrap().is_some() {}
     let wrong = reader.push(b"x\n").and_then(|()| reader.finish()).unwrap_err().to_string();
@@ -79,7 +84,7 @@ fn broken_files_are_refused_with_their_row() {
     assert!(error(Format::JsonLines, "{\"a\":1}\n{\"a\" 2}\n").starts_with("row 2"));
     assert!(read(Format::Arrow, b"no arrow at all, really", 100).is_err());
     assert_eq!(Format::of("auto", "x.XLSX").unwrap(), Format::Excel);
-    assert!(Reader::new(Format::Excel, 1).unwrap_err().to_string().contains("convert"));
+    assert!(pieces(Format::Excel, 1).unwrap_err().to_string().contains("convert"));
     assert!(
         read(Format::Parquet, b"PAR1 not really PAR1", 100).unwrap_err().to_string().contains("no Parquet")
     );
@@ -90,7 +95,7 @@ fn broken_files_are_refused_with_their_row() {
 
 #[test]
 fn files_without_rows_keep_what_is_known_of_their_columns() {
-    let mut reader = Reader::new(Format::Csv, 10).unwrap();
+    let mut reader = pieces(Format::Csv, 10).unwrap();
     reader.push(b"a,b\n").unwrap();
     reader.finish().unwrap();
     let batch = reader.next().unwrap().unwrap();
@@ -136,4 +141,50 @@ fn sheets_of_excel_files_are_rows_below_the_names_of_their_columns() {
     assert_eq!(fixture("people.xlsx", Some("More")).unwrap(), [json!({"word": "grüße"})]);
     let missing = fixture("people.xlsx", Some("Nix")).unwrap_err().to_string();
     assert!(missing.contains("People, More"), "{missing}");
+}
+
+/// A Parquet file with this text in every row, and its length; read in blocks of any number of rows.
+fn of_one_text(text: &str, rows: usize) -> (parquet::Whole, u64) {
+    let objects = vec![json!({"t": text}); rows.min(250)];
+    let table = typed::rows(&objects, Form::Plain).unwrap();
+    let batch = typed::batch(&typed::infer(&table).unwrap(), table).unwrap();
+    let mut writer = Writer::new(Format::Parquet, &batch.schema()).unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+    for _ in 0..rows / objects.len() {
+        file.write_all(&writer.write(&batch).unwrap()).unwrap();
+    }
+    file.write_all(&writer.finish().unwrap()).unwrap();
+    let length = file.metadata().unwrap().len();
+    (parquet::Whole::open(file, 100_000).unwrap(), length)
+}
+
+#[test]
+fn a_small_parquet_file_of_many_large_values_takes_no_more_memory_than_others() {
+    let (mut whole, length) = of_one_text(&"x".repeat(20_000), 10_000);
+    assert!(length < 100_000, "one text, {length} bytes");
+    let mut rows = 0;
+    while let Some(block) = whole.next().unwrap() {
+        assert!(block.get_array_memory_size() < 2 * parquet::BLOCK_BYTES, "{} rows", block.num_rows());
+        rows += block.num_rows();
+    }
+    assert_eq!(rows, 10_000);
+    // The larger its values, the fewer rows at once.
+    let (whole, _) = of_one_text(&"x".repeat(500_000), 10);
+    assert!((16..64).contains(&whole.step), "{}", whole.step);
+    let (whole, _) = of_one_text("x", 10);
+    assert_eq!(whole.step, 128);
+}
+
+#[test]
+fn parquet_files_of_too_many_columns_are_refused() {
+    let row: serde_json::Map<String, Value> =
+        (0..=parquet::COLUMNS_MAX).map(|n| (format!("c{n}"), json!(true))).collect();
+    let bytes = write(Format::Parquet, &[Value::Object(row)]);
+    let error = read(Format::Parquet, &bytes, bytes.len()).unwrap_err().to_string();
+    assert!(error.contains("columns"), "{error}");
+    let mut long = b"PAR1".to_vec();
+    long.extend(u32::MAX.to_le_bytes());
+    long.extend(b"PAR1");
+    let error = read(Format::Parquet, &long, 100).unwrap_err().to_string();
+    assert!(error.contains("description"), "{error}");
 }

@@ -21,7 +21,9 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// The toolkit.
 #[derive(Debug)]
@@ -29,19 +31,24 @@ pub struct Dataset {
     store: Arc<dyn DatasetStore>,
     files: Blobs,
     cursors: Cursors,
+    /// Where files are put by while they are imported.
+    folder: PathBuf,
+    imports: Semaphore,
     info: ToolkitInfo,
 }
 
 impl Dataset {
-    /// `files` are what `import_storage` and `export_storage` read and write.
-    pub fn new(store: Arc<dyn DatasetStore>, files: Blobs, ids: Arc<dyn IdSource>) -> Self {
+    /// `files` are what `import_storage` and `export_storage` read and write; `folder` is where those that cannot be
+    /// read in one go are put by.
+    pub fn new(store: Arc<dyn DatasetStore>, files: Blobs, ids: Arc<dyn IdSource>, folder: PathBuf) -> Self {
         let info = ToolkitInfo {
             name: "dataset",
             title: "Datasets",
             description: "Tables of this room with Arrow schemas, full-text and vector search, versions and branches.",
             tools: [row_tools(), table_tools(), version_tools()].into_iter().flatten().collect(),
         };
-        Self { store, files, cursors: Cursors::new(ids), info }
+        let imports = Semaphore::new(storage::IMPORTS_MAX);
+        Self { store, files, cursors: Cursors::new(ids), folder, imports, info }
     }
 }
 

@@ -3,15 +3,22 @@
 use super::{Dataset, args};
 use crate::columnar::files::{BATCH_ROWS, FileError, Format, Reader, Writer};
 use crate::dataset::{CreateMode, Search, TableAt, TableWriter, WriteKind};
+use crate::error_code::RoomCode;
 use crate::room::toolkit::{Call, ToolError};
 use crate::room::toolkits::storage::FileEvent;
 use crate::wire::Content;
 use bytes::Bytes;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::task::JoinError;
 
 /// Bytes read from a file at once.
 const BLOCK_BYTES: usize = 256 * 1024;
+/// Files of the room that are imported at once, at most: each may be put by whole, and is decoded in memory.
+pub(super) const IMPORTS_MAX: usize = 4;
+/// How long an import waits for others to end.
+const IMPORT_WAIT: Duration = Duration::from_secs(30);
 /// Most rows in a block that a caller may ask for.
 const BATCH_ROWS_MAX: usize = 100_000;
 
@@ -36,11 +43,18 @@ impl Dataset {
             (args::ImportMode::Replace, None) => create(CreateMode::Overwrite),
         };
         let rows = args.batch_size.unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS_MAX);
+        let Ok(turn) = tokio::time::timeout(IMPORT_WAIT, self.imports.acquire()).await else {
+            let text = format!("{IMPORTS_MAX} files are being imported already; try again later");
+            return Err(ToolError::new(RoomCode::Timeout, text));
+        };
+        let _turn = turn.map_err(|error| ToolError::failed(error.to_string()))?;
         let files = self.files.room(call.session.room.id);
         let mut file = files.open_read(&args.path, None).await?;
         let at = args.place.table(call.session.room.id, args.table);
         let mut writer = self.store.write(&at, kind).await?;
-        let mut reader = Reader::new(format, rows)?;
+        let folder = self.folder.clone();
+        let made = tokio::task::spawn_blocking(move || Reader::new(format, rows, &folder)).await;
+        let mut reader = made.map_err(stopped)??;
         while file.left() > 0 {
             let block = file.read(BLOCK_BYTES).await?;
             let parsed;
@@ -89,7 +103,12 @@ async fn parse<T: Send + 'static>(
         let result = work(&mut reader);
         (reader, result)
     });
-    done.await.map_err(|error| ToolError::failed(format!("reading the file stopped: {error}")))
+    done.await.map_err(stopped)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is passed on as it comes")]
+fn stopped(error: JoinError) -> ToolError {
+    ToolError::failed(format!("reading the file stopped: {error}"))
 }
 
 async fn drain(mut reader: Reader, writer: &mut dyn TableWriter) -> Result<Reader, ToolError> {

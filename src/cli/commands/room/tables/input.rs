@@ -84,7 +84,7 @@ impl FromFile {
         let ended = local.is_some();
         let reader = match local {
             Some(reader) => reader,
-            None => Reader::new(format, batch_rows).map_err(wrong)?,
+            None => Reader::new(format, batch_rows, &std::env::temp_dir()).map_err(wrong)?,
         };
         Ok(Self { file, reader, name, ended })
     }
