@@ -21,8 +21,9 @@ use crate::projection::World;
 use crate::queue::{ItemId, NewItem, QueueKey};
 use chrono::{DateTime, TimeDelta, Utc};
 use heartbeat::{Beat, Beats};
+use owned::Owner;
 use plan::{Act, Due, plan};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,8 +44,8 @@ struct Memory {
     /// Read schedules, by task and generation.
     read: HashMap<ScheduledTaskId, Known>,
     beats: Beats,
-    /// Tasks of services that people deleted.
-    withdrawn: HashSet<ScheduledTaskId>,
+    /// How many tasks of an owner were deleted, as far as that was noticed.
+    numbers: BTreeMap<Owner, u64>,
 }
 
 /// What was worked out of a task, while it stays as it is.
@@ -83,14 +84,15 @@ impl Schedules {
     /// Makes, changes and deletes the tasks that services own.
     async fn keep_owned(&self, outcome: &mut Outcome) -> Result<(), Error> {
         let tasks = &self.parts.app;
-        for step in owned::plan(&tasks.world()) {
+        let numbers = self.memory().numbers.clone();
+        for step in owned::plan(&tasks.world(), &numbers) {
             let kept = match step {
-                owned::Step::Create { id, .. } if self.memory().withdrawn.contains(&id) => continue,
-                owned::Step::Create { id, room, spec } => {
-                    let made = tasks.create_task_as(&actor(), id, room, *spec).await;
+                owned::Step::Create { owner, id, spec } => {
+                    let made = tasks.create_task_as(&actor(), id, owner.room, *spec).await;
                     if let Err(app::Error::Busy(_)) = &made {
-                        // A person deleted it: what was there once is not made again.
-                        self.memory().withdrawn.insert(id);
+                        // It was there once and was deleted; the next one has a number of its own.
+                        *self.memory().numbers.entry(owner).or_default() += 1;
+                        outcome.due(tasks.clock.now());
                         continue;
                     }
                     made

@@ -14,84 +14,83 @@ use uuid::Uuid;
 pub const OWNER: &str = "meshagent.owner.service";
 /// Annotation of a task: the agent of that service that asked for it.
 pub const OWNER_AGENT: &str = "meshagent.owner.agent";
-
-/// Annotation of a task: the service's generation at which it was made.
-pub const OWNER_GENERATION: &str = "meshagent.owner.generation";
+/// Annotation of a task: how many of its kind were there before.
+pub const OWNER_NUMBER: &str = "meshagent.owner.number";
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    Create { id: ScheduledTaskId, room: RoomId, spec: Box<ScheduledTask> },
+    Create { owner: Owner, id: ScheduledTaskId, spec: Box<ScheduledTask> },
     Update { id: ScheduledTaskId, spec: Box<ScheduledTask> },
     Delete { id: ScheduledTaskId },
 }
 
 /// Whose task it is: of which agent of which service, in which room.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Owner {
-    service: ServiceId,
-    room: RoomId,
-    agent: String,
+pub struct Owner {
+    pub service: ServiceId,
+    pub room: RoomId,
+    pub agent: String,
 }
 
 impl Owner {
-    /// Id of the task, made at a generation of the service: the same on every server, and nobody else's. An id that was deleted is never
-    /// used again.
-    fn task_id(&self, generation: u64) -> ScheduledTaskId {
-        let text = format!("schedule/{}/{}/{generation}", self.room, self.agent);
+    /// Id of the task with a number: the same on every server, and nobody else's. An id that was deleted is never used again.
+    fn task_id(&self, number: u64) -> ScheduledTaskId {
+        let text = format!("schedule/{}/{}/{number}", self.room, self.agent);
         let id = Uuid::new_v5(&self.service.uuid(), text.as_bytes());
         ScheduledTaskId::new(self.service.project(), id)
     }
 
-    /// Who owns a task, and since which generation; its id says so, whoever wrote its annotations.
+    /// Who owns a task, and its number; its id says so, whoever wrote its annotations.
     fn of(id: ScheduledTaskId, room: RoomId, spec: &ScheduledTask) -> Option<(Self, u64)> {
         let service = spec.annotation(OWNER)?.parse().ok()?;
-        let generation = spec.annotation(OWNER_GENERATION)?.parse().ok()?;
+        let number = spec.annotation(OWNER_NUMBER)?.parse().ok()?;
         let agent = spec.annotation(OWNER_AGENT)?.to_owned();
         let owner = Self { service: ServiceId::new(id.project(), service), room, agent };
-        (owner.task_id(generation) == id).then_some((owner, generation))
+        (owner.task_id(number) == id).then_some((owner, number))
     }
 
     /// The task as it is to be.
-    fn spec(&self, wanted: &ScheduledTask, generation: u64) -> ScheduledTask {
+    fn spec(&self, wanted: &ScheduledTask, number: u64) -> ScheduledTask {
         let mut spec = wanted.clone();
         let notes = [
             (OWNER, self.service.uuid().to_string()),
             (OWNER_AGENT, self.agent.clone()),
-            (OWNER_GENERATION, generation.to_string()),
+            (OWNER_NUMBER, number.to_string()),
         ];
         spec.metadata.annotations.extend(notes.map(|(name, value)| (name.to_owned(), value)));
         spec
     }
 }
 
-/// What is to be done so that every agent has the task it asks for, and nothing is left of those that are gone. A task that a person
-/// deleted stays away until its service changes.
+/// What is to be done so that every agent has the task it asks for, and nothing is left of those that are gone. `numbers` says which
+/// number a new one gets: those before it were deleted.
 #[must_use]
-pub fn plan(world: &World) -> Vec<Step> {
+pub fn plan(world: &World, numbers: &BTreeMap<Owner, u64>) -> Vec<Step> {
     let mut wanted = wanted(world);
     let mut steps = Vec::new();
     for (id, task) in world.projects().flat_map(|(project, _)| world.tasks(project)) {
-        let Some((owner, generation)) = Owner::of(id, task.room, &task.spec) else { continue };
+        let Some((owner, number)) = Owner::of(id, task.room, &task.spec) else { continue };
         match wanted.remove(&owner) {
             None => steps.push(Step::Delete { id }),
-            Some((spec, _)) => {
-                let spec = owner.spec(&spec, generation);
+            Some(spec) => {
+                let spec = owner.spec(&spec, number);
                 if spec != task.spec {
                     steps.push(Step::Update { id, spec: Box::new(spec) });
                 }
             }
         }
     }
-    steps.extend(wanted.into_iter().map(|(owner, (spec, generation))| {
-        let spec = Box::new(owner.spec(&spec, generation));
-        Step::Create { id: owner.task_id(generation), room: owner.room, spec }
+    steps.extend(wanted.into_iter().map(|(owner, spec)| {
+        let number = numbers.get(&owner).copied().unwrap_or(0);
+        let spec = Box::new(owner.spec(&spec, number));
+        Step::Create { id: owner.task_id(number), owner, spec }
     }));
     steps
 }
 
-/// The tasks that agents ask for, with the present generation of the service.
-fn wanted(world: &World) -> BTreeMap<Owner, (ScheduledTask, u64)> {
+/// The tasks that agents ask for.
+fn wanted(world: &World) -> BTreeMap<Owner, ScheduledTask> {
     let mut all = BTreeMap::new();
     for (id, service) in world.projects().flat_map(|(project, _)| world.services(project)) {
         for agent in service.spec.agents() {
@@ -101,7 +100,7 @@ fn wanted(world: &World) -> BTreeMap<Owner, (ScheduledTask, u64)> {
             spec.metadata.name.get_or_insert(name);
             for room in rooms(world, id, service, &spec) {
                 let owner = Owner { service: id, room, agent: agent.name.clone() };
-                all.insert(owner, (spec.clone(), service.generation));
+                all.insert(owner, spec.clone());
             }
         }
     }
