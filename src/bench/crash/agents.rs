@@ -188,14 +188,16 @@ impl Drop for AgentUnderTest {
 /// Waits until every job is done or dead and nothing happens in the threads any more. The queue itself does not tell what is leased or
 /// waits for its next attempt.
 async fn settle(room: &RoomClient, jobs: usize) -> Result<(Threads, BTreeMap<usize, String>), Error> {
-    let mut last = BTreeMap::new();
+    let mut last = None;
     loop {
-        let (threads, dead) = (read(room).await?, dead_letters(room).await?);
+        // In this order: what made a letter dead was stored before.
+        let dead = dead_letters(room).await?;
+        let threads = read(room).await?;
         let over = (0..jobs).all(|job| threads.done.contains_key(&job) || dead.contains_key(&job));
-        if over && threads.open.is_empty() && threads.rows == last {
+        if over && threads.open.is_empty() && Some(&threads.rows) == last.as_ref() {
             return Ok((threads, dead));
         }
-        last = threads.rows;
+        last = over.then_some(threads.rows);
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
