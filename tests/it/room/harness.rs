@@ -244,6 +244,7 @@ impl Edge {
                     )),
                     blobs.clone(),
                     Arc::new(System),
+                    files.path().join("imports"),
                 )),
                 Arc::new(toolkits::sqlite::Sqlite::new(
                     Arc::new(SqliteDatabases::new(
