@@ -218,7 +218,8 @@ mod tests {
         let plain = read(json!({"commands": ["ls"], "max_output_length": null, "timeout_ms": null})).unwrap();
         assert_eq!((plain.stream_bytes, plain.timeout), (STREAM_BYTES, TIMEOUT));
         let much =
-            read(json!({"commands": ["ls"], "max_output_length": 1 << 40, "timeout_ms": 1 << 40})).unwrap();
+            read(json!({"commands": ["ls"], "max_output_length": 1_u64 << 40, "timeout_ms": 1_u64 << 40}))
+                .unwrap();
         assert_eq!((much.stream_bytes, much.timeout), (STREAM_BYTES_MAX, TIMEOUT_MAX));
         for (bad, why) in [
             (json!({"commands": []}), "give 1 to"),
