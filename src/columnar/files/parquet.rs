@@ -119,7 +119,7 @@ fn check_footer(file: &mut File) -> Result<(), FileError> {
     let length = u32::from_le_bytes([a, b, c, d]);
     if magic == *b"PAR1" && length > FOOTER_BYTES_MAX {
         let text = format!(
-            "the description of the Parquet file has {length} bytes, at most {FOOTER_BYTES_MAX} are read"
+            "this is no Parquet file that can be read: its description has {length} bytes, the most is {FOOTER_BYTES_MAX}"
         );
         return Err(FileError::Format(text));
     }
