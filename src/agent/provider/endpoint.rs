@@ -141,13 +141,19 @@ impl<C: Codec> Endpoint<C> {
     }
 }
 
-/// A key as the bearer of `Authorization`.
+/// A key as the bearer of `Authorization`; nothing where there is no key.
 pub fn bearer(api_key: &str) -> Option<HeaderMap> {
+    if api_key.is_empty() {
+        return Some(HeaderMap::new());
+    }
     secret_header("authorization", &format!("Bearer {api_key}"))
 }
 
-/// A header whose value is not printed.
+/// A header whose value is not printed; none where the value is empty.
 pub fn secret_header(name: &'static str, value: &str) -> Option<HeaderMap> {
+    if value.is_empty() {
+        return Some(HeaderMap::new());
+    }
     let mut value = HeaderValue::from_str(value).ok()?;
     value.set_sensitive(true);
     Some(HeaderMap::from_iter([(reqwest::header::HeaderName::from_static(name), value)]))

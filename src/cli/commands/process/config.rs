@@ -16,6 +16,7 @@ use crate::cli::output;
 use crate::cli::settings;
 use crate::client::room::{Options, Token};
 use std::time::Duration;
+use url::Url;
 
 /// What the environment says about one provider.
 #[derive(Clone, Default)]
@@ -283,7 +284,7 @@ pub fn endpoints(limits: &Limits, env: &EndpointsEnv) -> EndpointsConfig {
 }
 
 /// A key that is not the caller's own belongs to the provider's public address, where no other is named; without one the
-/// server's proxy takes the caller's.
+/// server's proxy takes the caller's. The caller's own key goes to no other place than the server, unless it was named for it.
 fn endpoint(limits: &Limits, env: &EndpointEnv, public: &str, proxy: &str) -> EndpointConfig {
     let own_key = env.api_key.as_deref().filter(|key| *key != limits.key);
     let base_url = match (&env.base_url, own_key, &limits.api_url) {
@@ -291,11 +292,21 @@ fn endpoint(limits: &Limits, env: &EndpointEnv, public: &str, proxy: &str) -> En
         (None, Some(_), _) | (None, None, None) => public.to_owned(),
         (None, None, Some(api)) => format!("{}{proxy}", api.trim_end_matches('/')),
     };
+    let named = env.api_key.as_deref().filter(|_| own_key.is_some() || env.base_url.is_some());
+    let is_server = limits.api_url.as_deref().is_some_and(|api| is_same_origin(api, &base_url));
+    let api_key = named.or_else(|| is_server.then_some(limits.key.as_str())).unwrap_or_default();
     EndpointConfig {
         base_url: base_url.trim_end_matches('/').to_owned(),
-        api_key: env.api_key.clone().unwrap_or_else(|| limits.key.clone()),
+        api_key: api_key.to_owned(),
         max_output_tokens: limits.max_output_tokens.or(env.max_output_tokens),
         reasoning_effort: limits.reasoning_effort.clone(),
+    }
+}
+
+fn is_same_origin(one: &str, other: &str) -> bool {
+    match (Url::parse(one), Url::parse(other)) {
+        (Ok(one), Ok(other)) => one.origin().is_tuple() && one.origin() == other.origin(),
+        _ => false,
     }
 }
 
@@ -316,5 +327,43 @@ fn rules_config(args: &JoinArgs) -> RulesConfig {
         instructions: given.instructions.clone(),
         room_rules: given.room_rules.clone(),
         preamble_rule: on(args.join.preamble_rule.as_ref(), true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_own_key_goes_to_the_server_and_nowhere_else() {
+        let at = |api: Option<&str>, base: Option<&str>, key: Option<&str>| {
+            let limits = Limits { key: "own".into(), api_url: api.map(str::to_owned), ..Limits::default() };
+            let of = EndpointEnv {
+                base_url: base.map(str::to_owned),
+                api_key: key.map(str::to_owned),
+                max_output_tokens: None,
+            };
+            let env = EndpointsEnv { openai: of, ..EndpointsEnv::default() };
+            let found = endpoints(&limits, &env).openai;
+            (found.base_url, found.api_key)
+        };
+        let is = |base: &str, key: &str| (base.to_owned(), key.to_owned());
+        let server = Some("https://mesh.example/");
+        assert_eq!(at(server, None, None), is("https://mesh.example/openai/v1", "own"));
+        let proxy = "https://mesh.example/openai/v1";
+        assert_eq!(at(server, Some(proxy), None), is(proxy, "own"));
+        for other in
+            ["https://other.example/v1", "http://mesh.example/v1", "https://mesh.example:8443/v1", "no url"]
+        {
+            assert_eq!(at(server, Some(other), None), is(other, ""), "{other}");
+            assert_eq!(at(None, Some(other), None), is(other, ""), "{other}");
+            assert_eq!(at(server, Some(other), Some("its")), is(other, "its"), "{other}");
+        }
+        let public = "https://api.openai.com/v1";
+        assert_eq!(at(None, None, None), is(public, ""));
+        assert_eq!(at(None, None, Some("own")), is(public, ""));
+        assert_eq!(at(server, None, Some("its")), is(public, "its"));
+        // Inside a room the server names both itself.
+        assert_eq!(at(None, Some(proxy), Some("own")), is(proxy, "own"));
     }
 }
