@@ -6,6 +6,11 @@ use serde_json::{Map, Number, Value};
 /// Levels that a message may be deep.
 const DEPTH_MAX: usize = 64;
 
+/// Largest message that is read, bytes.
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Values that a message may hold, itself included.
+pub const VALUES_MAX: usize = 64 * 1024;
+
 /// Why bytes are no message.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Unpackable {
@@ -15,6 +20,10 @@ pub enum Unpackable {
     Invalid(String),
     #[error("the message holds {0}, which JSON has not")]
     NotJson(&'static str),
+    #[error("the message is over {MESSAGE_BYTES_MAX} bytes; send files by way of the room's storage")]
+    TooLarge,
+    #[error("the message holds over {VALUES_MAX} values; send less at once")]
+    TooMany,
 }
 
 /// A message as bytes.
@@ -43,8 +52,51 @@ fn packed(value: &Value) -> Packed {
     }
 }
 
+/// Looks how large a message is before any of it is built: a byte may become a value many times its size.
+fn measure(bytes: &[u8]) -> Result<(), Unpackable> {
+    let (mut at, mut seen, mut due) = (0, 0, 1);
+    while due > 0 {
+        let marker = *bytes.get(at).ok_or(Unpackable::Short)?;
+        let length = |width: usize| {
+            let digits = bytes.get(at + 1..at + 1 + width).ok_or(Unpackable::Short)?;
+            Ok(digits.iter().fold(0, |number, digit| number << 8 | usize::from(*digit)))
+        };
+        // Bytes behind the marker that are no values, and values.
+        let (skipped, held) = match marker {
+            0x80..=0x8f => (0, 2 * usize::from(marker & 0x0f)),
+            0x90..=0x9f => (0, usize::from(marker & 0x0f)),
+            0xa0..=0xbf => (usize::from(marker & 0x1f), 0),
+            0xc4 | 0xd9 => (1 + length(1)?, 0),
+            0xc5 | 0xda => (2 + length(2)?, 0),
+            0xc6 | 0xdb => (4 + length(4)?, 0),
+            0xc7 => (2 + length(1)?, 0),
+            0xc8 => (3 + length(2)?, 0),
+            0xc9 => (5 + length(4)?, 0),
+            0xcc | 0xd0 => (1, 0),
+            0xcd | 0xd1 => (2, 0),
+            0xca | 0xce | 0xd2 => (4, 0),
+            0xcb | 0xcf | 0xd3 => (8, 0),
+            0xd4..=0xd8 => (1 + (1 << (marker - 0xd4)), 0),
+            0xdc => (2, length(2)?),
+            0xdd => (4, length(4)?),
+            0xde => (2, 2 * length(2)?),
+            0xdf => (4, 2 * length(4)?),
+            _ => (0, 0),
+        };
+        (at, seen, due) = (at + 1 + skipped, seen + 1, due - 1 + held);
+        if at > MESSAGE_BYTES_MAX {
+            return Err(Unpackable::TooLarge);
+        }
+        if seen + due > VALUES_MAX {
+            return Err(Unpackable::TooMany);
+        }
+    }
+    if at > bytes.len() { Err(Unpackable::Short) } else { Ok(()) }
+}
+
 /// The message that bytes begin with, and how many of them it took.
 pub fn unpack(bytes: &[u8]) -> Result<(Value, usize), Unpackable> {
+    measure(bytes)?;
     let mut rest = bytes;
     let value = rmpv::decode::read_value_with_max_depth(&mut rest, DEPTH_MAX).map_err(|error| {
         use std::io::ErrorKind::UnexpectedEof;
@@ -106,6 +158,27 @@ mod tests {
         assert_eq!(unpack(&two), Ok((message, bytes.len())));
         for cut in 0..bytes.len() {
             assert_eq!(unpack(&bytes[..cut]), Err(Unpackable::Short), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_measured_before_it_is_built() {
+        let mut nils = vec![0xdd, 0, 1, 0, 0];
+        nils.resize(nils.len() + VALUES_MAX, 0xc0);
+        assert_eq!(unpack(&nils), Err(Unpackable::TooMany));
+        assert_eq!(unpack(&[0xdf, 0xff, 0xff, 0xff, 0xff]), Err(Unpackable::TooMany), "it says so itself");
+        assert_eq!(unpack(&[0xc6, 0xff, 0xff, 0xff, 0xff]), Err(Unpackable::TooLarge), "it says so itself");
+        let most = Value::Array(vec![Value::Null; VALUES_MAX - 1]);
+        assert_eq!(unpack(&pack(&most)).map(|(value, _)| value), Ok(most));
+        let long = |n: usize| pack(&json!("x".repeat(n)));
+        assert!(unpack(&long(MESSAGE_BYTES_MAX - 5)).is_ok());
+        assert_eq!(unpack(&long(MESSAGE_BYTES_MAX)), Err(Unpackable::TooLarge));
+        for n in [0, 31, 32, 255, 256, 65_535, 65_536] {
+            let text =
+                json!({"a": "x".repeat(n), "b": vec![-300; n.min(1000)], "c": [1e300, 70_000, -70_000, 300]});
+            let bytes = pack(&text);
+            assert_eq!(unpack(&bytes), Ok((text, bytes.len())), "{n}");
+            assert_eq!(unpack(&bytes[..bytes.len() - 1]), Err(Unpackable::Short), "{n}");
         }
     }
 

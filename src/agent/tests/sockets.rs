@@ -95,13 +95,48 @@ async fn a_socket_of_the_agents_own_carries_conversations() {
 }
 
 #[tokio::test]
+async fn a_door_that_asks_nobody_is_shut_to_pages_and_to_messages_that_are_too_large() {
+    let room = FakeRoom::start().await;
+    let port = free_port();
+    let mut config = config(&room, &[&format!("websocket:{port}")]);
+    config.websocket.auth = WebSocketAuth::None;
+    let agent = Running::start(config);
+    let request = |header: &'static str, value: &str| {
+        let mut request = format!("ws://127.0.0.1:{port}/messages").into_client_request().unwrap();
+        request.headers_mut().insert(header, value.parse().unwrap());
+        request
+    };
+    let connect = async {
+        loop {
+            match tokio_tungstenite::connect_async(request("origin", "http://127.0.0.1:3000")).await {
+                Ok((socket, _)) => return socket,
+                Err(Error::Io(_)) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let mut socket = tokio::time::timeout(LIMIT, connect).await.unwrap();
+    for (header, value) in [("origin", "https://page.example"), ("host", "page.example")] {
+        let refused = tokio_tungstenite::connect_async(request(header, value)).await.unwrap_err();
+        assert!(matches!(&refused, Error::Http(answer) if answer.status() == 403), "{refused}");
+    }
+    let large = vec![0xc0; crate::agent::pack::MESSAGE_BYTES_MAX + 1];
+    // It may be cut off before all of it is sent.
+    let _ = socket.send(Message::Binary(large.into())).await;
+    let cut = async { while let Some(Ok(_)) = socket.next().await {} };
+    tokio::time::timeout(LIMIT, cut).await.expect("the connection ends");
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_child_process_brings_conversations() {
     let room = FakeRoom::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("env");
     // The program says where its socket is and leaves the talking to the test.
     let script = format!(
-        "echo \"$MESHAGENT_CHANNEL_URL $MESHAGENT_CHANNEL_CAPABILITY $MESHAGENT_ROOM\" > {0}.new; mv {0}.new {0}; exec sleep 60",
+        "sleep 60 & echo \"$MESHAGENT_CHANNEL_URL $MESHAGENT_CHANNEL_CAPABILITY $! $MESHAGENT_ROOM\" > {0}.new; \
+         env | cut -d= -f1 >> {0}.new; mv {0}.new {0}; exec sleep 60",
         file.display()
     );
     let spec = format!("command:{}", json!(["sh", "-c", script]));
@@ -116,6 +151,10 @@ async fn a_child_process_brings_conversations() {
     };
     let text = tokio::time::timeout(LIMIT, written).await.unwrap();
     let words: Vec<&str> = text.split_whitespace().collect();
+    let names: Vec<&str> = text.lines().skip(1).collect();
+    assert!(names.contains(&"MESHAGENT_TOKEN") && names.contains(&"PATH"), "{names:?}");
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some(), "the agent has what the program has not");
+    assert!(!names.iter().any(|name| name.starts_with("CARGO")), "{names:?}");
     let path = words[0].strip_prefix("unix://").unwrap();
     let mut stranger = UnixStream::connect(path).await.unwrap();
     stranger.write_all(&pack(&json!({"capability": "guessed"}))).await.unwrap();
@@ -153,6 +192,14 @@ async fn a_child_process_brings_conversations() {
     assert!(text.contains("> by a child"), "{text}");
     agent.stop().await;
     assert!(!std::path::Path::new(path).exists(), "the socket goes with the channel");
+    let started = format!("/proc/{}/stat", words[2]);
+    let gone = async {
+        // Nobody may have waited for it so far.
+        while std::fs::read_to_string(&started).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, gone).await.expect("what the program started ends with it");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ mod child;
 
 use crate::agent::channel::{Agent, Channel, OUTBOX_MAX, Outgoing};
 use crate::agent::message::live;
-use crate::agent::pack::{Unpackable, pack, unpack};
+use crate::agent::pack::{MESSAGE_BYTES_MAX, Unpackable, pack, unpack};
 use crate::client::room::RoomError;
 use child::Child;
 use serde_json::{Value, json};
@@ -15,8 +15,6 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Largest message of the child, bytes.
-const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes that are read at once.
 const PIECE_BYTES: usize = 64 * 1024;
 /// Participants of one child.

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde::Deserialize;
 use serde_json::Value;
+use url::{Host, Url};
 
 /// Header in which a proxy that is trusted says who it lets through.
 const USER_HEADER: &str = "x-meshagent-user";
@@ -56,15 +57,41 @@ pub fn echoed(headers: &HeaderMap) -> impl Iterator<Item = String> {
     protocols(headers).filter(wanted).map(str::to_owned)
 }
 
-/// The name of whoever comes.
+/// Refuses web pages of other hosts. A page may open sockets to this machine from the browser of whoever looks at it; that it does
+/// is in `Origin`, and where its host's name is made to mean this machine, in `Host`.
+fn refuse_pages(headers: &HeaderMap, local: Option<&str>) -> Result<(), Refused> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = text(header::HOST).and_then(|host| Url::parse(&format!("http://{host}")).ok());
+    let Some(host) = host.as_ref().and_then(Url::host) else {
+        return refused(StatusCode::BAD_REQUEST, "the Host header must name this agent");
+    };
+    if headers.contains_key(header::ORIGIN) {
+        let origin = text(header::ORIGIN).and_then(|origin| Url::parse(origin).ok());
+        if origin.as_ref().and_then(Url::host) != Some(host.clone()) {
+            return refused(StatusCode::FORBIDDEN, "pages of other hosts may not talk to this agent");
+        }
+    }
+    let is_here = match &host {
+        Host::Domain(name) => *name == "localhost" || Some(*name) == local,
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    };
+    match local {
+        Some(_) if !is_here => refused(StatusCode::FORBIDDEN, "the Host header must be a loopback address"),
+        _ => Ok(()),
+    }
+}
+
+/// The name of whoever comes. `local` is the host as it was named, where only this machine reaches it.
 pub fn who(
     config: &WebSocketConfig,
+    local: Option<&str>,
     agent: &str,
     headers: &HeaderMap,
     query: &str,
 ) -> Result<String, Refused> {
     match config.auth {
-        WebSocketAuth::None => Ok(ANYBODY.to_owned()),
+        WebSocketAuth::None => refuse_pages(headers, local).map(|()| ANYBODY.to_owned()),
         WebSocketAuth::Iap => {
             let user = headers.get(USER_HEADER).and_then(|value| value.to_str().ok()).map(str::trim);
             match user.filter(|user| !user.is_empty()) {
@@ -140,7 +167,7 @@ mod tests {
         let jwt = config(WebSocketAuth::Jwt, Some("s3cret"));
         let good = signed("s3cret", &json!({"name": "ann", "grants": [{"name": "agent", "scope": "bob"}]}));
         let who = |headers: &HeaderMap, query: &str| {
-            who(&jwt, "bob", headers, query).map_err(|r| r.status.as_u16())
+            who(&jwt, None, "bob", headers, query).map_err(|r| r.status.as_u16())
         };
         let none = HeaderMap::new();
         assert_eq!(who(&with("authorization", &format!("BEARER {good}")), ""), Ok("ann".into()));
@@ -169,11 +196,41 @@ mod tests {
     fn the_other_ways_ask_for_less_and_jwt_without_a_secret_for_nothing_at_all() {
         let none = HeaderMap::new();
         let status = |config: &WebSocketConfig, headers: &HeaderMap| {
-            who(config, "bob", headers, "token=x").map_err(|refused| refused.status.as_u16())
+            who(config, None, "bob", headers, "token=x").map_err(|refused| refused.status.as_u16())
         };
         assert_eq!(status(&config(WebSocketAuth::Jwt, None), &none), Err(503));
         assert_eq!(status(&config(WebSocketAuth::Iap, None), &none), Err(401));
         assert_eq!(status(&config(WebSocketAuth::Iap, None), &with(USER_HEADER, " ann ")), Ok("ann".into()));
-        assert_eq!(status(&config(WebSocketAuth::None, None), &none), Ok(ANYBODY.into()));
+        let anybody = config(WebSocketAuth::None, None);
+        assert_eq!(status(&anybody, &none), Err(400));
+        assert_eq!(status(&anybody, &with("host", "agent.example:81")), Ok(ANYBODY.into()));
+    }
+
+    #[test]
+    fn where_nobody_asks_pages_of_other_hosts_do_not_come_in() {
+        let anybody = config(WebSocketAuth::None, None);
+        let status = |local: Option<&str>, host: &str, origin: Option<&str>| {
+            let mut headers = with("host", host);
+            headers.extend(origin.map(|origin| (header::ORIGIN, origin.parse().unwrap())));
+            who(&anybody, local, "bob", &headers, "").map_or_else(|refused| refused.status.as_u16(), |_| 200)
+        };
+        let here = Some("127.0.0.1");
+        for (local, host, origin, expected) in [
+            (here, "127.0.0.1:80", None, 200),
+            (here, "LOCALHOST:9", Some("http://localhost:3000"), 200),
+            (here, "[::1]:9", Some("http://[::1]:9"), 200),
+            (Some("my.host"), "my.host:9", None, 200),
+            (here, "127.0.0.1:80", Some("https://page.example"), 403),
+            (here, "127.0.0.1:80", Some("http://127.0.0.1.page.example"), 403),
+            (here, "127.0.0.1:80", Some("null"), 403),
+            (here, "page.example:80", Some("http://page.example"), 403),
+            (here, "page.example", None, 403),
+            (here, "8.8.8.8", None, 403),
+            (here, "a b", None, 400),
+            (None, "agent.example", Some("https://agent.example"), 200),
+            (None, "agent.example", Some("https://page.example"), 403),
+        ] {
+            assert_eq!(status(local, host, origin), expected, "{host} {origin:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ mod auth;
 use crate::agent::channel::{Agent, Channel, OUTBOX_MAX, Outgoing};
 use crate::agent::config::WebSocketConfig;
 use crate::agent::message::live;
-use crate::agent::pack::{pack, unpack};
+use crate::agent::pack::{MESSAGE_BYTES_MAX, pack, unpack};
 use crate::client::room::RoomError;
 use axum::Router;
 use axum::extract::ws::{CloseFrame, Message, WebSocket as Socket, close_code};
@@ -24,8 +24,6 @@ use tokio_util::sync::CancellationToken;
 const HOST: &str = "127.0.0.1";
 /// The protocol that is spoken.
 const PROTOCOL: &str = "meshagent-msgpack";
-/// Largest message, bytes.
-const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 1024;
 /// Silence after which a connection is asked whether it is there; after twice that it is cut off.
@@ -80,7 +78,9 @@ impl Channel for WebSocket {
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(listener) = listener else { return };
         tracing::info!(address = self.address(), "listening for conversations");
+        let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
         let door = Door {
+            local: is_local.then(|| self.host.clone().unwrap_or_else(|| HOST.to_owned())),
             agent,
             config: self.config.clone(),
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
@@ -101,6 +101,8 @@ impl Channel for WebSocket {
 struct Door {
     agent: Agent,
     config: WebSocketConfig,
+    /// The host as it was named, where only this machine reaches it.
+    local: Option<String>,
     places: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -112,7 +114,7 @@ async fn enter(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let query = query.unwrap_or_default();
-    let name = match auth::who(&door.config, door.agent.name(), &headers, &query) {
+    let name = match auth::who(&door.config, door.local.as_deref(), door.agent.name(), &headers, &query) {
         Ok(name) => name,
         Err(refused) => return (refused.status, refused.reason).into_response(),
     };
@@ -124,6 +126,7 @@ async fn enter(
     upgrade
         .protocols(protocols)
         .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
         .on_upgrade(move |socket| talk(door, name, socket, place))
 }
 
