@@ -35,4 +35,8 @@ fn every_job_of_an_agent_that_dies_again_and_again_ends_once() {
     assert!(output.status.success(), "{text}");
     assert!(text.contains("jobs: 40, done once: 38, dead letters: 2"), "{text}");
     assert!(text.contains("threads that read differently after a restart: 0"), "{text}");
+    assert!(text.contains("not written: []"), "{text}");
+    let hit = text.lines().find_map(|line| line.split_once("ended by a death: "));
+    let hit = hit.and_then(|(_, n)| n.parse::<u64>().ok()).unwrap_or(0);
+    assert!(hit > 0, "the agent died in no turn: {text}");
 }

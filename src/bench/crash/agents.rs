@@ -26,8 +26,18 @@ const POISON_EVERY: usize = 16;
 const SHARED_EVERY: usize = 4;
 /// Threads that several jobs share.
 const SHARED: usize = 3;
-/// The agent lives this long in a round, milliseconds: from just started to well under way.
-const LIFE_MS: std::ops::Range<u64> = 20..900;
+/// The agent lives this long in a round from the moment that it has taken a job, milliseconds: from just begun to well under way.
+const LIFE_MS: std::ops::Range<u64> = 1..400;
+/// How long it may take until it has taken one.
+const TAKE_MAX: Duration = Duration::from_mins(1);
+/// Pause between two looks at the queue.
+const GLANCE_EVERY: Duration = Duration::from_millis(5);
+/// Rounds from which at least one death must have hit a turn.
+const ROUNDS_THAT_HIT: u32 = 10;
+/// What each job writes.
+const WRITTEN: &str = "done";
+/// Largest file that is read back, bytes.
+const FILE_BYTES_MAX: usize = 1024;
 /// How long the last jobs may take, the waits of those that fail included.
 const SETTLE_MAX: Duration = Duration::from_mins(5);
 /// Pause between two looks at the threads.
@@ -52,6 +62,8 @@ pub struct AgentsVerdict {
     pub lost: Vec<usize>,
     /// Done more than once, or done and dead.
     pub twice: Vec<usize>,
+    /// Done, but the file is not as the job writes it.
+    pub unwritten: Vec<usize>,
     /// Dead without a reason.
     pub unreasoned: Vec<usize>,
     /// Turns that never ended.
@@ -64,7 +76,8 @@ impl AgentsVerdict {
     #[must_use]
     pub fn is_good(&self) -> bool {
         let none = self.lost.is_empty() && self.twice.is_empty() && self.unreasoned.is_empty();
-        none && self.open.is_empty() && self.changed.is_empty()
+        let hit = self.interrupted > 0 || self.rounds < ROUNDS_THAT_HIT;
+        none && hit && self.unwritten.is_empty() && self.open.is_empty() && self.changed.is_empty()
     }
 }
 
@@ -73,7 +86,7 @@ impl fmt::Display for AgentsVerdict {
         writeln!(f, "deaths of the agent: {} (seed {})", self.rounds, self.seed)?;
         writeln!(f, "jobs: {}, done once: {}, dead letters: {}", self.jobs, self.done, self.dead)?;
         writeln!(f, "turns: {}, ended by a death: {}", self.turns, self.interrupted)?;
-        writeln!(f, "lost: {:?}, twice: {:?}", self.lost, self.twice)?;
+        writeln!(f, "lost: {:?}, twice: {:?}, not written: {:?}", self.lost, self.twice, self.unwritten)?;
         writeln!(f, "dead without a reason: {:?}, turns never ended: {:?}", self.unreasoned, self.open)?;
         write!(f, "threads that read differently after a restart: {}", self.changed.len())?;
         self.changed.iter().take(SHOWN_MAX).try_for_each(|change| write!(f, "\n  {change}"))
@@ -94,7 +107,11 @@ pub async fn run(options: &Options, mut report: impl FnMut(String)) -> Result<Ag
             room.queues().send(QUEUE, true, job(jobs)).await.map_err(ask)?;
             jobs += 1;
         }
+        let most = waiting(&room).await?;
         let mut agent = AgentUnderTest::start(options, &connection, &folder)?;
+        tokio::time::timeout(TAKE_MAX, first_taken(&room, most)).await.map_err(|_| {
+            ask(format!("the agent of round {round} took no job within {} s", TAKE_MAX.as_secs()))
+        })??;
         tokio::time::sleep(Duration::from_millis(dice.between(LIFE_MS))).await;
         agent.kill_9()?;
         if round % 10 == 0 || round == options.rounds {
@@ -112,8 +129,10 @@ pub async fn run(options: &Options, mut report: impl FnMut(String)) -> Result<Ag
     server.kill_9()?;
     let room = join(&server.start(options.rounds + 1).await?).await?;
     let after = read(&room).await?;
+    let unwritten = unwritten(&room, before.done.keys()).await;
     server.stop().await?;
     let mut verdict = judge(jobs, &before, &dead);
+    verdict.unwritten = unwritten;
     (verdict.rounds, verdict.seed) = (options.rounds, options.seed);
     verdict.changed = changes(&before.rows, &after.rows);
     Ok(verdict)
@@ -123,10 +142,15 @@ fn ask(error: impl fmt::Display) -> Error {
     Error::Ask(error.to_string())
 }
 
+/// The file that job number `n` writes.
+fn path(n: usize) -> String {
+    format!("out/{n}.md")
+}
+
 /// What job number `n` asks for. Its text names it.
 fn job(n: usize) -> Value {
-    let path = format!("out/{n}.md");
-    let call = json!({"tool": "write_file", "arguments": {"path": path, "text": "done", "overwrite": true}});
+    let arguments = json!({"path": path(n), "text": WRITTEN, "overwrite": true});
+    let call = json!({"tool": "write_file", "arguments": arguments});
     let mut job = json!({"prompt": format!("job {n} is to be done.\n```tool\n{call}\n```\n")});
     if n % POISON_EVERY == POISON_EVERY - 1 {
         job["model"] = json!("unheard-of");
@@ -183,6 +207,37 @@ impl Drop for AgentUnderTest {
     fn drop(&mut self) {
         let _ = self.kill_9();
     }
+}
+
+/// Jobs that wait to be taken.
+async fn waiting(room: &RoomClient) -> Result<u64, Error> {
+    let listed = room.queues().list().await.map_err(ask)?;
+    let queue = listed["queues"].as_array().into_iter().flatten().find(|queue| queue["name"] == QUEUE);
+    Ok(queue.and_then(|queue| queue["size"].as_u64()).unwrap_or(0))
+}
+
+/// Waits until fewer jobs wait than before. What an agent that died had taken comes back, so that `most` may grow first.
+async fn first_taken(room: &RoomClient, mut most: u64) -> Result<(), Error> {
+    loop {
+        let now = waiting(room).await?;
+        if now < most {
+            return Ok(());
+        }
+        most = now;
+        tokio::time::sleep(GLANCE_EVERY).await;
+    }
+}
+
+/// Those of the jobs whose file is not there or not as it should be.
+async fn unwritten(room: &RoomClient, jobs: impl Iterator<Item = &usize>) -> Vec<usize> {
+    let mut all = Vec::new();
+    for job in jobs {
+        let read = room.storage().read(&path(*job), FILE_BYTES_MAX).await;
+        if !read.is_ok_and(|(data, _)| data == WRITTEN.as_bytes()) {
+            all.push(*job);
+        }
+    }
+    all
 }
 
 /// Waits until every job is done or dead and nothing happens in the threads any more. The queue itself does not tell what is leased or
@@ -312,6 +367,15 @@ mod tests {
         let dead = BTreeMap::from([(2, "late".to_owned()), (3, " ".to_owned())]);
         let verdict = judge(5, &threads, &dead);
         assert_eq!((verdict.done, verdict.dead), (1, 2));
+        let of = |rounds, interrupted, unwritten| AgentsVerdict {
+            rounds,
+            interrupted,
+            unwritten,
+            ..AgentsVerdict::default()
+        };
+        assert!(of(1, 0, vec![]).is_good() && of(ROUNDS_THAT_HIT, 1, vec![]).is_good());
+        assert!(!of(ROUNDS_THAT_HIT, 0, vec![]).is_good(), "no death hit anything");
+        assert!(!of(1, 1, vec![7]).is_good(), "a file is not there");
         let rows = |texts: &[&str]| {
             BTreeMap::from([(
                 "t".to_owned(),
