@@ -32,6 +32,8 @@ use tokio::task::JoinHandle;
 pub const INBOX_MAX: usize = 512;
 /// How long a client's own tool may take.
 const CLIENT_TOOL_MAX: Duration = Duration::from_mins(5);
+/// How long a call may wait to be approved: meanwhile the thread does nothing else.
+const APPROVAL_MAX: Duration = Duration::from_hours(1);
 
 /// What a thread is told.
 #[derive(Debug)]
@@ -379,6 +381,10 @@ impl Actor {
             Effect::Wait { request_id } => self.waits.push(Box::pin(async move {
                 tokio::time::sleep(CLIENT_TOOL_MAX).await;
                 Input::ClientTimedOut { request_id }
+            })),
+            Effect::WaitApproval(item_id) => self.waits.push(Box::pin(async move {
+                tokio::time::sleep(APPROVAL_MAX).await;
+                Input::ApprovalTimedOut(item_id)
             })),
             Effect::Cancel => {
                 self.work.clear();

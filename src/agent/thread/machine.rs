@@ -88,6 +88,8 @@ pub enum Input {
     ClientTimedOut {
         request_id: String,
     },
+    /// Nobody judged this item's call in time.
+    ApprovalTimedOut(String),
     ParticipantGone(String),
     ModelChange {
         message_id: String,
@@ -157,6 +159,8 @@ pub enum Effect {
     Wait {
         request_id: String,
     },
+    /// [`Input::ApprovalTimedOut`] after the time that an approval has.
+    WaitApproval(String),
     /// Stop whatever was begun by `Prepare`, `Load`, `Ask` and `Run`.
     Cancel,
     /// A turn ended.

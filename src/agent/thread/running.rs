@@ -148,7 +148,10 @@ impl Running {
             Input::Judged { by, turn_id, item_id, approved }
                 if turn_id == self.turn_id && by.is(&self.by) =>
             {
-                self.judged(&item_id, approved, stamp, out);
+                self.judged(&item_id, approved.then_some(()).ok_or("the call was not approved"), stamp, out);
+            }
+            Input::ApprovalTimedOut(item_id) => {
+                self.judged(&item_id, Err("nobody approved the call in time"), stamp, out);
             }
             Input::ClientAnswered { turn_id, request_id, participant, response }
                 if turn_id == self.turn_id && Some(&participant) == self.by.participant.as_ref() =>
@@ -281,6 +284,7 @@ impl Running {
             let stage = self.telling.shared.stage(&called);
             out.push(Effect::Emit(stamp.message(Body::ApprovalRequested(stage))));
             self.telling.status(status::WAITING, Some(&call.item_id), stamp, out);
+            out.push(Effect::WaitApproval(call.item_id.clone()));
             self.approvals.insert(call.item_id.clone(), call);
         } else {
             self.telling.started(&call, stamp, out);
@@ -288,13 +292,13 @@ impl Running {
         }
     }
 
-    fn judged(&mut self, item_id: &str, approved: bool, stamp: &Stamp, out: &mut Vec<Effect>) {
+    /// Runs a call that waits, or says why not.
+    fn judged(&mut self, item_id: &str, judged: Result<(), &str>, stamp: &Stamp, out: &mut Vec<Effect>) {
         let Some(call) = self.approvals.remove(item_id) else { return };
         self.telling.started(&call, stamp, out);
-        if approved {
-            out.push(Effect::Run { call });
-        } else {
-            self.finished(call.id, Ok(ToolResult::Failed("the call was not approved".into())), stamp, out);
+        match judged {
+            Ok(()) => out.push(Effect::Run { call }),
+            Err(why) => self.finished(call.id, Ok(ToolResult::Failed(why.to_owned())), stamp, out),
         }
     }
 

@@ -2,11 +2,12 @@
 
 use super::ROOM;
 use super::endpoint::Endpoint;
-use super::joined::{command, program};
+use super::joined::{client, command, program};
 use crate::support::server::Server;
 use axum::body::{Body, Bytes};
 use axum::extract::{Json, State};
 use futures_util::StreamExt;
+use meshagent::client::room::RoomMessage;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -183,6 +184,49 @@ async fn in_a_pipe_one_thing_is_asked_and_answered() {
     assert!(code == Some(2) && err.contains("nothing is asked"), "{code:?} {err}");
     let (code, _, err) = run(&["--message", "x", "--model", "unheard-of/model"], "");
     assert!(code == Some(2) && err.contains("provider is unknown"), "{code:?} {err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_pipe_a_tool_that_asks_is_refused() {
+    let server = Server::start(&[]);
+    let agent = client(&server, "asker", ROOM).await;
+    let mut pushes = agent.pushes();
+    agent.enable_messaging().await.unwrap();
+    let flags = ["process", "use", "--room", ROOM, "--agent-name", "asker", "--message", "go"];
+    let mut command = program(&server, &flags, &[]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let play = async {
+        loop {
+            let Ok(push) = pushes.recv().await else { panic!("the room is gone") };
+            let Some(message) = RoomMessage::from_push(&push).filter(|m| m.kind == "agent-message") else {
+                continue;
+            };
+            let heard = message.body;
+            let says = match heard["type"].as_str().unwrap() {
+                "meshagent.agent.thread.start" => vec![
+                    json!({"type": "thread.started"}),
+                    json!({"type": "turn.start.accepted", "turn_id": "u"}),
+                    json!({"type": "tool_call.approval_requested", "turn_id": "u", "item_id": "i",
+                        "toolkit": "wiki", "tool": "write", "arguments": {}}),
+                ],
+                "meshagent.agent.tool_call.reject" => vec![json!({"type": "turn.ended", "turn_id": "u"})],
+                _ => continue,
+            };
+            for mut say in says {
+                say["type"] = json!(format!("meshagent.agent.{}", say["type"].as_str().unwrap()));
+                (say["thread_id"], say["source_message_id"]) = (json!("t"), heard["message_id"].clone());
+                agent.send_message(&message.from_participant_id, "agent-message", &say, None).await.unwrap();
+            }
+            if heard["type"] == "meshagent.agent.tool_call.reject" {
+                return heard;
+            }
+        }
+    };
+    let rejected = tokio::time::timeout(LIMIT, play).await.expect("nobody answered the tool");
+    assert_eq!((&rejected["turn_id"], &rejected["item_id"]), (&json!("u"), &json!("i")));
+    let out = child.wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success() && err.contains("wiki.write") && err.contains("It is refused"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

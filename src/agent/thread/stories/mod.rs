@@ -84,7 +84,7 @@ impl Story {
             Effect::Load { .. } => "load".into(),
             Effect::Ask { .. } => "ask".into(),
             Effect::Run { call } => format!("run {}", call.tool),
-            Effect::Wait { .. } => "wait".into(),
+            Effect::Wait { .. } | Effect::WaitApproval(_) => "wait".into(),
             Effect::Cancel => "cancel".into(),
             Effect::Done { outcome: Outcome::Done { text, .. }, .. } => format!("done {text}"),
             Effect::Done { outcome: Outcome::Failed(failure), .. } => format!("failed {}", failure.code),
@@ -343,7 +343,7 @@ fn an_approval_is_waited_for_and_nobody_is_asked_where_nobody_is() {
     story.start("m", "t1");
     story.prepared("t1", vec![spec("mail", "send", true)]);
     let told = story.answered(vec![call("c", "mail", "send")]);
-    assert_eq!(told, ["tool_call.approval_requested", "(Waiting for approval)", "usage.updated"]);
+    assert_eq!(told, ["tool_call.approval_requested", "(Waiting for approval)", "wait", "usage.updated"]);
     let judged_by = |who: &str, item: &str, approved| Input::Judged {
         by: by(who),
         turn_id: "t1".into(),
@@ -359,6 +359,17 @@ fn an_approval_is_waited_for_and_nobody_is_asked_where_nobody_is() {
     story.answered(vec![call("d", "mail", "send")]);
     let told = story.on(judged("d", false));
     assert_eq!(told, ["(Calling send)", "tool_call.started", "tool_call.ended", "(Thinking)", "ask"]);
+    let late = |item: &str| Input::ApprovalTimedOut(item.into());
+    assert_eq!(story.on(late("d")), [""; 0], "it was judged in time");
+    story.answered(vec![call("e", "mail", "send")]);
+    let told = story.on(late("e"));
+    assert_eq!(told, ["(Calling send)", "tool_call.started", "tool_call.ended", "(Thinking)", "ask"]);
+    assert_eq!(
+        story.emitted("tool_call.ended")["error"]["message"],
+        "nobody approved the call in time",
+        "the line does not wait for ever"
+    );
+    assert_eq!(story.on(judged("e", true)), [""; 0], "it is judged once");
 
     let mut story = Story::new(Limits::default());
     let start = TurnStart {

@@ -94,6 +94,9 @@ impl Talk {
                 "text_content.ended" if ours.as_deref() == Some(text(&heard, "turn_id")) => {
                     self.ended(&heard)?;
                 }
+                "tool_call.approval_requested" if ours.as_deref() == Some(text(&heard, "turn_id")) => {
+                    self.refuse(&heard).await?;
+                }
                 "turn.ended" if ours.as_deref() == Some(text(&heard, "turn_id")) => {
                     self.end_line()?;
                     let ended = heard.get("error").is_none_or(Value::is_null);
@@ -228,6 +231,19 @@ impl Talk {
             Ok(number) => self.listed.get(number.checked_sub(1)?).cloned(),
             Err(_) => Some(text.to_owned()).filter(|path| !path.is_empty()),
         }
+    }
+
+    /// Nobody is here to answer a call that asks.
+    async fn refuse(&mut self, heard: &Map<String, Value>) -> Result<(), CliError> {
+        self.end_line()?;
+        output::note(format!(
+            "The agent wanted to call {}\nIt is refused: nobody can approve it here. Talk at a terminal to /approve calls.",
+            call(heard)
+        ));
+        let of = |key| text(heard, key).to_owned();
+        let of = OfItem { thread_id: of("thread_id"), turn_id: of("turn_id"), item_id: of("item_id") };
+        self.session.say(Body::ToolCallReject(of)).await?;
+        Ok(())
     }
 
     /// Answers the call that has waited longest.
