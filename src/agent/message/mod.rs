@@ -57,6 +57,8 @@ pub fn timestamp(now: DateTime<Utc>) -> String {
 
 /// Key in the metadata of a `….ended`: what came of the item is void, the answer that it was part of begins anew.
 pub const DISCARDED: &str = "discarded";
+/// Key in the metadata of a `context.compacted`: its last message repeats what the running turn began with, in words only.
+pub const REPEATS_INPUT: &str = "repeats_input";
 
 impl Message {
     /// Whether it says that its item is void.

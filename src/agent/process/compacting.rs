@@ -3,7 +3,7 @@
 use super::{Actor, Out};
 use crate::agent::engine::Engine;
 use crate::agent::history::{Item, Part};
-use crate::agent::message::{Body, Compacted, Message, Status};
+use crate::agent::message::{Body, Compacted, Message, REPEATS_INPUT, Status};
 use crate::agent::model::ModelId;
 use crate::agent::provider::OUTPUT_TOKENS;
 use serde_json::{Value, json};
@@ -60,7 +60,7 @@ impl Actor {
     }
 
     /// The summary takes the place of the thread's past, here and for whoever reads the thread later. `input` began the present turn:
-    /// its row is older than the summary's, so it is repeated behind it.
+    /// its row is older than the summary's, so it is repeated behind it, as words; whoever can reads the row itself.
     pub(super) async fn compacted(&mut self, summary: Summary, input: Option<&Item>) {
         if !Arc::ptr_eq(&summary.past, &self.thread.history()) {
             // It was cleared meanwhile.
@@ -68,7 +68,9 @@ impl Actor {
         }
         let text = format!("What was said before, in short:\n{}", summary.text);
         let mut messages = vec![user(&text)];
-        messages.extend(input.and_then(Item::user_text).map(|text| user(&text)));
+        let repeated = input.and_then(Item::user_text).map(|text| user(&text));
+        let repeats = repeated.is_some();
+        messages.extend(repeated);
         self.thread.compact(vec![Item::User(vec![Part::Text(text)])]);
         self.used_tokens = 0;
         let compacted = Compacted {
@@ -81,7 +83,10 @@ impl Actor {
             messages: Some(messages),
         };
         let (id, now) = (self.engine.ids.fresh().to_string(), self.engine.clock.now());
-        let message = Message::new(id, now, Body::Compacted(compacted));
+        let mut message = Message::new(id, now, Body::Compacted(compacted));
+        if repeats {
+            message.metadata.insert(REPEATS_INPUT.to_owned(), Value::Bool(true));
+        }
         self.store(&message).await;
         (self.out)(Out::Message(message)).await;
     }

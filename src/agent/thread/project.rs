@@ -1,7 +1,7 @@
 //! What a model is shown of a stored thread (process agents §14). Pure: rows in, items out. Rows of the official agent read alike.
 
 use crate::agent::history::{self, Item, Part, ToolCall};
-use crate::agent::message::InputContent;
+use crate::agent::message::{InputContent, REPEATS_INPUT};
 use crate::agent::model::{Backend, ModelId};
 use crate::agent::turn::MODEL_ERROR;
 use base64::Engine;
@@ -81,11 +81,9 @@ impl Reader {
                 self.held.remove(text(message, "source_message_id"));
             }
             "turn.started" => {
-                if let Some(input) = self.held.remove(text(message, "source_message_id")) {
-                    self.end_texts();
-                    self.begun_at = self.restored.items.len();
-                    self.restored.items.push(input);
-                }
+                self.end_texts();
+                self.begun_at = self.restored.items.len();
+                self.restored.items.extend(self.held.remove(text(message, "source_message_id")));
             }
             "turn.steer" => {
                 if let Some(input) = self.input(text(message, "message_id"), message) {
@@ -229,9 +227,17 @@ impl Reader {
         self.texts.clear();
         self.unanswered.clear();
         let provider = provider_of(message);
-        self.restored.items = messages.iter().map(|item| compacted_item(provider, item)).collect();
+        // What the running turn began with is there with its files too.
+        let repeats = message.get("metadata").and_then(|metadata| metadata.get(REPEATS_INPUT));
+        let input = match repeats.and_then(Value::as_bool) {
+            Some(true) => self.restored.items.get(self.begun_at..).unwrap_or_default().to_vec(),
+            _ => Vec::new(),
+        };
+        let kept = messages.len() - usize::from(!input.is_empty() && !messages.is_empty());
+        self.restored.items = messages.iter().take(kept).map(|item| compacted_item(provider, item)).collect();
         self.compacted_to = self.restored.items.len();
         self.begun_at = self.compacted_to;
+        self.restored.items.extend(input);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Stories of what is stored: it reads back as what the thread remembers.
 
 use super::*;
+use crate::agent::message::{Compacted, REPEATS_INPUT};
 use crate::agent::thread::project::restore;
 use crate::agent::thread::record::Recorder;
 
@@ -126,4 +127,61 @@ fn what_is_stored_reads_back_as_what_the_thread_remembers() {
         "a text is one piece: {kinds:?}"
     );
     assert_eq!(kinds[kinds.len() - 2..], ["thread.event", "turn.ended"]);
+}
+
+#[test]
+fn what_is_said_while_a_thread_is_shortened_is_there_afterwards_files_included() {
+    let mut story = Story::new(Limits::default());
+    let mut recorder = Recorder::new(Arc::new(Fixed::at(DateTime::UNIX_EPOCH)));
+    let mut rows = Vec::new();
+    story.start("m", "t1");
+    rows.extend(stored(&mut recorder, &story.last));
+    story.prepared("t1", Vec::new());
+    rows.extend(stored(&mut recorder, &story.last));
+    story.answered(vec![answer("before")]);
+    rows.extend(stored(&mut recorder, &story.last));
+
+    let file = InputContent::File { url: "data:image/png;base64,AAEC".into(), name: Some("p.png".into()) };
+    let content = vec![InputContent::text("look"), file];
+    let input = Item::User(content.iter().map(crate::agent::thread::project::part).collect());
+    let start =
+        TurnStart { thread_id: "dataset://t/1".into(), turn_id: None, content, options: Options::default() };
+    story.on(Input::Start {
+        message: message("m2", Body::TurnStart(start)),
+        turn_id: "t2".into(),
+        by: by("ann"),
+        before: Vec::new(),
+    });
+    rows.extend(stored(&mut recorder, &story.last));
+    // The summary is made; meanwhile somebody says more.
+    story.steer("s", "t2", "ann");
+    rows.extend(stored(&mut recorder, &story.last));
+    story.loaded("s");
+    rows.extend(stored(&mut recorder, &story.last));
+    story.thread.compact(vec![Item::User(vec![Part::Text("in short".into())])]);
+    let user = |text: String| json!({"role": "user", "content": text});
+    let body = Body::Compacted(Compacted {
+        thread_id: "dataset://t/1".into(),
+        provider: None,
+        model: None,
+        checkpoint_id: "c".into(),
+        path: "dataset://t/1".into(),
+        through_sequence: 0,
+        messages: Some(vec![user("in short".into()), user(input.user_text().unwrap())]),
+    });
+    let mut compacted = *message("c", body);
+    compacted.metadata.insert(REPEATS_INPUT.into(), json!(true));
+    rows.extend(recorder.on(&compacted).into_iter().map(|row| row.data));
+    let prepared = Prepared { input: Some(input.clone()), ..Prepared::default() };
+    story.on(Input::Prepared { turn_id: "t2".into(), result: Ok(prepared) });
+    rows.extend(stored(&mut recorder, &story.last));
+    story.answered(vec![answer("seen")]);
+    rows.extend(stored(&mut recorder, &story.last));
+    story.answered(vec![answer("also seen")]);
+    rows.extend(stored(&mut recorder, &story.last));
+
+    let text = |text: &str| Item::User(vec![Part::Text(text.into())]);
+    let expected = [text("in short"), input, answer("seen"), text("also"), answer("also seen")];
+    assert_eq!(*story.thread.history(), expected);
+    assert_eq!(restore(&rows).items, expected);
 }
