@@ -81,11 +81,12 @@ impl Schedules {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes, changes and deletes the tasks that services own.
-    async fn keep_owned(&self, outcome: &mut Outcome) -> Result<(), Error> {
+    /// Makes, changes and deletes the tasks that services own. Those that rest are answered.
+    async fn keep_owned(&self, outcome: &mut Outcome) -> Result<HashSet<ScheduledTaskId>, Error> {
         let tasks = &self.parts.app;
         let numbers = self.memory().numbers.clone();
-        for step in owned::plan(&tasks.world(), &numbers) {
+        let owned::Plan { steps, resting } = owned::plan(&tasks.world(), &numbers);
+        for step in steps {
             let kept = match step {
                 owned::Step::Create { owner, id, spec } => {
                     let made = tasks.create_task_as(&actor(), id, owner.room, *spec).await;
@@ -106,15 +107,22 @@ impl Schedules {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        Ok(resting)
     }
 
-    /// Tasks with something due. `outcome` learns when the others are.
-    fn ready(&self, world: &World, now: DateTime<Utc>, outcome: &mut Outcome) -> Vec<Ready> {
+    /// Tasks with something due, but for those that rest. `outcome` learns when the others are.
+    fn ready(
+        &self,
+        world: &World,
+        resting: &HashSet<ScheduledTaskId>,
+        now: DateTime<Utc>,
+        outcome: &mut Outcome,
+    ) -> Vec<Ready> {
         let mut memory = self.memory();
         let mut all = Vec::new();
         let mut seen: HashSet<ScheduledTaskId> = HashSet::new();
-        for (id, task) in world.projects().flat_map(|(project, _)| world.tasks(project)) {
+        let all_tasks = world.projects().flat_map(|(project, _)| world.tasks(project));
+        for (id, task) in all_tasks.filter(|(id, _)| !resting.contains(id)) {
             seen.insert(id);
             let known = memory.read.get(&id).filter(|k| k.generation == task.generation);
             if let Some(known) = known.filter(|k| k.done_until == task.done_until)
@@ -282,9 +290,9 @@ impl Controller for Schedules {
     async fn reconcile(&self) -> Result<Outcome, Error> {
         let app = &self.parts.app;
         let mut outcome = Outcome::default();
-        self.keep_owned(&mut outcome).await?;
+        let resting = self.keep_owned(&mut outcome).await?;
         let (world, now) = (app.world(), app.clock.now());
-        let ready = self.ready(&world, now, &mut outcome);
+        let ready = self.ready(&world, &resting, now, &mut outcome);
         let beats = self.memory().beats.due(&world, now, &mut outcome);
         if !ready.is_empty() || !beats.is_empty() {
             self.fire_all(ready, beats, &mut outcome).await?;

@@ -1,13 +1,14 @@
 //! Scheduled tasks that services own: what the annotation `meshagent.agent.schedule` of an agent asks for, made, changed and deleted
 //! with the service. Pure: the world in, steps out.
 //!
-//! A room's own service has them in its room; a project's service in the room that the task names, else in the rooms that run.
+//! A room's own service has them in its room; a project's service in the room that the task names, else in the rooms that run. Where
+//! such a room ends its tasks stay and rest, so that what has fired is not forgotten.
 
 use crate::domain::service::Service;
 use crate::id::{RoomId, ScheduledTaskId, ServiceId};
 use crate::projection::World;
-use crate::spec::{AGENT_SCHEDULE, ROOM, ScheduledTask, from_json};
-use std::collections::BTreeMap;
+use crate::spec::{AGENT_SCHEDULE, Agent, ROOM, ScheduledTask, from_json};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use uuid::Uuid;
 
 /// Annotation of a task: the service that owns it.
@@ -63,22 +64,36 @@ impl Owner {
     }
 }
 
+/// What services' tasks need.
+#[derive(Debug, Default, PartialEq)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// Tasks that do not fire for now, as their rooms do not run.
+    pub resting: HashSet<ScheduledTaskId>,
+}
+
 /// What is to be done so that every agent has the task it asks for, and nothing is left of those that are gone. `numbers` says which
 /// number a new one gets: those before it were deleted.
 #[must_use]
-pub fn plan(world: &World, numbers: &BTreeMap<Owner, u64>) -> Vec<Step> {
+pub fn plan(world: &World, numbers: &BTreeMap<Owner, u64>) -> Plan {
     let mut wanted = wanted(world);
-    let mut steps = Vec::new();
+    let (mut steps, mut resting, mut seen) = (Vec::new(), HashSet::new(), BTreeSet::new());
     for (id, task) in world.projects().flat_map(|(project, _)| world.tasks(project)) {
         let Some((owner, number)) = Owner::of(id, task.room, &task.spec) else { continue };
-        match wanted.remove(&owner) {
-            None => steps.push(Step::Delete { id }),
-            Some(spec) => {
-                let spec = owner.spec(&spec, number);
-                if spec != task.spec {
-                    steps.push(Step::Update { id, spec: Box::new(spec) });
-                }
-            }
+        let running = wanted.remove(&owner);
+        let rests = running.is_none();
+        let asked = running.or_else(|| between_sessions(world, &owner));
+        // An owner has one task, whatever two servers made at once.
+        let Some(spec) = asked.filter(|_| seen.insert(owner.clone())) else {
+            steps.push(Step::Delete { id });
+            continue;
+        };
+        if rests {
+            resting.insert(id);
+        }
+        let spec = owner.spec(&spec, number);
+        if spec != task.spec {
+            steps.push(Step::Update { id, spec: Box::new(spec) });
         }
     }
     steps.extend(wanted.into_iter().map(|(owner, spec)| {
@@ -86,7 +101,7 @@ pub fn plan(world: &World, numbers: &BTreeMap<Owner, u64>) -> Vec<Step> {
         let spec = Box::new(owner.spec(&spec, number));
         Step::Create { id: owner.task_id(number), owner, spec }
     }));
-    steps
+    Plan { steps, resting }
 }
 
 /// The tasks that agents ask for.
@@ -94,10 +109,7 @@ fn wanted(world: &World) -> BTreeMap<Owner, ScheduledTask> {
     let mut all = BTreeMap::new();
     for (id, service) in world.projects().flat_map(|(project, _)| world.services(project)) {
         for agent in service.spec.agents() {
-            let Some(mut spec) = agent.annotation(AGENT_SCHEDULE).and_then(read) else { continue };
-            spec.active &= service.spec.enabled;
-            let name = format!("{} of {}", agent.name, service.spec.metadata.name);
-            spec.metadata.name.get_or_insert(name);
+            let Some(spec) = asked(service, agent) else { continue };
             for room in rooms(world, id, service, &spec) {
                 let owner = Owner { service: id, room, agent: agent.name.clone() };
                 all.insert(owner, spec.clone());
@@ -105,6 +117,23 @@ fn wanted(world: &World) -> BTreeMap<Owner, ScheduledTask> {
         }
     }
     all
+}
+
+/// The task that an agent asks for.
+fn asked(service: &Service, agent: &Agent) -> Option<ScheduledTask> {
+    let mut spec = agent.annotation(AGENT_SCHEDULE).and_then(read)?;
+    spec.active &= service.spec.enabled;
+    let name = format!("{} of {}", agent.name, service.spec.metadata.name);
+    spec.metadata.name.get_or_insert(name);
+    Some(spec)
+}
+
+/// The task of a project's service in a room that does not run but may again.
+fn between_sessions(world: &World, owner: &Owner) -> Option<ScheduledTask> {
+    let service = world.service(owner.service).filter(|service| service.room.is_none())?;
+    world.room(owner.room)?;
+    let agent = service.spec.agents().iter().find(|agent| agent.name == owner.agent)?;
+    asked(service, agent).filter(|spec| spec.annotation(ROOM).is_none())
 }
 
 /// What is no task was refused when the service was written; an old one that is none fires nothing.

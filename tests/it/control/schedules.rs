@@ -2,7 +2,8 @@ use super::rig::{Rig, Shared, actor};
 use meshagent::app::host::RoomHost;
 use meshagent::domain::room::Updated;
 use meshagent::domain::scheduled_task::{Outcome, ScheduledTask};
-use meshagent::id::ScheduledTaskId;
+use meshagent::domain::session::Reason;
+use meshagent::id::{RoomId, ScheduledTaskId};
 use meshagent::projection::World;
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -256,4 +257,41 @@ async fn an_agent_has_the_task_that_its_service_asks_for() {
     rig.update_service(service, "worker", json!({})).await;
     rig.until("it goes with the annotation", |w| w.task(id).is_none()).await;
     assert_eq!(tasks(&rig), ["1 hour true"], "what a person made stays, whatever it says of its owner");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_of_a_projects_service_rests_while_its_room_does_not_run() {
+    let rig = Rig::new().await;
+    let (once, hourly) = (rig.room("once").await, rig.room("hourly").await);
+    let task = |more: serde_json::Value| {
+        let mut task = json!({"schedule": "1 hour", "queue": {"name": "q", "payload": {"n": 1}}});
+        task.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"agents": [{"name": "bob", "annotations": {"meshagent.agent.schedule": task.to_string()}}]})
+    };
+    let at_once = json!({"annotations": {"meshagent.schedule.start": "immediately"}});
+    let service = rig.service(None, "worker", task(json!({"once": true, "metadata": at_once}))).await;
+    let of =
+        |w: &World, room: RoomId| w.tasks(rig.project).find(|(_, task)| task.room == room).map(|(id, _)| id);
+    rig.host.open(once).await.unwrap();
+    rig.until("it fired", |w| of(w, once).is_some_and(|id| w.task(id).unwrap().fired == 1)).await;
+    let id = of(&rig.app.world(), once).unwrap();
+    rig.host.end(once, Reason::Terminated).await;
+    rig.pass(Duration::from_secs(60)).await;
+    assert!(rig.app.world().task(id).is_some(), "it stays while its room does not run");
+    rig.host.open(once).await.unwrap();
+    rig.pass(Duration::from_hours(2)).await;
+    assert_eq!(rig.app.world().task(id).unwrap().fired, 1, "once is once over all sessions");
+    rig.app.delete_service(&actor(), service).await.unwrap();
+    rig.until("it goes with its service", |w| w.task(id).is_none()).await;
+
+    rig.service(None, "other", task(json!({}))).await;
+    rig.host.open(hourly).await.unwrap();
+    rig.until("the task is there", |w| of(w, hourly).is_some()).await;
+    let id = of(&rig.app.world(), hourly).unwrap();
+    rig.pass(Duration::from_mins(40)).await;
+    rig.host.end(hourly, Reason::Terminated).await;
+    rig.pass(Duration::from_mins(40)).await;
+    assert_eq!(rig.app.world().task(id).unwrap().fired, 0, "nothing fires without its room");
+    rig.host.open(hourly).await.unwrap();
+    rig.until("the interval goes on over sessions", |w| w.task(id).unwrap().fired == 1).await;
 }
