@@ -116,6 +116,15 @@ pub struct McpConfig {
     pub allowed_hosts: Vec<String>,
     /// Where requests go that need a secret of the project: the server's address, and the key for it.
     pub proxy: Option<(String, String)>,
+    /// `--mcp-secret`: which secrets of the project may be sent where.
+    pub secrets: Vec<McpSecret>,
+}
+
+/// A secret of the project, and the only address of a server that it may be sent to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct McpSecret {
+    pub id: String,
+    pub url: url::Url,
 }
 
 impl std::fmt::Debug for McpConfig {

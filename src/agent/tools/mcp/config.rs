@@ -1,5 +1,6 @@
 //! A server as a turn names it (`mcp.servers[]`, or `toolkits.mcp.client_options.servers[]`). Pure.
 
+use crate::agent::config::McpConfig;
 use crate::client::mcp::Header;
 use serde::Deserialize;
 use serde_json::Value;
@@ -73,8 +74,9 @@ impl ServerConfig {
     }
 
     /// Where to connect, with which headers, and whether that is the server itself: else it is the project's proxy,
-    /// which adds the secret.
-    pub fn address(&self, proxy: Option<&(String, String)>) -> Result<(String, Vec<Header>, bool), String> {
+    /// which adds the secret. Whoever sends a turn names server and secret, so only pairs of them that `config` has are
+    /// taken: else a secret could be sent anywhere.
+    pub fn address(&self, config: &McpConfig) -> Result<(String, Vec<Header>, bool), String> {
         let filled = |text: &Option<String>| text.clone().filter(|t| !t.trim().is_empty());
         let Some(url) = filled(&self.given.server_url) else {
             return Err("no server_url is given".into());
@@ -94,7 +96,18 @@ impl ServerConfig {
             headers.extend(filled(&self.given.authorization).map(|token| bearer(&token)));
             return Ok((url, headers, true));
         };
-        let Some((api_url, key)) = proxy else {
+        let secret = secret.trim();
+        let same = Url::parse(&url).ok();
+        let named =
+            config.secrets.iter().find(|named| named.id == secret && same.as_ref() == Some(&named.url));
+        let Some(named) = named else {
+            return Err(
+                "the secret of its use_proxy_secret may not be sent there; whoever starts this agent can allow it \
+                 with --mcp-secret SECRET=URL"
+                    .into(),
+            );
+        };
+        let Some((api_url, key)) = &config.proxy else {
             return Err(
                 "it needs a secret of the project (use_proxy_secret), and MESHAGENT_API_KEY is not set"
                     .into(),
@@ -102,7 +115,7 @@ impl ServerConfig {
         };
         let mut through = Url::parse(&format!("{}/proxy-request", api_url.trim_end_matches('/')))
             .map_err(|error| format!("the server's own address is no URL: {error}"))?;
-        through.query_pairs_mut().append_pair("url", &url).append_pair("secret-id", secret.trim());
+        through.query_pairs_mut().append_pair("url", named.url.as_str()).append_pair("secret-id", secret);
         headers.push(bearer(key));
         Ok((through.into(), headers, false))
     }
@@ -134,7 +147,11 @@ fn bearer(token: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::config::McpSecret;
     use serde_json::json;
+    use std::time::Duration;
+
+    const WIKI: &str = "https://wiki.test/mcp?k=1";
 
     fn read(more: Value) -> ServerConfig {
         let mut given = json!({"server_label": "wiki", "server_url": "https://wiki.test/mcp?k=1"});
@@ -142,8 +159,20 @@ mod tests {
         ServerConfig::read(&given).unwrap()
     }
 
+    fn reach(proxy: Option<(&str, &str)>, secrets: &[(&str, &str)]) -> McpConfig {
+        McpConfig {
+            call_max: Duration::from_secs(1),
+            allowed_hosts: Vec::new(),
+            proxy: proxy.map(|(url, key)| (url.to_owned(), key.to_owned())),
+            secrets: secrets
+                .iter()
+                .map(|(id, url)| McpSecret { id: (*id).to_owned(), url: Url::parse(url).unwrap() })
+                .collect(),
+        }
+    }
+
     fn headers(config: &ServerConfig) -> Vec<(String, String)> {
-        let (_, headers, direct) = config.address(None).unwrap();
+        let (_, headers, direct) = config.address(&reach(None, &[])).unwrap();
         assert!(direct);
         headers.into_iter().map(|h| (h.name, h.value)).collect()
     }
@@ -160,9 +189,10 @@ mod tests {
     #[test]
     fn a_secret_of_the_project_is_added_by_the_proxy() {
         let config = read(json!({"use_proxy_secret": "s-1", "authorization": "mine"}));
-        assert!(config.address(None).unwrap_err().contains("MESHAGENT_API_KEY"));
-        let proxy = ("http://api.test/".to_owned(), "key".to_owned());
-        let (url, headers, direct) = config.address(Some(&proxy)).unwrap();
+        let named = [("s-2", "https://other.test/"), ("s-1", WIKI)];
+        assert!(config.address(&reach(None, &named)).unwrap_err().contains("MESHAGENT_API_KEY"));
+        let (url, headers, direct) =
+            config.address(&reach(Some(("http://api.test/", "key")), &named)).unwrap();
         assert!(!direct);
         assert_eq!(
             url,
@@ -170,6 +200,27 @@ mod tests {
         );
         assert_eq!(headers, [Header { name: "Authorization".into(), value: "Bearer key".into() }]);
         assert!(!format!("{headers:?}{config:?}").contains("key"), "secrets are not shown");
+    }
+
+    #[test]
+    fn a_secret_is_sent_only_where_whoever_started_the_agent_said_that_it_may() {
+        let refused = |more: Value, secrets: &[(&str, &str)]| {
+            let error = read(more).address(&reach(Some(("http://api.test/", "key")), secrets)).unwrap_err();
+            assert!(error.contains("--mcp-secret"), "{error}");
+        };
+        refused(json!({"use_proxy_secret": "s-1"}), &[]);
+        let named = [("s-1", WIKI), ("s-2", "https://other.test/mcp")];
+        refused(json!({"use_proxy_secret": "s-2"}), &named);
+        for elsewhere in [
+            "https://evil.test/mcp?k=1",
+            "https://wiki.test/mcp?k=2",
+            "https://wiki.test/mcp?k=1&x",
+            "https://u@wiki.test/mcp?k=1",
+            "http://wiki.test/mcp?k=1",
+            "not a url",
+        ] {
+            refused(json!({"use_proxy_secret": "s-1", "server_url": elsewhere}), &named);
+        }
     }
 
     #[test]
@@ -198,6 +249,6 @@ mod tests {
             assert!(error.contains(why), "{given}: {error}");
         }
         let nowhere = ServerConfig::read(&json!({"server_label": "x"})).unwrap();
-        assert!(nowhere.address(None).unwrap_err().contains("server_url"));
+        assert!(nowhere.address(&reach(None, &[])).unwrap_err().contains("server_url"));
     }
 }

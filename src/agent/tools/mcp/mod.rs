@@ -104,8 +104,7 @@ impl Servers {
         &self,
         server: &ServerConfig,
     ) -> Result<(Arc<Server>, Vec<crate::client::mcp::Tool>), McpError> {
-        let proxy = self.config.proxy.as_ref();
-        let (url, headers, direct) = server.address(proxy).map_err(McpError::NotThere)?;
+        let (url, headers, direct) = server.address(&self.config).map_err(McpError::NotThere)?;
         let key = key(&url, &headers);
         let kept = lock(&self.kept).get(&key).filter(|kept| !kept.is_closed()).cloned();
         if let Some(kept) = kept {

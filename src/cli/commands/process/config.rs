@@ -140,7 +140,7 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
 fn tools_config(args: &JoinArgs, place: &Place, env: &EndpointsEnv) -> Result<ToolsConfig, CliError> {
     let (process, image_mounts) = (&args.process, &args.join.shell_image_mounts);
     let shell = super::toolkits::config(process, image_mounts, &place.room.token, settings::env)?;
-    let mcp = on(process.tools.mcp.as_ref(), false).then(|| mcp_config(place, env));
+    let mcp = on(process.tools.mcp.as_ref(), false).then(|| mcp_config(process, place, env)).transpose()?;
     Ok(ToolsConfig {
         storage: on(process.tools.storage.as_ref(), false),
         read_only_storage: process.tools.read_only_storage,
@@ -164,12 +164,13 @@ fn tools_config(args: &JoinArgs, place: &Place, env: &EndpointsEnv) -> Result<To
     })
 }
 
-fn mcp_config(place: &Place, env: &EndpointsEnv) -> McpConfig {
-    McpConfig {
+fn mcp_config(process: &ProcessArgs, place: &Place, env: &EndpointsEnv) -> Result<McpConfig, CliError> {
+    Ok(McpConfig {
         call_max: env.mcp_timeout_s.map_or(MCP_CALL_MAX, Duration::from_secs),
         allowed_hosts: env.allowed_hosts.clone(),
         proxy: place.api_url.clone().zip(env.api_key.clone()),
-    }
+        secrets: super::toolkits::mcp_secrets(process)?,
+    })
 }
 
 fn names(models: &[ModelId]) -> String {

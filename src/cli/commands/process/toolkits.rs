@@ -2,7 +2,7 @@
 
 use super::args::{self, ProcessArgs, on};
 use crate::agent::config::{
-    MemoryConfig, MountConfig, MountPlace, ShellConfig, ShellPlace, TablesConfig, ToolSearch,
+    McpSecret, MemoryConfig, MountConfig, MountPlace, ShellConfig, ShellPlace, TablesConfig, ToolSearch,
 };
 use crate::cli::error::CliError;
 use crate::client::room::Token;
@@ -187,6 +187,19 @@ pub fn memory(process: &ProcessArgs) -> Result<Option<MemoryConfig>, CliError> {
     Ok(Some(MemoryConfig { name, namespace, model: process.tools.memory_model.clone() }))
 }
 
+/// The secrets of `--mcp-secret SECRET=URL`.
+pub fn mcp_secrets(process: &ProcessArgs) -> Result<Vec<McpSecret>, CliError> {
+    let shape = || wrong("--mcp-secret", "SECRET=URL");
+    let one = |text: &String| {
+        let (id, url) = text.split_once('=').ok_or_else(shape)?;
+        // An address may hold a secret itself, so it is not repeated.
+        let url = url::Url::parse(url.trim()).map_err(|_| shape())?;
+        let id = Some(id.trim().to_owned()).filter(|id| !id.is_empty()).ok_or_else(shape)?;
+        Ok(McpSecret { id, url })
+    };
+    process.tools.mcp_secrets.iter().map(one).collect()
+}
+
 /// What `--tool-search` hides.
 pub fn tool_search(process: &ProcessArgs) -> ToolSearch {
     match process.tools.tool_search {
@@ -315,6 +328,20 @@ mod tests {
         let line =
             Line::try_parse_from(["x", "--channel", "chat", "--storage-tool-local-path", "/srv"]).unwrap();
         assert!(storage_mounts(&line.join.process).unwrap_err().to_string().contains("SOURCE:MOUNT"));
+    }
+
+    #[test]
+    fn a_secret_has_the_address_it_may_be_sent_to() {
+        let secrets = |text: &str| {
+            let line = Line::try_parse_from(["x", "--channel", "chat", "--mcp-secret", text]).unwrap();
+            mcp_secrets(&line.join.process).map_err(|error| error.to_string())
+        };
+        let one = secrets("s-1=https://wiki.test/mcp?k=1").unwrap().remove(0);
+        assert_eq!((one.id.as_str(), one.url.as_str()), ("s-1", "https://wiki.test/mcp?k=1"));
+        for bad in ["s-1", "=https://wiki.test/s3cret", "s-1=s3cret"] {
+            let error = secrets(bad).unwrap_err();
+            assert!(error.contains("SECRET=URL") && !error.contains("s3cret"), "{bad}: {error}");
+        }
     }
 
     #[test]

@@ -78,6 +78,10 @@ pub struct ToolArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
     pub mcp: Option<String>,
 
+    /// Secret of the project that turns may have sent to the MCP server at URL, SECRET=URL. Repeatable
+    #[arg(long = "mcp-secret", value_name = "SECRET=URL")]
+    pub mcp_secrets: Vec<String>,
+
     /// Folder of this machine among the files of --storage and --apply-patch, SOURCE:MOUNT[:ro|rw]. Repeatable
     #[arg(long = "storage-tool-local-path", value_name = "MOUNT")]
     pub storage_local_paths: Vec<String>,
