@@ -9,6 +9,7 @@ use crate::client::room::Token;
 use crate::runtime::sandbox::{self, Confinement, SandboxArgs};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Image of the shell unless one is named. The official default is an image of MeshAgent's own registry.
 const IMAGE: &str = "python:3.13";
@@ -28,7 +29,8 @@ pub fn config(
     if !shell && !advanced {
         return Ok(None);
     }
-    let place = place(given.shell_image.as_deref(), given.working_dir.as_deref())?;
+    let home = env("HOME");
+    let place = place(given.shell_image.as_deref(), given.working_dir.as_deref(), home.as_deref())?;
     let mut variables = BTreeMap::new();
     for name in given.shell_copy_env.iter().flat_map(|names| names.split(',')).map(str::trim) {
         let value = std::env::var(name)
@@ -59,27 +61,21 @@ pub fn config(
 
 /// Where commands run: in a container of an image, `none` on this machine as it is, `sandbox` on this machine where they
 /// reach the working folder only.
-fn place(image: Option<&str>, working_dir: Option<&str>) -> Result<ShellPlace, CliError> {
+fn place(image: Option<&str>, working_dir: Option<&str>, home: Option<&str>) -> Result<ShellPlace, CliError> {
     match image.map(str::trim).filter(|image| !image.is_empty()) {
         None => Ok(ShellPlace::Image(IMAGE.to_owned())),
         Some(image) if image.eq_ignore_ascii_case("none") => Ok(ShellPlace::Local { prefix: Vec::new() }),
-        Some(image) if image.eq_ignore_ascii_case("sandbox") => sandboxed(working_dir),
+        Some(image) if image.eq_ignore_ascii_case("sandbox") => sandboxed(working_dir, home),
         Some(image) => Ok(ShellPlace::Image(image.to_owned())),
     }
 }
 
-fn sandboxed(working_dir: Option<&str>) -> Result<ShellPlace, CliError> {
+fn sandboxed(working_dir: Option<&str>, home: Option<&str>) -> Result<ShellPlace, CliError> {
+    let folder = writable(working_dir, home)?;
     if let Confinement::None { reason } = sandbox::available() {
         return Err(CliError::user(format!("--shell-image sandbox cannot confine commands here: {reason}"))
             .hint("use an image, or `none` for commands that nothing confines"));
     }
-    let folder = match working_dir {
-        Some(folder) => std::path::PathBuf::from(folder),
-        None => std::env::current_dir()?,
-    };
-    let folder = folder
-        .canonicalize()
-        .map_err(|error| CliError::user(format!("--working-dir {}: {error}", folder.display())))?;
     let arguments = SandboxArgs {
         parent: std::process::id(),
         confine: true,
@@ -92,6 +88,27 @@ fn sandboxed(working_dir: Option<&str>) -> Result<ShellPlace, CliError> {
     let prefix: Option<Vec<String>> = words.map(|word| word.into_string().ok()).collect();
     let prefix = prefix.ok_or_else(|| CliError::user("the working folder's path is no UTF-8 text"))?;
     Ok(ShellPlace::Local { prefix })
+}
+
+/// The folder that confined commands may write in. Never one that was not named, and never one that the home folder
+/// with its keys is in.
+fn writable(working_dir: Option<&str>, home: Option<&str>) -> Result<PathBuf, CliError> {
+    let Some(given) = working_dir.map(str::trim).filter(|folder| !folder.is_empty()) else {
+        return Err(CliError::usage("--shell-image sandbox needs --working-dir")
+            .hint("name the folder in which commands may read and write"));
+    };
+    let folder = PathBuf::from(given)
+        .canonicalize()
+        .map_err(|error| CliError::user(format!("--working-dir {given}: {error}")))?;
+    let home = home.map(|home| PathBuf::from(home).canonicalize().unwrap_or_else(|_| home.into()));
+    if folder.parent().is_none() || home.is_some_and(|home| home.starts_with(&folder)) {
+        return Err(CliError::user(format!(
+            "--working-dir {given} is too much for --shell-image sandbox: commands could read and write all that is \
+             there, the home folder and its keys too"
+        ))
+        .hint("make a folder of its own"));
+    }
+    Ok(folder)
 }
 
 /// The mounts that are asked for; the room's files at `/data` where none is.
@@ -328,6 +345,28 @@ mod tests {
         let line =
             Line::try_parse_from(["x", "--channel", "chat", "--storage-tool-local-path", "/srv"]).unwrap();
         assert!(storage_mounts(&line.join.process).unwrap_err().to_string().contains("SOURCE:MOUNT"));
+    }
+
+    #[test]
+    fn a_sandbox_has_a_folder_of_its_own_that_is_named() {
+        let all = tempfile::tempdir().unwrap();
+        let (home, work) = (all.path().join("home/me"), all.path().join("home/me/work"));
+        std::fs::create_dir_all(&work).unwrap();
+        std::os::unix::fs::symlink(&home, work.join("link")).unwrap();
+        let home = home.to_str();
+        let of = |path: &std::path::Path| writable(path.to_str(), home).map_err(|error| error.to_string());
+        assert_eq!(of(&work).unwrap(), work.canonicalize().unwrap());
+        for path in ["home/me", "home/me/work/link", "home/me/work/..", "home", ""] {
+            let error = of(&all.path().join(path)).unwrap_err();
+            assert!(error.contains("too much"), "{path}: {error}");
+        }
+        for home in [None, home] {
+            assert!(writable(Some("/"), home).unwrap_err().to_string().contains("too much"));
+            for none in [None, Some(" ")] {
+                assert!(writable(none, home).unwrap_err().to_string().contains("--working-dir"));
+            }
+        }
+        assert!(read(&["--shell", "--shell-image", "sandbox"]).unwrap_err().contains("--working-dir"));
     }
 
     #[test]
