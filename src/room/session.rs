@@ -369,7 +369,14 @@ impl LiveSession {
         }
         let same = |r: &Registration| r.host.id == registration.host.id && r.name == registration.name;
         state.registrations.retain(|r| !same(r));
-        state.registrations.push(registration);
+        // Those of services go first: no participant takes the name of one.
+        let of_service = |r: &Registration| r.host.service.is_some();
+        let at = if of_service(&registration) {
+            state.registrations.partition_point(of_service)
+        } else {
+            state.registrations.len()
+        };
+        state.registrations.insert(at, registration);
         drop(state);
         self.toolkits_changed.send_modify(|n| *n += 1);
         Ok(())
@@ -388,7 +395,7 @@ impl LiveSession {
         found
     }
 
-    /// Reads the registrations, oldest first.
+    /// Reads the registrations: those of services, then the others, each oldest first.
     pub fn with_registrations<T>(&self, read: impl FnOnce(&[Registration]) -> T) -> T {
         read(&lock(&self.state).registrations)
     }
@@ -437,5 +444,36 @@ impl State {
                 member.peer.outbox.share(message);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{ProjectId, RoomId, SessionId};
+    use uuid::Uuid;
+
+    #[test]
+    fn a_toolkit_of_a_service_goes_before_one_of_the_same_name() {
+        let (project, limits) = (ProjectId::PLATFORM, super::super::limits::Limits::default());
+        let room =
+            RoomRef { id: RoomId::new(project, Uuid::nil()), name: "r".into(), url: String::new(), limits };
+        let opened = OpenedSession { id: SessionId::new(project, Uuid::nil()), epoch: 1 };
+        let session = LiveSession::new(room.clone(), opened, Arc::new(System));
+        let offer = |who: &str, service: bool, name: &str| {
+            let service = service.then(|| ServiceId::new(project, Uuid::nil()));
+            let (role, api) = ("agent".to_owned(), Arc::new(ApiScope::full()));
+            let admission = Admission { room: room.clone(), name: who.into(), role, api, service };
+            let host = session.join(format!("{who}-{name}"), &admission).unwrap();
+            let (id, name, listing) = (host.id.clone(), name.to_owned(), Map::new());
+            session.register(Registration { id, name, public: true, listing, host }).unwrap();
+        };
+        for (who, service, name) in
+            [("mallory", false, "wiki"), ("ann", false, "x"), ("svc", true, "wiki"), ("svc", true, "x")]
+        {
+            offer(who, service, name);
+        }
+        let order = session.with_registrations(|all| all.iter().map(|r| r.id.clone()).collect::<Vec<_>>());
+        assert_eq!(order, ["svc-wiki", "svc-x", "mallory-wiki", "ann-x"]);
     }
 }
