@@ -1,7 +1,7 @@
 //! Toolkits of the room: each tool becomes one of the agent's. Those that stand for a model context protocol server say
 //! whether people are asked first, and are remembered as they were described.
 
-use super::pins::{self, SharedPins, Standing};
+use super::pins::{self, Loaded, SharedPins, Standing};
 use super::{CallContext, Tool, ToolError, ToolOutput, ToolSpec};
 use crate::client::room::{RoomClient, Target, ToolkitFilter, ToolkitInfo};
 use crate::wire::Content;
@@ -44,45 +44,56 @@ pub async fn attach(
         return Ok(attached);
     }
     let all = client.list_toolkits(&ToolkitFilter::default()).await?;
-    if all.iter().any(|toolkit| toolkit.annotations.contains_key(APPROVAL)) {
-        pins.load().await;
-    }
-    for name in names {
-        let Some(toolkit) = all.iter().find(|t| t.name == *name) else {
-            return Err(format!(
-                "toolkit `{name}`, which this agent requires, is not in the room; start it first"
-            )
-            .into());
-        };
-        attached.tools.extend(tools(client, toolkit, pins, &mut attached.notes));
-    }
+    let find = |name: &String| {
+        all.iter().find(|t| t.name == *name).ok_or_else(|| {
+            format!("toolkit `{name}`, which this agent requires, is not in the room; start it first")
+        })
+    };
+    let named: Vec<&ToolkitInfo> = names.iter().map(find).collect::<Result<_, _>>()?;
     let open = |toolkit: &&ToolkitInfo| {
         let says = toolkit.annotations.get(SEARCHED).and_then(Value::as_str) == Some("true");
         search && says && !names.contains(&toolkit.name)
     };
-    for toolkit in all.iter().filter(open) {
-        attached.searched.extend(tools(client, toolkit, pins, &mut attached.notes));
+    let searched: Vec<&ToolkitInfo> = all.iter().filter(open).collect();
+    let loaded = if named.iter().chain(&searched).any(|toolkit| !is_own(toolkit)) {
+        pins.load().await
+    } else {
+        Loaded::Yes
+    };
+    for toolkit in named {
+        if let Some(mode) = toolkit.annotations.get(APPROVAL) {
+            pins.keep_mode(&toolkit.name, Some(mode)).await;
+        }
+        attached.tools.extend(tools(client, toolkit, (pins, loaded), &mut attached.notes));
     }
-    pins.save().await;
+    for toolkit in searched {
+        attached.searched.extend(tools(client, toolkit, (pins, loaded), &mut attached.notes));
+    }
     Ok(attached)
+}
+
+/// Whether a toolkit is the room's own, whose name nobody else can take.
+fn is_own(toolkit: &ToolkitInfo) -> bool {
+    toolkit.participant_id.is_none() && !toolkit.annotations.contains_key(APPROVAL)
 }
 
 fn tools(
     client: &RoomClient,
     toolkit: &ToolkitInfo,
-    pins: &SharedPins,
+    (pins, loaded): (&SharedPins, Loaded),
     notes: &mut Vec<String>,
 ) -> Vec<Arc<dyn Tool>> {
-    let approval = toolkit.annotations.get(APPROVAL).and_then(Value::as_str);
+    let mode = toolkit.annotations.get(APPROVAL);
     let mut all: Vec<Arc<dyn Tool>> = Vec::with_capacity(toolkit.tools.len());
     for (tool, info) in &toolkit.tools {
-        let digest = pins::digest(info.clone());
-        let changed = approval.is_some() && pins.standing(&toolkit.name, tool, digest) == Standing::Changed;
+        let digest = pins::digest(json!([mode, info]));
+        let standing = standing(toolkit, tool, digest, (pins, loaded));
+        let changed = standing == Some(Standing::Changed);
         if changed {
             notes.push(format!(
-                "tool `{tool}` of toolkit `{}` is described otherwise than when it was first used; calls of it wait \
-                 for approval",
-                toolkit.name
+                "tool `{tool}` of toolkit `{}` {}; calls of it wait for approval",
+                toolkit.name,
+                pins.why()
             ));
         }
         let target =
@@ -98,20 +109,49 @@ fn tools(
                 .cloned()
                 .unwrap_or_else(|| json!({"type": "object"})),
             strict: false,
-            approval: changed || approval == Some("always"),
+            approval: changed || mode.and_then(Value::as_str) == Some("always"),
         };
-        let pins = changed.then(|| pins.clone());
-        all.push(Arc::new(RoomTool { spec, target, client: client.clone(), pins, digest }));
+        let pins = standing.map(|_| pins.clone());
+        all.push(Arc::new(RoomTool {
+            spec,
+            target,
+            client: client.clone(),
+            pins,
+            mode: mode.cloned(),
+            digest,
+        }));
     }
     all
+}
+
+/// How a tool stands to what is remembered; `None` for one that is of no MCP server and never was. The registering
+/// participant writes the annotations, so a toolkit that lost its own is still looked at.
+fn standing(
+    toolkit: &ToolkitInfo,
+    tool: &str,
+    digest: [u8; 32],
+    (pins, loaded): (&SharedPins, Loaded),
+) -> Option<Standing> {
+    let mode = toolkit.annotations.get(APPROVAL);
+    if is_own(toolkit) || (mode.is_none() && loaded == Loaded::Denied) {
+        return None;
+    }
+    let of_toolkit = pins.mode(&toolkit.name, mode);
+    match pins.standing(&toolkit.name, tool, digest) {
+        Standing::New if of_toolkit == Standing::Changed => Some(Standing::Changed),
+        Standing::New if mode.is_none() => None,
+        standing => Some(standing),
+    }
 }
 
 struct RoomTool {
     spec: ToolSpec,
     target: Target,
     client: RoomClient,
-    /// Where to note that a person let the tool be called as it is described now.
+    /// Where the tool is remembered as it is described now, if it is.
     pins: Option<SharedPins>,
+    /// The annotation of its toolkit.
+    mode: Option<Value>,
     digest: [u8; 32],
 }
 
@@ -123,7 +163,18 @@ impl Tool for RoomTool {
 
     async fn run(&self, arguments: Value, _: &CallContext) -> Result<ToolOutput, ToolError> {
         if let Some(pins) = &self.pins {
-            pins.accept(&self.spec.toolkit, &self.spec.tool, self.digest).await;
+            if self.mode.is_some() {
+                pins.keep_mode(&self.spec.toolkit, self.mode.as_ref()).await;
+            }
+            if self.spec.approval {
+                pins.accept(&self.spec.toolkit, &self.spec.tool, self.digest).await;
+            } else if !pins.called(&self.spec.toolkit, &self.spec.tool, self.digest).await {
+                return Err(
+                    "this tool is described otherwise than when it was first used, so it was not called; \
+                            from the next turn on a person is asked"
+                        .into(),
+                );
+            }
         }
         let answer = self.client.invoke(&self.target, Content::Json(arguments)).await;
         match answer? {
@@ -137,5 +188,61 @@ impl Tool for RoomTool {
             },
             _ => Err("the tool answered with something that is no text".into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::room::{Options, Token, fake::FakeRoom};
+
+    fn toolkit(mode: Option<&str>, description: &str) -> ToolkitInfo {
+        ToolkitInfo {
+            name: "wiki".into(),
+            title: String::new(),
+            description: String::new(),
+            participant_id: Some("p-1".into()),
+            annotations: mode.map(|mode| (APPROVAL.to_owned(), json!(mode))).into_iter().collect(),
+            tools: [("read".to_owned(), json!({"description": description}))].into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_toolkit_that_lost_its_annotation_is_still_held_to_what_it_was() {
+        let room = FakeRoom::start().await;
+        let client = RoomClient::connect(Options::new(room.url.clone(), Token::new("good"))).await.unwrap();
+        let pins = SharedPins::new(client.clone(), "bob").begun();
+        let asked = |toolkit: &ToolkitInfo, loaded: Loaded| {
+            let mut notes = Vec::new();
+            let all = tools(&client, toolkit, (&pins, loaded), &mut notes);
+            (all.first().unwrap().spec().approval, notes.len())
+        };
+        let (plain, yes) = (toolkit(None, "reads"), Loaded::Yes);
+        assert_eq!(asked(&plain, yes), (false, 0), "of no MCP server");
+        pins.keep_mode("wiki", Some(&json!("always"))).await;
+        assert_eq!(asked(&toolkit(Some("always"), "reads"), yes), (true, 0));
+        assert_eq!(asked(&plain, yes), (true, 1), "the name has been a server's");
+        assert_eq!(asked(&toolkit(Some("never"), "reads"), yes), (true, 1), "and asked people");
+        let mode = json!("never");
+        pins.accept("wiki", "read", pins::digest(json!([Some(&mode), {"description": "reads"}]))).await;
+        assert_eq!(asked(&toolkit(Some("never"), "reads"), yes), (false, 0), "a person said so");
+        assert_eq!(asked(&plain, yes), (true, 1));
+        assert_eq!(asked(&toolkit(Some("never"), "sends"), yes), (true, 1));
+        let own = ToolkitInfo { participant_id: None, ..plain };
+        assert_eq!(asked(&own, yes), (false, 0), "nobody takes the name of the room's own");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_compared_is_asked_about() {
+        let room = FakeRoom::start().await;
+        let client = RoomClient::connect(Options::new(room.url.clone(), Token::new("good"))).await.unwrap();
+        let pins = SharedPins::new(client.clone(), "bob");
+        let asked = |mode: Option<&str>, loaded: Loaded| {
+            let all = tools(&client, &toolkit(mode, "reads"), (&pins, loaded), &mut Vec::new());
+            all.first().unwrap().spec().approval
+        };
+        assert!(asked(Some("never"), Loaded::No) && asked(Some("never"), Loaded::Denied));
+        assert!(asked(None, Loaded::No));
+        assert!(!asked(None, Loaded::Denied), "this agent never had a table to remember in");
     }
 }

@@ -84,7 +84,6 @@ impl Servers {
             found.tools.extend(tools);
             found.notes.extend(notes);
         }
-        self.pins.save().await;
         found
     }
 
@@ -150,9 +149,10 @@ impl Servers {
             let standing = self.pins.standing(&identity, &tool.name, print);
             if standing == Standing::Changed {
                 notes.push(format!(
-                    "tool `{}` of MCP server `{}` is described otherwise than when it was first used; calls of it \
-                     wait for approval",
-                    tool.name, server.label
+                    "tool `{}` of MCP server `{}` {}; calls of it wait for approval",
+                    tool.name,
+                    server.label,
+                    self.pins.why()
                 ));
             }
             let approval = standing == Standing::Changed || server.asks(&tool.name);

@@ -72,6 +72,13 @@ impl Tool for McpTool {
         if self.of.approval {
             // Who approved the call approved of the tool as it is described.
             self.of.pins.accept(&self.of.identity, &self.spec.tool, self.digest).await;
+        } else if !self.of.pins.called(&self.of.identity, &self.spec.tool, self.digest).await {
+            // Another turn has called it as it was described then.
+            return Err(
+                "this tool is described otherwise than when it was first used, so it was not called; from \
+                        the next turn on a person is asked"
+                    .into(),
+            );
         }
         let result = self.of.connection.call(&self.spec.tool, arguments, self.of.call_max).await;
         let given = shown(&result.map_err(|error| error.to_string())?)?;
