@@ -121,7 +121,7 @@ pub struct McpConfig {
 }
 
 /// A secret of the project, and the only address of a server that it may be sent to.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct McpSecret {
     pub id: String,
     pub url: url::Url,

@@ -275,7 +275,7 @@ async fn a_service_that_is_a_script_is_a_tool() {
     let spec = format!(
         "version: v1\nkind: Service\nmetadata:\n  name: greeter\n  description: Greets.\n  annotations:\n    \
          meshagent.tool.type: script\n    meshagent.tool.commands: |\n      echo got $PROMPT\n      exit 3\n\
-         container:\n  image: {IMAGE}\n  command: sleep 600\n  on_demand: true\n"
+         container:\n  image: {IMAGE}\n  command: sleep 600\n  on_demand: true\n  private: false\n"
     );
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), spec).unwrap();

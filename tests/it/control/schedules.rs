@@ -272,10 +272,10 @@ async fn a_task_of_a_projects_service_rests_while_its_room_does_not_run() {
     let service = rig.service(None, "worker", task(json!({"once": true, "metadata": at_once}))).await;
     let of =
         |w: &World, room: RoomId| w.tasks(rig.project).find(|(_, task)| task.room == room).map(|(id, _)| id);
-    rig.host.open(once).await.unwrap();
+    let session = rig.host.open(once).await.unwrap();
     rig.until("it fired", |w| of(w, once).is_some_and(|id| w.task(id).unwrap().fired == 1)).await;
     let id = of(&rig.app.world(), once).unwrap();
-    rig.host.end(once, Reason::Terminated).await;
+    rig.host.end(once, session.session, Reason::Terminated).await;
     rig.pass(Duration::from_secs(60)).await;
     assert!(rig.app.world().task(id).is_some(), "it stays while its room does not run");
     rig.host.open(once).await.unwrap();
@@ -285,11 +285,11 @@ async fn a_task_of_a_projects_service_rests_while_its_room_does_not_run() {
     rig.until("it goes with its service", |w| w.task(id).is_none()).await;
 
     rig.service(None, "other", task(json!({}))).await;
-    rig.host.open(hourly).await.unwrap();
+    let session = rig.host.open(hourly).await.unwrap();
     rig.until("the task is there", |w| of(w, hourly).is_some()).await;
     let id = of(&rig.app.world(), hourly).unwrap();
     rig.pass(Duration::from_mins(40)).await;
-    rig.host.end(hourly, Reason::Terminated).await;
+    rig.host.end(hourly, session.session, Reason::Terminated).await;
     rig.pass(Duration::from_mins(40)).await;
     assert_eq!(rig.app.world().task(id).unwrap().fired, 0, "nothing fires without its room");
     rig.host.open(hourly).await.unwrap();
