@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn arguments_are_variables_and_cannot_be_more_than_that() {
         let of = |value: Value| exported(value.as_object().unwrap());
-        assert_eq!(of(json!({"prompt": "it's $HOME"})).unwrap(), "export PROMPT=\"it's \\$HOME\"; ");
+        assert_eq!(of(json!({"prompt": "it's $HOME"})).unwrap(), r#"export PROMPT="it's "'$HOME'; "#);
         assert_eq!(of(json!({"n": 3})).unwrap(), "export N=3; ");
         assert!(of(json!({"a;b": "x"})).is_err());
         assert!(of(json!({"1a": "x"})).is_err());

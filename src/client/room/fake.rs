@@ -355,6 +355,10 @@ impl Call {
                     .collect();
                 Content::Json(json!({"files": files}))
             }
+            "delete" => match w.files.remove(&path) {
+                Some(_) => Content::Empty,
+                None => Content::error(RoomCode::StorageNotFound, "not there"),
+            },
             _ => Content::error(RoomCode::NotFound, format!("no tool {tool}")),
         })
     }
