@@ -128,6 +128,16 @@ async fn a_door_that_asks_nobody_is_shut_to_pages_and_to_messages_that_are_too_l
     agent.stop().await;
 }
 
+/// What is in a file, once it is there.
+async fn written(file: &std::path::Path) -> String {
+    loop {
+        if let Ok(text) = std::fs::read_to_string(file) {
+            return text;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn a_child_process_brings_conversations() {
     let room = FakeRoom::start().await;
@@ -141,15 +151,7 @@ async fn a_child_process_brings_conversations() {
     );
     let spec = format!("command:{}", json!(["sh", "-c", script]));
     let agent = Running::start(config(&room, &[&spec]));
-    let written = async {
-        loop {
-            if let Ok(text) = std::fs::read_to_string(&file) {
-                return text;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let text = tokio::time::timeout(LIMIT, written).await.unwrap();
+    let text = tokio::time::timeout(LIMIT, written(&file)).await.unwrap();
     let words: Vec<&str> = text.split_whitespace().collect();
     let names: Vec<&str> = text.lines().skip(1).collect();
     assert!(names.contains(&"MESHAGENT_TOKEN") && names.contains(&"PATH"), "{names:?}");
