@@ -46,6 +46,8 @@ pub mod api;
 pub mod room;
 pub mod smtp;
 // clients
+pub mod child;
+
 pub mod client;
 
 pub mod agent;

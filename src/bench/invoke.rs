@@ -11,7 +11,7 @@ use crate::room::world::{
     Admission, EndReason, Gate, Host, OpenedSession, Presence, Refusal, RoomRef, SessionKeeper,
 };
 use crate::room::{Bus, BusParts, Hub, Limits, RoomEdge, router, toolkits};
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use crate::wire::{encode, pack};
 use async_trait::async_trait;
 use axum::Router;

@@ -11,7 +11,7 @@ use super::world::{Admission, Callouts};
 use crate::error_code::RoomCode;
 use crate::net::guard::Refused;
 use crate::net::webhook::{self, WebhookError};
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use crate::wire::Content;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;

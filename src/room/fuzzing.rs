@@ -11,7 +11,7 @@ use super::toolkits::{developer::Developer, messaging::Messaging};
 use super::world::{Admission, EndReason, Host, OpenedSession, Presence, Refusal, RoomRef, SessionKeeper};
 use crate::clock::System;
 use crate::id::{ProjectId, RoomId, SessionId};
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use crate::wire::{Assembler, Content, Message, pack, unpack};
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -11,7 +11,7 @@ pub mod sync;
 use super::toolkit::ToolError;
 use crate::domain::access::{self, Denied, Need};
 use crate::error_code::RoomCode;
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use serde_json::{Map, Value};
 
 /// May the participant call this tool of a built-in toolkit with these fields? Unknown tools are denied.

@@ -10,7 +10,7 @@ use super::toolkits::developer::LogBook;
 use super::world::{Admission, OpenedSession, RoomRef};
 use crate::clock::{Clock, System};
 use crate::id::ServiceId;
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use crate::wire::pack;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

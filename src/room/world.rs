@@ -3,7 +3,7 @@
 use super::limits::Limits;
 use crate::id::{RoomId, ServiceId, SessionId};
 use crate::net::guard::Allowed;
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use crate::vault::Secret;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};

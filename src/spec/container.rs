@@ -1,7 +1,7 @@
 //! What to run: image, command, environment, mounts.
 
+use super::ApiScope;
 use super::common::{SecretRef, yes};
-use super::grant::ApiScope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -24,6 +24,7 @@ mod scalar;
 pub mod schedule;
 mod scheduled_task;
 pub mod schema;
+mod scope;
 mod service;
 mod service_template;
 mod tree;
@@ -41,7 +42,6 @@ pub use container::{
     Mounts, ParticipantRole, RoomMount, RunAs, TemplateContainer, TokenValue, VolumeMount,
 };
 pub use document::{Document, Kind};
-pub use grant::ApiScope;
 pub use mailbox::Mailbox;
 pub use parse::{
     PROBLEMS_MAX, Written, check_set, from_json, parse, parse_files, parse_template, scope_from_token,
@@ -60,6 +60,7 @@ pub use route::{
 pub use rules::AGENT_SCHEDULE;
 pub use scheduled_task::{QueueTarget, SCHEDULE_TIMEZONE, ScheduledTask, TaskMetadata};
 pub use schema::Spec;
+pub use scope::ApiScope;
 pub use service::{External, ROOM, SERVICE_ID, SeedFile, Service};
 pub use service_template::{ServiceTemplate, TemplateExternal, TemplateVariable, VariableType};
 pub use tree::{DEPTH_MAX, DOCUMENTS_MAX, NODES_MAX, TEXT_BYTES_MAX};

@@ -1,7 +1,7 @@
 //! Ports of a service and what answers behind them.
 
+use super::ApiScope;
 use super::common::Annotations;
-use super::grant::ApiScope;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! What each role of a user may do in the rooms of a project (`kind: RoomRoles`, the settings document `room-roles`).
 
-use super::grant::ApiScope;
+use super::ApiScope;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

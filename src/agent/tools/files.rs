@@ -8,6 +8,8 @@ use crate::client::room::RoomClient;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ use std::sync::Arc;
 pub(super) const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Entries of one folder of this machine that are listed.
 const ENTRIES_MAX: usize = 10_000;
+/// Permissions of a new file of this machine, less the umask.
+const FILE_MODE: u32 = 0o666;
 /// The room's code for a file that is there already.
 const EXISTS: u16 = 3005;
 
@@ -203,12 +207,24 @@ fn write_local(root: &Path, rest: &str, data: &[u8], overwrite: bool) -> Result<
         std::io::ErrorKind::AlreadyExists => "exists".to_owned(),
         _ => format!("{rest}: {error}"),
     };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| format!("{rest}: {error}"))?;
+    // A link within the folder stays one.
+    let path = path.canonicalize().unwrap_or(path);
+    let folder = path.parent().unwrap_or(root);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let about = path.metadata().ok();
+    if about.as_ref().is_some_and(|about| !about.is_file()) {
+        return Err(format!("{rest} is no file"));
     }
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).truncate(overwrite).create(overwrite).create_new(!overwrite);
-    options.open(&path).and_then(|mut file| file.write_all(data)).map_err(failed)
+    // Whoever reads it, or is there after a crash, finds the old file or the new one.
+    let permissions = Permissions::from_mode(FILE_MODE);
+    let new = tempfile::Builder::new().prefix(".").permissions(permissions).tempfile_in(folder);
+    let mut new = new.map_err(failed)?;
+    if let Some(about) = about {
+        new.as_file().set_permissions(about.permissions()).map_err(failed)?;
+    }
+    new.write_all(data).and_then(|()| new.as_file().sync_all()).map_err(failed)?;
+    let put = if overwrite { new.persist(&path) } else { new.persist_noclobber(&path) };
+    put.map(drop).map_err(|error| failed(error.error))
 }
 
 fn list_local(root: &Path, rest: &str) -> Result<Vec<Entry>, String> {

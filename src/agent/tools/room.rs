@@ -166,15 +166,7 @@ impl Tool for RoomTool {
             if self.mode.is_some() {
                 pins.keep_mode(&self.spec.toolkit, self.mode.as_ref()).await;
             }
-            if self.spec.approval {
-                pins.accept(&self.spec.toolkit, &self.spec.tool, self.digest).await;
-            } else if !pins.called(&self.spec.toolkit, &self.spec.tool, self.digest).await {
-                return Err(
-                    "this tool is described otherwise than when it was first used, so it was not called; \
-                            from the next turn on a person is asked"
-                        .into(),
-                );
-            }
+            pins.admit(&self.spec.toolkit, &self.spec.tool, self.digest, self.spec.approval).await?;
         }
         let answer = self.client.invoke(&self.target, Content::Json(arguments)).await;
         match answer? {
@@ -224,7 +216,8 @@ mod tests {
         assert_eq!(asked(&plain, yes), (true, 1), "the name has been a server's");
         assert_eq!(asked(&toolkit(Some("never"), "reads"), yes), (true, 1), "and asked people");
         let mode = json!("never");
-        pins.accept("wiki", "read", pins::digest(json!([Some(&mode), {"description": "reads"}]))).await;
+        let reads = pins::digest(json!([Some(&mode), {"description": "reads"}]));
+        pins.admit("wiki", "read", reads, true).await.unwrap();
         assert_eq!(asked(&toolkit(Some("never"), "reads"), yes), (false, 0), "a person said so");
         assert_eq!(asked(&plain, yes), (true, 1));
         assert_eq!(asked(&toolkit(Some("never"), "sends"), yes), (true, 1));

@@ -4,9 +4,7 @@
 use super::server::{Connection, Folder, ServerUnderTest};
 use super::{Dice, Error, Options, QUEUE, ROOM, site};
 use crate::agent::storage::{Index, Place, read_thread};
-use crate::client::room::{RoomClient, Target, Token, room_url};
-use crate::client::token::{Participant, sign};
-use crate::spec::grant::ApiScope;
+use crate::client::room::{RoomClient, Target};
 use crate::wire::Content;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,11 +166,7 @@ fn number(text: &str) -> Option<usize> {
 }
 
 async fn join(connection: &Connection) -> Result<RoomClient, Error> {
-    let api = Some(json!(ApiScope::agent_default()));
-    let participant = Participant { name: "witness".into(), room: Some(ROOM.into()), role: None, api };
-    let token = Token::new(sign(&connection.api_key, &participant).map_err(ask)?);
-    let url = room_url(&connection.api_url, ROOM);
-    RoomClient::connect(crate::client::room::Options::new(url, token)).await.map_err(ask)
+    super::work::connect(&site(connection)?).await.ok_or_else(|| ask("cannot join the room"))
 }
 
 struct AgentUnderTest(Child);

@@ -1,6 +1,7 @@
 //! One connection to a server.
 
 use super::lines;
+use crate::child::{Group, surroundings};
 use crate::net::guard::{self, Allowed, CONNECT_WAIT};
 use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::handler::client::ClientHandler;
@@ -27,9 +28,6 @@ pub const CALL_WAIT: Duration = Duration::from_mins(10);
 pub const TOOLS_MAX: usize = 512;
 /// Most pages of tools that are read.
 const PAGES_MAX: usize = 64;
-/// Variables that a child process gets from this one, as the protocol's own libraries have it.
-const INHERITED: [&str; 8] = ["HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "TMPDIR"];
-
 /// Why a server is of no use now.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum McpError {
@@ -98,7 +96,7 @@ pub struct Server {
     changes: Arc<Changes>,
     /// Says what of an error's text is not to be repeated: the address may hold a secret.
     address: Option<url::Url>,
-    _process: Option<Child>,
+    _process: Option<(Child, Group)>,
 }
 
 impl fmt::Debug for Server {
@@ -151,17 +149,18 @@ impl Server {
         let Some((program, arguments)) = words.split_first() else {
             return Err(McpError::NotThere("the command of the MCP server is empty".into()));
         };
-        let inherited = INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
         let mut process = Command::new(program)
             .args(arguments)
             .env_clear()
-            .envs(inherited)
+            .envs(surroundings())
             .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| McpError::NotThere(format!("`{program}` cannot be started: {error}")))?;
+        let group = Group::of(&process);
         let streams = process.stdout.take().zip(process.stdin.take());
         let Some((said, asked)) = streams else {
             return Err(McpError::NotThere(format!("`{program}` has no standard streams")));
@@ -170,7 +169,7 @@ impl Server {
         let changes = Arc::<Changes>::default();
         let shaken = Handler { changes: Arc::clone(&changes) }.serve(streams);
         let client = shake(shaken, program, None).await?;
-        Ok(Self { client, changes, address: None, _process: Some(process) })
+        Ok(Self { client, changes, address: None, _process: Some((process, group)) })
     }
 
     /// All tools, page by page, within [`TOOLS_MAX`].

@@ -5,7 +5,8 @@ use super::{need, text, unknown};
 use crate::domain::access::{self, Need, RegistryAction, StoragePath};
 use crate::error_code::RoomCode;
 use crate::room::toolkit::ToolError;
-use crate::spec::grant::{ApiScope, FileAction};
+use crate::spec::ApiScope;
+use crate::spec::grant::FileAction;
 use serde_json::{Map, Value};
 
 pub(super) fn check(api: &ApiScope, tool: &str, fields: &Map<String, Value>) -> Result<(), ToolError> {

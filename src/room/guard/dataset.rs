@@ -4,7 +4,7 @@
 use super::{need, present, storage, text, unknown};
 use crate::domain::access::{Need, TableAction};
 use crate::room::toolkit::ToolError;
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use serde_json::{Map, Value, json};
 
 /// Stands for all tables at once in a refusal; a list of tables never covers it.

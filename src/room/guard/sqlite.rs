@@ -5,7 +5,7 @@ use super::dataset::namespace;
 use super::{need, present, text, unknown};
 use crate::domain::access::{Need, SqliteAction, TableAction};
 use crate::room::toolkit::ToolError;
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use serde_json::{Map, Value};
 
 /// Stands for all tables of a database at once; a list of tables never covers it.

@@ -4,7 +4,7 @@ use super::{need, text, unknown};
 use crate::domain::access::{self, Need, StoragePath};
 use crate::error_code::RoomCode;
 use crate::room::toolkit::ToolError;
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use serde_json::{Map, Value};
 
 pub(super) fn check(api: &ApiScope, tool: &str, fields: &Map<String, Value>) -> Result<(), ToolError> {

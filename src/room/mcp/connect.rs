@@ -8,7 +8,7 @@ use crate::net::guard::{self, Target};
 use crate::room::outbox::{Batch, Item};
 use crate::room::session::{Peer, Registration};
 use crate::room::world::Admission;
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use axum::http::{HeaderName, HeaderValue};
 use rmcp::handler::client::ClientHandler;
 use rmcp::model::{ClientConfig, Implementation, PaginatedRequestParams, Tool};

@@ -3,7 +3,7 @@
 use crate::support::server::Server;
 use meshagent::client::room::{Options, RoomClient, Token, ToolkitFilter, room_url};
 use meshagent::client::token::{Participant, sign};
-use meshagent::spec::grant::ApiScope;
+use meshagent::spec::ApiScope;
 use serde_json::json;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};

@@ -14,7 +14,7 @@ use meshagent::room::world::{
     ServiceError, Services, SessionKeeper,
 };
 use meshagent::room::{Bus, BusParts, Hub, Limits as RoomLimits, RoomEdge, router, toolkits};
-use meshagent::spec::grant::ApiScope;
+use meshagent::spec::ApiScope;
 use meshagent::sqlite_db::SqliteDatabases;
 use meshagent::volume::Volume;
 use serde_json::{Map, Value, json};

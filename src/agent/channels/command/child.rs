@@ -1,11 +1,11 @@
 //! The child process of a channel and the socket between the two.
 
 use crate::agent::pack::{Unpackable, unpack};
+use crate::child::{Group, surroundings};
 use crate::client::room::RoomError;
 use crate::clock::IdSource;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use serde_json::Value;
-use std::ffi::OsString;
 use std::fmt::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -23,27 +23,10 @@ const CAPABILITY_BYTES: usize = 32;
 /// Longest greeting, bytes.
 const GREETING_BYTES_MAX: usize = 4096;
 
-/// What the program gets of the agent's own environment, where keys of others are too; besides these names, those that begin with
-/// [`LOCALE`].
-const PASSED_ON: [&str; 12] = [
-    "PATH",
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "SHELL",
-    "LANG",
-    "LANGUAGE",
-    "TERM",
-    "TZ",
-    "TMPDIR",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-];
-const LOCALE: &str = "LC_";
-
 /// A program that has connected.
 pub struct Child {
-    process: Group,
+    process: process::Child,
+    group: Group,
     pub stream: Option<UnixStream>,
     /// What it said after its greeting.
     pub read: Vec<u8>,
@@ -52,38 +35,8 @@ pub struct Child {
 
 impl fmt::Debug for Child {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Child").field("process", &self.process.0.id()).finish_non_exhaustive()
+        f.debug_struct("Child").field("group", &self.group).finish_non_exhaustive()
     }
-}
-
-/// A program and what it started, which end when dropped.
-struct Group(process::Child);
-
-impl Group {
-    /// Number of the group, until the program is waited for.
-    fn id(&self) -> Option<Pid> {
-        self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        signal(self.id(), Signal::KILL);
-    }
-}
-
-fn signal(group: Option<Pid>, signal: Signal) {
-    if let Some(group) = group {
-        // They may have ended just now.
-        let _ = kill_process_group(group, signal);
-    }
-}
-
-/// The variables of the agent that a program may see.
-fn surroundings() -> impl Iterator<Item = (OsString, OsString)> {
-    std::env::vars_os().filter(|(name, _)| {
-        name.to_str().is_some_and(|name| PASSED_ON.contains(&name) || name.starts_with(LOCALE))
-    })
 }
 
 /// A folder for this user alone, which goes when dropped.
@@ -137,24 +90,23 @@ impl Child {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map(Group)
             .map_err(|error| failed(format!("{program}: {error}; check its name and that it may be run")))?;
+        let group = Group::of(&process);
         let connected = tokio::time::timeout(CONNECT_MAX, connected(&listener, &capability)).await;
         let (stream, read) = connected
             .map_err(|_| failed(format!("{program} did not connect within {} s", CONNECT_MAX.as_secs())))??;
-        Ok(Self { process, stream: Some(stream), read, _folder: folder })
+        Ok(Self { process, group, stream: Some(stream), read, _folder: folder })
     }
 
     /// Asks it to end, and what it started, and ends them where they do not.
     pub async fn end(mut self) {
-        let group = self.process.id();
-        signal(group, Signal::TERM);
-        let ended = tokio::time::timeout(END_MAX, self.process.0.wait()).await.is_ok();
+        self.group.signal(Signal::TERM);
+        let ended = tokio::time::timeout(END_MAX, self.process.wait()).await.is_ok();
         // Those that it left behind; while there are any, the number is theirs.
-        signal(group, Signal::KILL);
+        drop(self.group);
         if !ended {
-            // The same.
-            let _ = self.process.0.wait().await;
+            // It may have ended just now.
+            let _ = self.process.wait().await;
         }
     }
 }

@@ -69,17 +69,8 @@ impl Tool for McpTool {
             );
             return Err(text.into());
         }
-        if self.of.approval {
-            // Who approved the call approved of the tool as it is described.
-            self.of.pins.accept(&self.of.identity, &self.spec.tool, self.digest).await;
-        } else if !self.of.pins.called(&self.of.identity, &self.spec.tool, self.digest).await {
-            // Another turn has called it as it was described then.
-            return Err(
-                "this tool is described otherwise than when it was first used, so it was not called; from \
-                        the next turn on a person is asked"
-                    .into(),
-            );
-        }
+        // Another turn may have called it as it was described then.
+        self.of.pins.admit(&self.of.identity, &self.spec.tool, self.digest, self.of.approval).await?;
         let result = self.of.connection.call(&self.spec.tool, arguments, self.of.call_max).await;
         let given = shown(&result.map_err(|error| error.to_string())?)?;
         let file = |(name, mime_type, data)| Part::File { name, mime_type, data };

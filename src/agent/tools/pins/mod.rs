@@ -102,18 +102,32 @@ impl SharedPins {
         }
     }
 
-    /// A person let the tool be called as it is described now.
-    pub async fn accept(&self, server: &str, tool: &str, digest: [u8; 32]) {
+    /// The tool is about to be called, `approved` by a person or not. Who approved the call approved of the tool as it is described;
+    /// one that is new is remembered. Error, for the model: it is not what it was when it was first called, and nobody was asked.
+    pub async fn admit(
+        &self,
+        server: &str,
+        tool: &str,
+        digest: [u8; 32],
+        approved: bool,
+    ) -> Result<(), String> {
+        if approved {
+            self.accept(server, tool, digest).await;
+            return Ok(());
+        }
+        if self.first(&key(server, tool), digest).await {
+            return Ok(());
+        }
+        Err("this tool is described otherwise than when it was first used, so it was not called; from the next turn on a \
+             person is asked"
+            .to_owned())
+    }
+
+    async fn accept(&self, server: &str, tool: &str, digest: [u8; 32]) {
         if self.is_loaded() {
             self.pins().accept(&key(server, tool), digest);
             self.save().await;
         }
-    }
-
-    /// The tool is about to be called without a person: remembers one that is new. False where it is not what it was
-    /// when it was first called.
-    pub async fn called(&self, server: &str, tool: &str, digest: [u8; 32]) -> bool {
-        self.first(&key(server, tool), digest).await
     }
 
     /// Remembers how a toolkit says that people are asked, where that is new.
@@ -303,16 +317,17 @@ mod tests {
         let pins = SharedPins::new(client.clone(), "bob");
         assert_ne!(pins.load().await, Loaded::Yes);
         assert_eq!(pins.standing("s", "t", [1; 32]), Standing::Changed);
-        pins.accept("s", "t", [1; 32]).await;
-        assert!(!pins.called("s", "t", [1; 32]).await);
+        assert!(pins.admit("s", "t", [1; 32], true).await.is_ok());
+        assert!(pins.admit("s", "t", [1; 32], false).await.is_err());
         assert_eq!(pins.mode("s", None), Standing::Changed);
         assert!(pins.pins().known.is_empty());
         assert!(pins.pins().unsaved().is_empty());
         let pins = SharedPins::new(client, "bob").begun();
         assert_eq!(pins.standing("s", "t", [1; 32]), Standing::New);
-        assert!(pins.called("s", "t", [1; 32]).await && !pins.called("s", "t", [2; 32]).await);
-        pins.accept("s", "t", [2; 32]).await;
-        assert!(pins.called("s", "t", [2; 32]).await);
+        assert!(pins.admit("s", "t", [1; 32], false).await.is_ok());
+        assert!(pins.admit("s", "t", [2; 32], false).await.is_err());
+        assert!(pins.admit("s", "t", [2; 32], true).await.is_ok());
+        assert!(pins.admit("s", "t", [2; 32], false).await.is_ok());
         let row = (key("s", "t"), hex(&[2; 32]));
         assert_eq!(pins.pins().unsaved(), [row], "what could not be written is written later");
     }

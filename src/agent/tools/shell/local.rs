@@ -5,26 +5,12 @@ use super::container::WRAPPER;
 use super::output::{Ran, Streams};
 use super::{CallContext, Wanted};
 use crate::agent::config::ShellConfig;
-use rustix::process::{Pid, Signal, kill_process_group};
+use crate::child::{Group, surroundings};
 use std::process::{ExitStatus, Stdio};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
-/// Variables that a command gets from the agent.
-const INHERITED: [&str; 7] = ["HOME", "LANG", "LOGNAME", "PATH", "TERM", "TMPDIR", "USER"];
 const PIECE_BYTES: usize = 8 * 1024;
-
-/// Kills a command's whole group, however the call ends: a turn that is stopped leaves nothing running.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0 {
-            // It is gone already where all of it has ended.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-    }
-}
 
 /// Runs a command line; `prefix` are the words of what confines it, if anything does.
 pub(super) async fn exec(
@@ -38,8 +24,8 @@ pub(super) async fn exec(
         Ok(child) => child,
         Err(error) => return Ran::failed(format!("the shell cannot be started: {error}")),
     };
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    let group = Group(pid);
+    // However the call ends: a turn that is stopped leaves nothing running.
+    let group = Group::of(&child);
     let mut streams = Streams::new(wanted.stream_bytes);
     let ran = tokio::time::timeout(wanted.timeout, follow(&mut child, &mut streams, call)).await;
     drop(group);
@@ -54,9 +40,8 @@ fn spawn(prefix: &[String], config: &ShellConfig, command: &str) -> std::io::Res
     let words = ["sh", "-c", WRAPPER, "sh", command].map(str::to_owned);
     let mut all = prefix.iter().chain(&words);
     let program = all.next().map_or("sh", String::as_str);
-    let inherited = INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
     let mut spawned = Command::new(program);
-    spawned.args(all).env_clear().envs(inherited).envs(&config.env);
+    spawned.args(all).env_clear().envs(surroundings()).envs(&config.env);
     if let Some(folder) = &config.working_dir {
         spawned.current_dir(folder);
     }

@@ -8,7 +8,7 @@ use crate::cli::resolve::{Ctx, Globals};
 use crate::cli::{output, settings, telemetry};
 use crate::client::room::{Options, Token, room_url};
 use crate::client::token::{Participant, participant_name, sign};
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;

@@ -4,7 +4,7 @@ use crate::cli::args;
 use crate::cli::error::CliError;
 use crate::cli::resolve::{Ctx, RoomArg};
 use crate::client::token::{Participant, sign};
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 use std::ffi::OsString;

@@ -22,7 +22,7 @@ use crate::cli::resolve::Ctx;
 use crate::cli::settings;
 use crate::client::room::{Options, Retry, RoomClient, RoomError, Token, room_url};
 use crate::client::token::{Participant, sign};
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use serde_json::json;
 
 /// Work inside a room.

@@ -29,7 +29,7 @@ use crate::id::{RoomId, SessionId};
 use crate::room::guard;
 use crate::room::toolkit::{Call, ToolError, Toolkit, ToolkitInfo};
 use crate::room::world::{Admission, ContainerDoors};
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use crate::volume::Volume;
 use crate::wire::Content;
 use async_trait::async_trait;

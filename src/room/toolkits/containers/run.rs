@@ -8,7 +8,7 @@ use crate::room::guard;
 use crate::room::lock;
 use crate::room::session::LiveSession;
 use crate::room::toolkit::{Call, ToolError};
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use crate::spec::{EnvironmentTemplate, Mounts, RoomMount};
 use crate::vault::Secret;
 use crate::wire::Content;

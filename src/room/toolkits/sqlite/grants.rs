@@ -3,7 +3,7 @@
 use crate::domain::access::{SqliteAction, TableAction};
 use crate::room::guard;
 use crate::room::toolkit::{Call, ToolError};
-use crate::spec::grant::ApiScope;
+use crate::spec::ApiScope;
 use crate::sqlite_db::{DatabaseAt, Grants};
 use std::sync::Arc;
 

@@ -40,7 +40,7 @@ use bytes::Bytes;
 use meshagent::app::token::Mint;
 use meshagent::room::guard;
 use meshagent::server::{Options, Server};
-use meshagent::spec::grant::ApiScope;
+use meshagent::spec::ApiScope;
 use meshagent::wire::{Content, Control};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
