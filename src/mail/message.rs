@@ -87,7 +87,7 @@ pub fn read(message: &[u8]) -> Result<Facts, Unreadable> {
 }
 
 /// The header section, with the empty line that ends it.
-fn header(message: &[u8]) -> Result<&[u8], Unreadable> {
+pub(super) fn header(message: &[u8]) -> Result<&[u8], Unreadable> {
     const END: &[u8] = b"\r\n\r\n";
     let within = &message[..message.len().min(HEADER_BYTES_MAX)];
     match within.windows(END.len()).position(|window| window == END) {

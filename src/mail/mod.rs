@@ -9,6 +9,7 @@ pub mod carrier;
 pub mod dkim;
 pub mod message;
 pub mod outbox;
+pub mod proof;
 pub mod retry;
 
 pub use address::{Address, InvalidAddress};

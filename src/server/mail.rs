@@ -5,14 +5,16 @@ use super::stores::Stores;
 use crate::app::App;
 use crate::app::host::RoomHost;
 use crate::control;
-use crate::mail::carrier::{Carrier, Dns, Relay, RelayError, Route, SMTP_PORT};
+use crate::mail::carrier::{Carrier, Dns, Relay, RelayError, Resolver, Route, SMTP_PORT};
 use crate::mail::dkim::{KeyError, Signer};
+use crate::mail::proof::Prover;
 use crate::net::guard::Allowed;
 use crate::smtp::{
-    self, Desk, Door, Intake, LARGE_AT_ONCE, Offer, Parts, Postman, Receiver, SmtpError, Submission,
+    self, Desk, Door, Gate, Intake, LARGE_AT_ONCE, Offer, Parts, Postman, Receiver, SmtpError, Submission,
     SubmissionParts, TlsError,
 };
 use crate::vault::Secret;
+use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,6 +64,10 @@ pub struct MailOptions {
     pub dkim: Option<(PathBuf, String)>,
     /// Wait before the second try of a delivery, seconds; it doubles from there.
     pub retry_seconds: u32,
+    /// Who is believed about where a message is from.
+    pub trusted: Vec<IpNet>,
+    /// Who is asked for names; the system's name server without it.
+    pub dns: Option<SocketAddr>,
 }
 
 impl Default for MailOptions {
@@ -77,6 +83,8 @@ impl Default for MailOptions {
             outgoing: Outgoing::Nowhere,
             dkim: None,
             retry_seconds: DEFAULT_RETRY_SECONDS,
+            trusted: Vec::new(),
+            dns: None,
         }
     }
 }
@@ -129,7 +137,7 @@ pub(super) async fn start(
     let intake = Arc::new(Intake::new(Arc::clone(app), Arc::clone(host), Arc::clone(&stores.queues)));
     let mut mail = Mail::default();
     if let Some(addr) = own.receiver {
-        let desk = Receiver::new(office.offer(Door::Receiver), Arc::clone(&intake));
+        let desk = Receiver::new(office.offer(Door::Receiver), Arc::clone(&intake), gate(&own));
         let listening = office.listen("smtp", addr, Arc::new(desk)).await?;
         mail.receiver = Some(listening.address);
         mail.tasks.push(listening.task);
@@ -177,11 +185,20 @@ fn carrier(options: &MailOptions, allowed: Allowed) -> Result<Option<Carrier>, M
         Outgoing::Nowhere => return Ok(None),
         Outgoing::Relay { url, password } => Route::Relay(Relay::new(url, password.clone())?),
         Outgoing::Direct => {
-            let lookup = Arc::new(Dns::system().map_err(MailError::Dns)?);
+            let lookup = Arc::new(Resolver::new(options.dns).and_then(Dns::new).map_err(MailError::Dns)?);
             Route::Direct { lookup, allowed, port: SMTP_PORT }
         }
     };
     Ok(Some(Carrier { hello: name(options), route }))
+}
+
+/// A machine without a name server may still get mail from those it trusts.
+fn gate(options: &MailOptions) -> Gate {
+    let prover = Resolver::new(options.dns).and_then(|resolver| Prover::new(name(options), resolver));
+    if let Err(error) = &prover {
+        tracing::warn!(%error, "who mail is from cannot be looked up: only mail of --smtp-trust is taken");
+    }
+    Gate::new(options.trusted.clone(), prover.ok())
 }
 
 fn signer(options: &MailOptions) -> Result<Option<Signer>, MailError> {

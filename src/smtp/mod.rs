@@ -16,6 +16,7 @@ mod reply;
 mod session;
 mod submission;
 mod tls;
+mod trust;
 
 pub(crate) use desk::Desk;
 pub use desk::{Door, Offer};
@@ -27,6 +28,7 @@ pub use postman::Postman;
 pub use receiver::Receiver;
 pub use submission::{Submission, SubmissionParts};
 pub use tls::{TlsError, acceptor};
+pub use trust::Gate;
 
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,11 @@ use super::desk::{Credentials, Desk, Destination, Envelope, Offer, Submitter};
 use super::directory;
 use super::intake::{Intake, IntakeError, Parcel};
 use super::reply::Reply;
+use super::trust::Gate;
 use crate::domain::mailbox::Mailbox;
 use crate::id::MailboxId;
 use crate::mail::message::{self, HOPS_MAX};
+use crate::mail::proof::{self, Standing};
 use crate::mail::{Address, Facts, Trace};
 use crate::projection::World;
 use async_trait::async_trait;
@@ -19,12 +21,13 @@ use uuid::Uuid;
 pub struct Receiver {
     offer: Offer,
     intake: Arc<Intake>,
+    gate: Gate,
 }
 
 impl Receiver {
     #[must_use]
-    pub fn new(offer: Offer, intake: Arc<Intake>) -> Self {
-        Self { offer, intake }
+    pub fn new(offer: Offer, intake: Arc<Intake>, gate: Gate) -> Self {
+        Self { offer, intake, gate }
     }
 
     fn world(&self) -> Arc<World> {
@@ -32,7 +35,7 @@ impl Receiver {
     }
 
     /// Whether every mailbox may have this message.
-    fn admit(&self, envelope: &Envelope, facts: &Facts) -> Result<(), Reply> {
+    fn admit(&self, envelope: &Envelope, facts: &Facts, standing: Option<Standing>) -> Result<(), Reply> {
         let world = self.world();
         if facts.hops > HOPS_MAX {
             return Err(Reply::new(
@@ -53,8 +56,26 @@ impl Receiver {
                 ));
             }
             admit_one(&world, id, mailbox, envelope, facts)?;
+            believe(mailbox, facts, standing)?;
         }
         Ok(())
+    }
+}
+
+/// Whether a message is believed to be from whom it says. `None`: a server that is trusted brought it.
+fn believe(mailbox: &Mailbox, facts: &Facts, standing: Option<Standing>) -> Result<(), Reply> {
+    let by_list = !mailbox.public && !facts.is_report;
+    match standing {
+        None | Some(Standing::Proven) => Ok(()),
+        Some(Standing::Unproven) if !by_list => Ok(()),
+        Some(Standing::Unproven) => Err(unproven()),
+        Some(Standing::Forged) => {
+            Err(Reply::new(550, "5.7.26 the sender's domain says that this message is not from it (DMARC)"))
+        }
+        Some(Standing::Unknown) => Err(Reply::new(
+            451,
+            "4.4.3 whether the message is from its sender cannot be looked up now; try again later",
+        )),
     }
 }
 
@@ -78,6 +99,13 @@ fn unknown() -> Reply {
 
 fn not_listed() -> Reply {
     Reply::new(550, "5.7.1 this mailbox takes mail from those its owner listed only")
+}
+
+fn unproven() -> Reply {
+    Reply::new(
+        550,
+        "5.7.26 nothing proves who wrote this: the sender's domain has to say so by SPF or DKIM, for its own addresses",
+    )
 }
 
 fn forged() -> Reply {
@@ -122,10 +150,19 @@ impl Desk for Receiver {
             Ok(facts) => facts,
             Err(error) => return Reply::new(554, format!("5.6.0 {error}")),
         };
-        if let Err(refusal) = self.admit(&envelope, &facts) {
+        let message: Arc<[u8]> = message.into();
+        // What is not for this mailbox anyway costs no look-ups.
+        if let Err(refusal) = self.admit(&envelope, &facts, None) {
             return refusal;
         }
-        let message: Arc<[u8]> = message.into();
+        let proof = self.gate.proof(&envelope, &trace, &facts, &message).await;
+        if let Err(refusal) = self.admit(&envelope, &facts, proof.as_ref().map(|proof| proof.standing)) {
+            return refusal;
+        }
+        let kept: Arc<[u8]> = match &proof {
+            Some(proof) => proof::stamped(&proof.line, &message).into(),
+            None => Arc::clone(&message),
+        };
         for (_, destination) in &envelope.recipients {
             let Destination::Mailbox(mailbox) = *destination else { continue };
             // A sender that did not hear the answer sends the very same again.
@@ -134,7 +171,7 @@ impl Desk for Receiver {
                 mailbox,
                 from: envelope.from.clone(),
                 trace: trace.clone(),
-                message: Arc::clone(&message),
+                message: Arc::clone(&kept),
                 once,
             };
             if let Err(error) = self.intake.put(parcel).await {

@@ -2,9 +2,12 @@
 
 use async_trait::async_trait;
 use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
+use hickory_resolver::system_conf::read_system_conf;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A server of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +35,31 @@ pub trait MxLookup: Send + Sync + fmt::Debug + 'static {
     async fn servers(&self, domain: &str) -> Result<Vec<Found>, DnsError>;
 }
 
-/// The system's resolver.
+/// Who is asked for names, and how.
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    pub(in crate::mail) config: ResolverConfig,
+    pub(in crate::mail) options: ResolverOpts,
+}
+
+impl Resolver {
+    /// The name server given, or without it the system's; the reason when the system has none.
+    pub fn new(server: Option<SocketAddr>) -> Result<Self, String> {
+        let (config, options) = match server {
+            None => read_system_conf().map_err(|error| error.to_string())?,
+            Some(at) => {
+                let mut server = NameServerConfig::udp_and_tcp(at.ip());
+                for connection in &mut server.connections {
+                    connection.port = at.port();
+                }
+                (ResolverConfig::from_name_servers(vec![server]), ResolverOpts::default())
+            }
+        };
+        Ok(Self { config, options })
+    }
+}
+
+/// Looks names up by a resolver.
 pub struct Dns(TokioResolver);
 
 impl fmt::Debug for Dns {
@@ -42,10 +69,9 @@ impl fmt::Debug for Dns {
 }
 
 impl Dns {
-    /// As the system is configured; the reason when it is not.
-    pub fn system() -> Result<Self, String> {
-        let builder = TokioResolver::builder_tokio().map_err(|error| error.to_string())?;
-        builder.build().map(Self).map_err(|error| error.to_string())
+    pub fn new(resolver: Resolver) -> Result<Self, String> {
+        let builder = TokioResolver::builder_with_config(resolver.config, TokioRuntimeProvider::default());
+        builder.with_options(resolver.options).build().map(Self).map_err(|error| error.to_string())
     }
 
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {

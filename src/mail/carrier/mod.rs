@@ -4,7 +4,7 @@
 mod dns;
 mod smtp;
 
-pub use dns::{Dns, DnsError, Found, MxLookup};
+pub use dns::{Dns, DnsError, Found, MxLookup, Resolver};
 pub use smtp::{Relay, RelayError};
 
 use super::Address;

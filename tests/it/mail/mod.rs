@@ -2,6 +2,7 @@
 
 mod agent;
 mod delivery;
+mod origin;
 mod receiver;
 
 use crate::cli::Person;

@@ -1,6 +1,7 @@
 //! What integration tests share: servers under test, programs beside them, and the public clients.
 
 pub mod clients;
+pub mod dns;
 pub mod mail;
 pub mod mcp;
 pub mod oauth;

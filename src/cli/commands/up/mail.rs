@@ -5,7 +5,8 @@ use crate::cli::args;
 use crate::cli::error::CliError;
 use crate::server::{DEFAULT_MESSAGE_MIB, DEFAULT_RETRY_SECONDS, MailOptions, Outgoing};
 use crate::vault::Secret;
-use std::net::SocketAddr;
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 const MIB: usize = 1024 * 1024;
@@ -37,6 +38,13 @@ pub(super) struct MailArgs {
     /// Longest message that is taken, MiB
     #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MESSAGE_MIB as u64, value_parser = clap::value_parser!(u64).range(1..=MESSAGE_MIB_MAX))]
     smtp_message_mib: u64,
+    /// Address or network of a mail server in front, whose word is taken for who a message is from; may be repeated.
+    /// Of others SPF, DKIM and DMARC are looked up
+    #[arg(long, value_name = "NETWORK", requires = "smtp", value_parser = network, default_values = ["127.0.0.0/8", "::1"])]
+    smtp_trust: Vec<IpNet>,
+    /// Name server that mail asks [default: the system's]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    mail_dns: Option<SocketAddr>,
     /// Domain of the mailboxes, and this server's name among mail servers
     #[arg(long, value_name = "DOMAIN", env = "MESHAGENT_MAIL_DOMAIN")]
     mail_domain: Option<String>,
@@ -58,6 +66,14 @@ pub(super) struct MailArgs {
     /// Selector of the DKIM key: its public half is in the DNS at SELECTOR._domainkey.DOMAIN
     #[arg(long, value_name = "NAME", default_value = "meshagent")]
     dkim_selector: String,
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse()
+        .ok()
+        .or_else(one)
+        .ok_or_else(|| "give an address or a network, such as 10.0.0.0/8".to_owned())
 }
 
 impl MailArgs {
@@ -85,6 +101,8 @@ impl MailArgs {
             outgoing,
             dkim: self.dkim_key.map(|key| (key, self.dkim_selector)),
             retry_seconds: self.smtp_retry,
+            trusted: self.smtp_trust,
+            dns: self.mail_dns,
         })
     }
 }
