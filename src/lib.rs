@@ -9,6 +9,7 @@ pub mod error_code;
 pub mod id;
 pub mod name;
 pub mod wire;
+pub mod yjs;
 // documents
 pub mod spec;
 // domain

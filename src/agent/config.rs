@@ -91,6 +91,8 @@ pub struct ToolsConfig {
     pub apply_patch: bool,
     /// `--shell` and `--advanced-shell`.
     pub shell: Option<ShellConfig>,
+    /// `--document-authoring`: the kinds of documents that are written beside widgets, from `--schema`.
+    pub documents: Option<Vec<String>>,
     /// `--use-memory`.
     pub memory: Option<MemoryConfig>,
     pub tables: TablesConfig,

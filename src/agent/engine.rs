@@ -58,6 +58,7 @@ pub struct Engine {
     mcp: Option<tools::mcp::Servers>,
     shell: Option<Arc<tools::shell::Shell>>,
     images: Option<Arc<tools::Images>>,
+    documents: Option<tools::Documents>,
     /// Tools that channels and storage add, for a thread.
     pub extra: Box<dyn Fn(&str) -> Tools + Send + Sync>,
 }
@@ -87,7 +88,9 @@ impl Engine {
             let own = (clock.clone(), ids.clone());
             Arc::new(tools::Images::new(model, endpoint, &client, files, &config.agent_name, own))
         });
-        Self { config, client, clock, ids, providers, pins, mcp, shell, images, extra }
+        let kinds = config.tools.documents.as_deref();
+        let documents = kinds.map(|kinds| tools::Documents::new(&client, kinds, ids.clone()));
+        Self { config, client, clock, ids, providers, pins, mcp, shell, images, documents, extra }
     }
 
     /// Who answers for a model.
@@ -194,6 +197,11 @@ impl Engine {
         };
         let (of_tables, mut notes) = tools::dataset(&self.client, &config.tables).await.map_err(failed)?;
         tools.extend(of_tables);
+        if let Some(documents) = &self.documents {
+            let (of_documents, missing) = documents.tools().await.map_err(failed)?;
+            tools.extend(of_documents);
+            notes.extend(missing);
+        }
         if config.scripts {
             tools.extend(tools::scripts(&self.client).await.map_err(failed)?);
         }
@@ -226,6 +234,9 @@ impl Engine {
     pub async fn close(&self) {
         if let Some(shell) = &self.shell {
             shell.close().await;
+        }
+        if let Some(documents) = &self.documents {
+            documents.close().await;
         }
     }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// Largest file that may be a card, bytes.
 const CARD_BYTES_MAX: u64 = 1024;
 /// Largest schema file, bytes.
-const SCHEMA_FILE_BYTES_MAX: u64 = super::schema::SCHEMA_BYTES_MAX as u64;
+const SCHEMA_FILE_BYTES_MAX: u64 = crate::yjs::SCHEMA_BYTES_MAX as u64;
 /// Looks at a path where files come and go.
 const LOOKS_MAX: usize = 8;
 const KIND: &str = "meshagent.document";

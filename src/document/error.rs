@@ -1,12 +1,10 @@
 //! What can go wrong with documents, and the room protocol's numbers for it.
 
 use super::journal::JournalError;
-use super::schema::SchemaError;
-use super::tree::TreeError;
-use super::update::UpdateError;
 use super::{DOCUMENT_BYTES_MAX, LOADED_MAX, OPENERS_MAX};
 use crate::blob::BlobError;
 use crate::error_code::RoomCode;
+use crate::yjs::{SchemaError, TreeError, UpdateError};
 
 /// Why a document was not made, opened, changed or read.
 #[derive(Debug, thiserror::Error)]

@@ -3,10 +3,8 @@
 
 use super::error::DocumentError;
 use super::journal::{Journal, JournalError, Stored};
-use super::replica::{Applied, ApplyError, Replica};
-use super::schema::MeshSchema;
-use super::update::UpdateError;
 use super::{DOCUMENT_BYTES_MAX, OPENERS_MAX};
+use crate::yjs::{Applied, ApplyError, MeshSchema, Replica, SchemaError, UpdateError};
 use bytes::Bytes;
 use serde_json::Value;
 use std::fmt;
@@ -111,7 +109,7 @@ impl Document {
         place: OwnedSemaphorePermit,
     ) -> Result<Self, DocumentError> {
         let json: Value = serde_json::from_str(&stored.row.schema).map_err(|error| {
-            DocumentError::Schema(super::SchemaError { place: "$".to_owned(), reason: error.to_string() })
+            DocumentError::Schema(SchemaError { place: "$".to_owned(), reason: error.to_string() })
         })?;
         let schema = Arc::new(MeshSchema::parse(json)?);
         let state = State::read(&stored, seed)

@@ -2,10 +2,10 @@
 //! snapshot, edited by many at once (room protocol §3.5, §5).
 //!
 //! ```text
-//! update   looks a stranger's update over        journal  the room's log of updates and snapshots, one sync for many
-//! schema   MeshSchema, pure                      card     the file in room storage that stands for a document
-//! tree     JSON form ⇄ XML tree                  live     a document that somebody has open
-//! replica  the state, on `yrs`                   store    finds, makes, opens and deletes documents (tidy: the deleted)
+//! journal  the room's log of updates and snapshots, one sync for many
+//! card     the file in room storage that stands for a document
+//! live     a document that somebody has open (its state is [`crate::yjs::Replica`])
+//! store    finds, makes, opens and deletes documents (tidy: the deleted)
 //! ```
 //!
 //! A change is seen by others, and acknowledged to who made it, only once it is on disk. A document is in memory
@@ -17,20 +17,12 @@ mod card;
 mod error;
 pub mod journal;
 mod live;
-mod replica;
-mod schema;
 mod store;
 mod tidy;
-mod tree;
-mod update;
 
 pub use error::DocumentError;
 pub use live::{Acknowledge, Change, Document, Listener};
-pub use replica::{MISSING_BYTES_MAX, ROOT, Replica};
-pub use schema::{MeshSchema, SchemaError};
 pub use store::{Documents, Handle, NewDocument, SchemaSource};
-pub use tree::TreeError;
-pub use update::{DEPTH_MAX, UPDATE_BYTES_MAX, UpdateError};
 
 /// Largest document, bytes of its snapshot and the updates after it.
 pub const DOCUMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;

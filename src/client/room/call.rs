@@ -104,6 +104,18 @@ impl Call {
         self.link.post(REQUEST_CHUNK, chunk(&self.id, item)).await
     }
 
+    /// Sends input items and waits until the tool has answered each.
+    pub async fn deliver<const N: usize>(&self, items: [Content; N]) -> Result<(), RoomError> {
+        let mut answers = Vec::with_capacity(N);
+        for item in items {
+            answers.push(self.link.begin(REQUEST_CHUNK, chunk(&self.id, item)).await?);
+        }
+        for (_, answer) in &mut answers {
+            self.link.answer(answer, &self.label).await?;
+        }
+        Ok(())
+    }
+
     /// Says that no more input comes.
     pub async fn end_input(&mut self) -> Result<(), RoomError> {
         if std::mem::take(&mut self.input_open) {

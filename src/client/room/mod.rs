@@ -35,7 +35,7 @@ pub use memory::{Memory, Reading};
 pub use messaging::RoomMessage;
 pub use queues::{Leased, Queues};
 pub use storage::{Download, FileEntry, Storage};
-pub use sync::{Documents, NewDocument, OpenDocument};
+pub use sync::{Documents, LiveDocument, LiveError, NewDocument, OpenDocument};
 pub use tables::{Executed, Query, RowStream, Tables};
 pub use toolkits::{ToolkitFilter, ToolkitInfo};
 

@@ -1,6 +1,7 @@
 //! Agents as a person runs them: `meshagent process join` as a process, beside a real server.
 
 mod crash;
+mod documents;
 mod endpoint;
 pub mod joined;
 mod mcp;

@@ -11,18 +11,18 @@ use serde_json::{Value, json};
 
 const AGENT: [&str; 4] = ["--channel", "toolkit:support-agent", "--model", "builtin/echo"];
 
-struct Desk {
-    agent: Joined,
-    room: RoomClient,
-    server: Server,
+pub(super) struct Desk {
+    pub agent: Joined,
+    pub room: RoomClient,
+    pub server: Server,
 }
 
 impl Desk {
-    async fn start(flags: &[&str], env: &[(&str, &str)]) -> Self {
+    pub async fn start(flags: &[&str], env: &[(&str, &str)]) -> Self {
         Self::on(Server::start(&[]), flags, env).await
     }
 
-    async fn on(server: Server, flags: &[&str], env: &[(&str, &str)]) -> Self {
+    pub async fn on(server: Server, flags: &[&str], env: &[(&str, &str)]) -> Self {
         let room = client(&server, "tester", ROOM).await;
         let mut agent = Joined::start(&server, ROOM, &[&AGENT, flags].concat(), env);
         agent.until(&room).await;
@@ -30,7 +30,7 @@ impl Desk {
     }
 
     /// What a tool answers the model, as one text.
-    async fn call(&self, tool: &str, arguments: Value) -> String {
+    pub async fn call(&self, tool: &str, arguments: Value) -> String {
         let call = json!({"tool": tool, "arguments": arguments});
         let prompt = json!({"prompt": format!("Go.\n```tool\n{call}\n```\n")});
         let target = Target::new("support-agent", "run_support-agent_task");
@@ -39,7 +39,7 @@ impl Desk {
         output.lines().map(|line| line.trim_start_matches("> ")).collect::<Vec<_>>().join("\n")
     }
 
-    async fn json(&self, tool: &str, arguments: Value) -> Value {
+    pub async fn json(&self, tool: &str, arguments: Value) -> Value {
         let answer = self.call(tool, arguments).await;
         serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }

@@ -75,3 +75,15 @@ fn the_official_command_line_uses_our_agent_and_reads_its_threads() {
         "hello from the command line",
     );
 }
+
+#[test]
+fn python_has_a_document_open_that_our_agent_writes() {
+    let Some(python) = clients::python() else { return };
+    let server = Server::start(&[]);
+    let flags = ["--channel", "toolkit:support-agent", "--model", "builtin/echo", "--document-authoring"];
+    let _agent = Joined::start(&server, ROOM, &flags, &[]);
+    let mut command = Command::new(&python.python);
+    command.arg(script("documents.py")).env("PYTHONDONTWRITEBYTECODE", "1");
+    environment(&mut command, &server);
+    Script::start(command).must_say("done");
+}

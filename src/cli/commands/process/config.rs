@@ -95,6 +95,9 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
     {
         unsupported.push(format!("--web-search with {} alone (set MESHAGENT_SEARCH_URL)", names(&models)));
     }
+    if !args.join.documents() && !process.tools.schemas.is_empty() {
+        unsupported.push("--schema without --document-authoring".to_owned());
+    }
     warn(&unsupported);
     let nowhere = env.openai.base_url.is_none() && env.openai.api_key.is_none() && place.api_url.is_none();
     if process.model.models.is_empty() && nowhere {
@@ -155,6 +158,7 @@ fn tools_config(args: &JoinArgs, place: &Place, env: &EndpointsEnv) -> Result<To
         mcp,
         shell,
         scripts: on(process.tools.discover_script_tools.as_ref(), false),
+        documents: args.join.documents().then(|| process.tools.schemas.clone()),
         image_model: process.tools.image_generation.clone(),
         tool_search: super::toolkits::tool_search(process),
         memory: super::toolkits::memory(process)?,

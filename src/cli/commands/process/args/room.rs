@@ -30,7 +30,7 @@ pub struct JoinOnly {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
     pub preamble_rule: Option<String>,
 
-    /// Write documents of the room
+    /// Write documents of the room that others may have open: widgets, and the kinds of --schema
     #[arg(long)]
     pub document_authoring: bool,
 
@@ -86,11 +86,14 @@ pub enum WebsocketAuth {
 }
 
 impl JoinOnly {
+    /// Whether documents are written.
+    pub fn documents(&self) -> bool {
+        self.document_authoring || on(self.require_document_authoring.as_ref(), false)
+    }
+
     /// The given flags that this version cannot honour.
     pub fn unsupported(&self) -> Vec<String> {
-        let documents = self.document_authoring || on(self.require_document_authoring.as_ref(), false);
         named(&[
-            ("document-authoring", documents),
             ("host", self.host.is_some()),
             ("port", self.port.is_some()),
             ("path", self.path.is_some()),
@@ -121,7 +124,7 @@ pub struct ServiceArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub service_title: Option<String>,
 
-    /// Write documents of the room
+    /// Write documents of the room that others may have open: widgets, and the kinds of --schema
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
     pub require_document_authoring: Option<String>,
 }

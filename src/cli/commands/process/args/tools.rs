@@ -32,7 +32,7 @@ pub struct ToolArgs {
     #[arg(long, value_enum, value_name = "SCOPE")]
     pub tool_search: Option<ToolSearch>,
 
-    /// Document schema of the room. Repeatable
+    /// Kind of document that --document-authoring writes, by its schema .schemas/NAME.json in the room. Repeatable
     #[arg(short = 's', long = "schema", value_name = "NAME")]
     pub schemas: Vec<String>,
 
@@ -127,7 +127,6 @@ impl ToolArgs {
     pub(super) fn unsupported(&self) -> Vec<String> {
         let on = |switch: &Option<String>| on(switch.as_ref(), false);
         named(&[
-            ("schema", !self.schemas.is_empty()),
             ("computer-use", on(&self.computer_use)),
             ("starting-url", self.starting_url.is_some()),
             ("allow-goto-url", self.allow_goto_url),

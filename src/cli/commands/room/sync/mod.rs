@@ -11,7 +11,7 @@ use crate::cli::output;
 use crate::cli::resolve::{Ctx, RoomArg};
 use crate::client::room::{NewDocument, OpenDocument, RoomClient, RoomError};
 use crate::clock::{IdSource, System};
-use crate::document::{MeshSchema, Replica};
+use crate::yjs::{MeshSchema, Replica};
 use serde_json::Value;
 use std::path::PathBuf;
 

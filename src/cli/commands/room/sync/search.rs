@@ -1,6 +1,6 @@
 //! Finding elements in a document's JSON.
 
-use crate::document::MeshSchema;
+use crate::yjs::MeshSchema;
 use regex::Regex;
 use serde_json::{Map, Value};
 

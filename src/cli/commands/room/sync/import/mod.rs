@@ -11,7 +11,7 @@ use crate::cli::output;
 use crate::cli::resolve::{Ctx, RoomArg};
 use crate::client::room::{NewDocument, OpenDocument, RoomClient};
 use crate::clock::{Clock, IdSource, System};
-use crate::document::{MeshSchema, Replica};
+use crate::yjs::{MeshSchema, Replica};
 use chrono::SecondsFormat;
 use claude::{Authors, Conversation};
 use serde_json::Value;

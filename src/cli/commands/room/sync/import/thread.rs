@@ -173,7 +173,7 @@ pub fn list(index: &mut Value, entries: Vec<Entry>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{MeshSchema, Replica};
+    use crate::yjs::{MeshSchema, Replica};
 
     #[test]
     fn a_conversation_is_a_document_of_the_schema() {

@@ -1,5 +1,9 @@
 //! Documents of the room that several edit at once (room protocol §3.5). Updates go out and come in as Yjs v1 updates;
-//! what they mean is the caller's business.
+//! what they mean is the caller's business, or [`LiveDocument`]'s, which keeps one in memory.
+
+mod live;
+
+pub use live::{LiveDocument, LiveError};
 
 use super::call::{Answer, Call, Target};
 use super::link::unexpected;
@@ -80,6 +84,16 @@ impl OpenDocument {
     pub async fn send(&self, update: &[u8]) -> Result<(), RoomError> {
         let data = BASE64.encode(update).into_bytes();
         self.call.send(Content::binary(json!({"kind": "sync"}), data.into())).await
+    }
+
+    /// Sends an update and returns when it is on the server's disk. Where it is refused, [`OpenDocument::next`] has the
+    /// reason by then.
+    pub async fn keep(&self, update: &[u8]) -> Result<(), RoomError> {
+        let item = |update: &[u8]| {
+            Content::binary(json!({"kind": "sync"}), BASE64.encode(update).into_bytes().into())
+        };
+        // A refusal is told after its item was answered, and before the next one is.
+        self.call.deliver([item(update), item(&[])]).await
     }
 
     /// The next change by others; `None` when the document was closed.

@@ -25,7 +25,7 @@ const CLIENT_BITS: u32 = 32;
 
 /// A document in memory.
 pub struct Replica {
-    doc: Doc,
+    pub(super) doc: Doc,
     /// Bytes and types of the updates that wait for what they build on.
     missing: (usize, usize),
     /// Where those updates end that reached beyond what was here: a part of them waits, or stands beyond a hole.
@@ -254,7 +254,7 @@ fn is_ahead<T: ReadTxn>(txn: &T, shape: &Shape) -> bool {
 }
 
 /// Runs library code on what a stranger sent; a panic is an error.
-fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, UpdateError> {
+pub(super) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, UpdateError> {
     catch_unwind(AssertUnwindSafe(run))
         .map_err(|_| UpdateError::Unfit("the update breaks a rule of the format".to_owned()))
 }

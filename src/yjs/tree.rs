@@ -28,14 +28,15 @@ pub struct TreeError {
     pub reason: String,
 }
 
-fn error(place: &str, reason: impl Into<String>) -> TreeError {
+pub(super) fn error(place: &str, reason: impl Into<String>) -> TreeError {
     TreeError {
         place: if place.is_empty() { "/".to_owned() } else { place.to_owned() },
         reason: reason.into(),
     }
 }
 
-struct Writer<'a> {
+/// Writes elements of a schema.
+pub(super) struct Writer<'a> {
     schema: &'a MeshSchema,
     ids: &'a dyn Fn() -> String,
     elements: usize,
@@ -67,7 +68,7 @@ fn insert(
     })?;
     let place = format!("/{tag}");
     check_values(&place, root, fields)?;
-    let mut writer = Writer { schema, ids, elements: 0 };
+    let mut writer = Writer::new(schema, ids);
     let chosen = children(&place, root, fields)?.into_iter().skip(which.skip).take(which.count);
     for (index, (place, child)) in (which.index..).zip(chosen) {
         writer.element(txn, &Parent::Root(fragment, index), root, &place, child, 1)?;
@@ -111,14 +112,20 @@ struct Inserted {
     index: u32,
 }
 
-enum Parent<'a> {
+/// Where an element goes.
+pub(super) enum Parent<'a> {
     /// At this index of the root.
     Root(&'a XmlFragmentRef, u32),
     Element(&'a XmlElementRef),
 }
 
-impl Writer<'_> {
-    fn element(
+impl<'a> Writer<'a> {
+    pub(super) fn new(schema: &'a MeshSchema, ids: &'a dyn Fn() -> String) -> Self {
+        Self { schema, ids, elements: 0 }
+    }
+
+    /// Writes one element and what is in it; its id. After an error what was begun stays.
+    pub(super) fn element(
         &mut self,
         txn: &mut TransactionMut<'_>,
         parent: &Parent<'_>,
@@ -126,7 +133,7 @@ impl Writer<'_> {
         place: &str,
         json: &Value,
         depth: usize,
-    ) -> Result<(), TreeError> {
+    ) -> Result<String, TreeError> {
         self.elements += 1;
         if depth > DEPTH_MAX || self.elements > ELEMENTS_MAX {
             return Err(error(place, format!("more than {ELEMENTS_MAX} elements or {DEPTH_MAX} levels")));
@@ -143,7 +150,8 @@ impl Writer<'_> {
             Parent::Root(fragment, index) => fragment.insert(txn, *index, prelim),
             Parent::Element(element) => element.push_back(txn, prelim),
         };
-        element.insert_attribute(txn, ID_ATTRIBUTE, (self.ids)());
+        let id = (self.ids)();
+        element.insert_attribute(txn, ID_ATTRIBUTE, id.as_str());
         for (name, value) in fields.iter().filter(|(name, _)| element_type.values.contains_key(*name)) {
             element.insert_attribute(txn, name.as_str(), any(value));
         }
@@ -153,12 +161,12 @@ impl Writer<'_> {
             for (place, child) in children {
                 write_text(txn, &text, &place, child)?;
             }
-            return Ok(());
+            return Ok(id);
         }
         for (place, child) in children {
             self.element(txn, &Parent::Element(&element), element_type, &place, child, depth + 1)?;
         }
-        Ok(())
+        Ok(id)
     }
 }
 
@@ -198,7 +206,11 @@ fn single<'a>(place: &str, json: &'a Value) -> Result<(&'a String, &'a Map<Strin
     }
 }
 
-fn check_values(place: &str, element: &ElementType, fields: &Map<String, Value>) -> Result<(), TreeError> {
+pub(super) fn check_values(
+    place: &str,
+    element: &ElementType,
+    fields: &Map<String, Value>,
+) -> Result<(), TreeError> {
     for (name, value) in fields {
         let child = element.child.as_ref().is_some_and(|child| child.name == *name);
         match element.values.get(name) {
@@ -323,7 +335,7 @@ fn value_of(value: &Any) -> Value {
 }
 
 /// A JSON value as the document holds it.
-fn any(value: &Value) -> Any {
+pub(super) fn any(value: &Value) -> Any {
     match value {
         Value::Null => Any::Null,
         Value::Bool(value) => Any::Bool(*value),

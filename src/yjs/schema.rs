@@ -117,6 +117,11 @@ impl MeshSchema {
         self.elements.get(tag)
     }
 
+    /// All kinds of elements, by tag.
+    pub fn elements(&self) -> impl Iterator<Item = &ElementType> {
+        self.elements.values()
+    }
+
     /// The schema as it was given.
     #[must_use]
     pub fn json(&self) -> &Value {
@@ -225,7 +230,7 @@ fn child_tags(place: &str, property: &Map<String, Value>) -> Result<Vec<String>,
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use serde_json::json;
 
