@@ -33,25 +33,40 @@ async def agent(client, tool: str, **arguments) -> str:
     return said
 
 
-async def until(there, what: str) -> None:
-    async def wait():
-        while not there():
-            await asyncio.sleep(0.05)
+class Watched:
+    """A document, and waiting for what others do to it."""
 
-    try:
-        await asyncio.wait_for(wait(), STEP_SECONDS)
-    except TimeoutError:
-        raise AssertionError(f"{what} did not happen") from None
+    def __init__(self, doc):
+        self.changed = asyncio.Event()
+        receive = doc.receive_changes
+
+        def received(message):
+            receive(message)
+            self.changed.set()
+
+        doc.receive_changes = received
+
+    async def until(self, there, what: str) -> None:
+        async def wait():
+            while not there():
+                self.changed.clear()
+                await self.changed.wait()
+
+        try:
+            await asyncio.wait_for(wait(), STEP_SECONDS)
+        except TimeoutError:
+            raise AssertionError(f"{what} did not happen") from None
 
 
 async def main() -> None:
     async with join("py") as client:
         async def agent_is_there():
             while not any(kit.name == "support-agent" for kit in await client.agents.list_toolkits()):
-                await asyncio.sleep(0.1)
+                pass
 
         await asyncio.wait_for(agent_is_there(), STEP_SECONDS)
         doc = await client.sync.open(path=PATH, schema=widget_schema)
+        watched = Watched(doc)
         page = doc.root.append_child("widgets", {})
         await agent(client, "meshagent.document.open", path=PATH)
 
@@ -68,7 +83,7 @@ async def main() -> None:
         async def by_person():
             for n in range(EDITS):
                 page.append_child("markdown", {"text": f"person {n}"})
-                await asyncio.sleep(0.02)
+                await client.storage.exists(path="anything")
 
         await asyncio.gather(by_agent(), by_person())
 
@@ -76,7 +91,7 @@ async def main() -> None:
             return [child["text"] for child in page.get_children()]
 
         everything = {f"{who} {n}" for who in ("agent", "person") for n in range(EDITS)}
-        await until(lambda: set(texts()) == everything, f"all edits; there is {texts()}")
+        await watched.until(lambda: set(texts()) == everything, f"all edits; there is {texts()}")
         say("both see what both wrote")
         shown = json.loads(await agent(client, "get_document", path=PATH))
         assert shown == doc.root.to_json(include_ids=True), (shown, doc.root.to_json(include_ids=True))
@@ -86,10 +101,10 @@ async def main() -> None:
         await agent(
             client, "set_attribute", path=PATH, id=target.id, attribute_name="visible", attribute_value="false"
         )
-        await until(lambda: target["visible"] is False, "the attribute at the SDK's")
+        await watched.until(lambda: target["visible"] is False, "the attribute at the SDK's")
         gone = page.get_children()[1].id
         await agent(client, "remove_element_by_id", path=PATH, id=gone)
-        await until(lambda: doc.root.get_node_by_id(gone) is None, "the removal at the SDK's")
+        await watched.until(lambda: doc.root.get_node_by_id(gone) is None, "the removal at the SDK's")
         assert len(page.get_children()) == 2 * EDITS - 1
         # An element of the agent's is written on by the SDK.
         mine = next(child for child in page.get_children() if child.tag_name == "text")

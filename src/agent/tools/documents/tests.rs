@@ -16,7 +16,7 @@ async fn the_tools_are_those_of_the_official_agent() {
     let (tools, notes) = documents.tools().await.unwrap();
     let names: BTreeSet<_> =
         tools.iter().map(|tool| (tool.spec().toolkit.as_str(), tool.spec().tool.as_str())).collect();
-    assert_eq!((names.len(), notes.len()), (5 + 29, 0), "{names:?}");
+    assert_eq!((names.len(), notes.len()), (5 + 30, 0), "{names:?}");
     for name in [
         (KIT, "get_document"),
         (KIT, "set_attribute"),
