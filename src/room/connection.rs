@@ -9,7 +9,7 @@ use super::session::{LiveSession, Peer};
 use super::toolkit::ToolError;
 use super::{call_out, invoke, listing};
 use crate::error_code::RoomCode;
-use crate::wire::{Content, FrameError, Message, pack, unpack_traced};
+use crate::wire::{Content, Control, FrameError, Message, pack, unpack_traced};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -18,6 +18,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// How long the requests of a participant that is gone may take to end.
+const SEE_THROUGH_MAX: Duration = Duration::from_secs(10);
+/// Why the input of a call ends that was not closed (RFC 6455 §7.4.1: gone without a word).
+const STATUS_GONE: u16 = 1006;
 
 /// A request in work; gives the tool call that it ends, if any.
 pub type Job = BoxFuture<'static, Option<String>>;
@@ -36,7 +42,10 @@ pub struct Connection {
     pub(super) peer: Arc<Peer>,
     pub(super) calls: HashMap<String, Attached>,
     pub(super) early: Early,
+    /// Work that was asked for whole: it is seen through though the participant is gone.
     jobs: FuturesUnordered<Job>,
+    /// What only waits for something on the participant's behalf: dropped with it.
+    waits: FuturesUnordered<Job>,
 }
 
 impl fmt::Debug for Connection {
@@ -54,6 +63,7 @@ impl Connection {
             calls: HashMap::new(),
             early: Early::default(),
             jobs: FuturesUnordered::new(),
+            waits: FuturesUnordered::new(),
         }
     }
 
@@ -117,10 +127,13 @@ impl Connection {
 
     /// Ends a request that was taken on with [`Connection::work`].
     pub async fn finished(&mut self) {
-        match self.jobs.next().await {
-            Some(Some(call)) => self.end_call(call),
-            Some(None) => {}
-            None => std::future::pending().await,
+        let ended = tokio::select! {
+            Some(ended) = self.jobs.next(), if !self.jobs.is_empty() => ended,
+            Some(ended) = self.waits.next(), if !self.waits.is_empty() => ended,
+            else => std::future::pending().await,
+        };
+        if let Some(call) = ended {
+            self.end_call(call);
         }
     }
 
@@ -130,11 +143,15 @@ impl Connection {
             self.session.cut_off(&self.peer);
         }
         self.peer.outbox.end(End::Drop("the connection is gone"));
-        // Whatever its requests were doing is cancelled here.
-        self.jobs.clear();
+        self.waits.clear();
         for (_, attached) in self.calls.drain() {
-            if let Attached::Hosted(call) = attached {
-                call.lose_caller();
+            match attached {
+                Attached::Hosted(call) => call.lose_caller(),
+                Attached::BuiltIn(Some(input)) => input.push(Content::Control(Control::Close {
+                    status: STATUS_GONE,
+                    message: Some("the caller lost its connection".to_owned()),
+                })),
+                Attached::BuiltIn(None) => {}
             }
         }
         self.bus.hub.leave(&self.session, &self.peer);
@@ -142,18 +159,25 @@ impl Connection {
         self.give_back();
     }
 
-    /// Lets the toolkits take back what they gave this participant. Not where it comes back to find it: on a server
-    /// that stops, and in a session that moved.
-    fn give_back(&self) {
+    /// Lets the toolkits take back what they gave this participant, once what it had asked for is done: whoever is
+    /// given it next sees that. Not where it comes back to find it: on a server that stops, and in a session that moved.
+    fn give_back(self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if self.bus.hub.is_stopping() || self.session.has_moved() {
             return;
         }
-        for toolkit in self.bus.toolkits().filter(|toolkit| toolkit.holds(&self.peer)) {
-            let (toolkit, session, peer) =
-                (Arc::clone(toolkit), Arc::clone(&self.session), Arc::clone(&self.peer));
-            runtime.spawn(async move { toolkit.left(&session, &peer).await });
+        let Self { bus, session, peer, jobs, .. } = self;
+        if jobs.is_empty() && !bus.toolkits().any(|toolkit| toolkit.holds(&peer)) {
+            return;
         }
+        runtime.spawn(async move {
+            if tokio::time::timeout(SEE_THROUGH_MAX, jobs.count()).await.is_err() {
+                tracing::warn!(room = %session.room.name, participant = %peer.id, "requests of a participant that is gone were given up");
+            }
+            for toolkit in bus.toolkits().filter(|toolkit| toolkit.holds(&peer)) {
+                toolkit.left(&session, &peer).await;
+            }
+        });
     }
 
     pub(super) fn answer(&self, id: u64, content: Content) {
@@ -170,7 +194,7 @@ impl Connection {
         if self.calls.len() >= limit {
             self.calls.retain(|_, attached| !matches!(attached, Attached::Hosted(call) if call.is_over()));
         }
-        if self.jobs.len().max(self.calls.len()) < limit {
+        if (self.jobs.len() + self.waits.len()).max(self.calls.len()) < limit {
             return Ok(());
         }
         let text = format!(
@@ -182,17 +206,19 @@ impl Connection {
     /// Runs a request as far as it goes at once, and the rest beside the others.
     pub(super) fn work(&mut self, id: u64, job: Job) {
         match self.room_for_a_call() {
-            Ok(()) => self.begin(job),
+            Ok(()) => self.begin(job, true),
             Err(error) => self.fail(id, &error),
         }
     }
 
-    /// As [`Connection::work`], for a call that was found room for.
-    pub(super) fn begin(&mut self, mut job: Job) {
+    /// As [`Connection::work`], for a call that was found room for. `waits`: it is dropped with the connection, where
+    /// others are seen through.
+    pub(super) fn begin(&mut self, mut job: Job, waits: bool) {
         // Most requests are done without waiting; those never enter the set.
         match job.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Some(call)) => self.end_call(call),
             Poll::Ready(None) => {}
+            Poll::Pending if waits => self.waits.push(job),
             Poll::Pending => self.jobs.push(job),
         }
     }

@@ -117,7 +117,7 @@ fn call_built_in(
         drop(work);
         Some(call.tool_call_id)
     });
-    connection.begin(job);
+    connection.begin(job, waits);
     Ok(())
 }
 

@@ -282,3 +282,38 @@ async fn files_of_the_room_become_tables_and_back() {
     }
     assert_eq!(a.fails("dataset", "import_storage", json!({"table": "x", "path": "none.csv"})).await.0, 3001);
 }
+
+/// Whoever gets the work of a participant that died finds what that participant had asked for done, and nothing that
+/// is done after.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_participant_asked_for_is_done_before_its_leased_items_go_to_another() {
+    const ROWS: i64 = 200;
+    let edge = Edge::start().await;
+    let mut heir = edge.join("heir").await;
+    let lease = |wait: bool| json!({"name": "q", "create": true, "wait": wait, "lease_ms": 60_000});
+    for round in 0..5 {
+        let table = format!("t{round}");
+        let ids: Vec<i64> = (0..ROWS).collect();
+        assert_eq!(write(&mut heir, "create_table", create(&table), vec![data(&batch(&ids))]).await, CLOSED);
+        let mut dying = edge.join("dying").await;
+        heir.invoke("queues", "send", json!({"name": "q", "create": true, "message": {"n": round}})).await;
+        json_of(dying.invoke("queues", "lease", lease(false)).await);
+        let inherited = heir.begin("queues", "lease", Content::Json(lease(true))).await;
+        for id in 0..ROWS - 1 {
+            let delete = json!({"table": table, "where": format!("id = {id}")});
+            dying.begin("dataset", "delete", Content::Json(delete)).await;
+        }
+        drop(dying);
+        let item = json_of(heir.answer(inherited).await);
+        let count = json!({"table": table});
+        let found = json_of(heir.invoke("dataset", "count", count.clone()).await);
+        // It waits in line behind all that was begun before.
+        let last = json!({"table": table, "where": format!("id = {}", ROWS - 1)});
+        heir.invoke("dataset", "delete", last).await;
+        let left = json_of(heir.invoke("dataset", "count", count).await);
+        let number = |count: &Value| count["count"].as_i64().or(count.as_i64()).unwrap();
+        assert_eq!(number(&found) - 1, number(&left), "round {round}");
+        let done = json!({"name": "q", "lease_token": item["lease_token"]});
+        assert_eq!(heir.invoke("queues", "ack", done).await, Content::Empty);
+    }
+}
