@@ -3,21 +3,25 @@
 
 use super::directory;
 use super::intake::{Intake, IntakeError, Parcel};
+use crate::id::ProjectId;
 use crate::mail::Trace;
 use crate::mail::bounce;
 use crate::mail::carrier::{Carried, Carrier};
 use crate::mail::message;
-use crate::mail::outbox::{Attempt, CLAIM_MAX, Claimed, Outbox, Outcome, Report};
+use crate::mail::outbox::{Attempt, BUSY_MAX, Claimed, Outbox, Outcome, Report};
 use crate::mail::retry;
 use chrono::{DateTime, Duration, Utc};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Deliveries at once.
 const AT_ONCE: usize = 16;
+/// Of one project: slow servers of its recipients are not the other projects' business.
+const PROJECT_AT_ONCE: usize = AT_ONCE / BUSY_MAX;
 /// How long one attempt may take, with all the servers that it tries.
 const ATTEMPT_MAX: std::time::Duration = std::time::Duration::from_mins(20);
 /// How long a delivery is one worker's; longer than any attempt takes.
@@ -45,6 +49,18 @@ pub struct Postman {
     pub first_retry: Duration,
 }
 
+/// Whose deliveries are under way.
+type Running = HashMap<Id, ProjectId>;
+
+/// Projects that have as many deliveries under way as they may.
+fn busy(running: &Running) -> Vec<ProjectId> {
+    let mut counts: HashMap<ProjectId, usize> = HashMap::new();
+    for project in running.values() {
+        *counts.entry(*project).or_default() += 1;
+    }
+    counts.into_iter().filter(|(_, count)| *count >= PROJECT_AT_ONCE).map(|(project, _)| project).collect()
+}
+
 impl Postman {
     fn now(&self) -> DateTime<Utc> {
         self.intake.app().clock.now()
@@ -55,13 +71,15 @@ impl Postman {
         if let Err(error) = self.outbox.resume(&self.holder).await {
             tracing::warn!(%error, "deliveries of the last run wait until their claims are over");
         }
-        let mut work = JoinSet::new();
+        let (mut work, mut running) = (JoinSet::new(), Running::default());
         loop {
-            let pause = self.take(&mut work).await;
+            let pause = self.take(&mut work, &mut running).await;
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.wake.notified() => {}
-                Some(_) = work.join_next(), if !work.is_empty() => {}
+                Some(ended) = work.join_next_with_id(), if !work.is_empty() => {
+                    running.remove(&ended.map_or_else(|error| error.id(), |(id, ())| id));
+                }
                 () = wait(pause) => {}
             }
         }
@@ -69,28 +87,33 @@ impl Postman {
     }
 
     /// Begins what is due; says when to look again.
-    async fn take(self: &Arc<Self>, work: &mut JoinSet<()>) -> Option<std::time::Duration> {
-        let free = AT_ONCE.saturating_sub(work.len()).min(CLAIM_MAX);
-        let look = self.shared.then_some(LOOK_EVERY);
-        if free == 0 {
-            return None;
-        }
-        let claimed = match self.outbox.claim(&self.holder, self.now() + CLAIM_FOR, free).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                tracing::warn!(%error, "the outbox cannot be read");
-                return Some(STORE_PAUSE);
+    async fn take(
+        self: &Arc<Self>,
+        work: &mut JoinSet<()>,
+        running: &mut Running,
+    ) -> Option<std::time::Duration> {
+        while work.len() < AT_ONCE {
+            let busy = busy(running);
+            match self.outbox.claim(&self.holder, self.now() + CLAIM_FOR, &busy).await {
+                Ok(Some(claimed)) => {
+                    let (own, project) = (Arc::clone(self), claimed.mailbox.project());
+                    let task = work.spawn(async move { own.deliver(claimed).await });
+                    running.insert(task.id(), project);
+                }
+                Ok(None) => return self.pause(&busy).await,
+                Err(error) => {
+                    tracing::warn!(%error, "the outbox cannot be read");
+                    return Some(STORE_PAUSE);
+                }
             }
-        };
-        let more = claimed.len() == free;
-        for one in claimed {
-            let own = Arc::clone(self);
-            work.spawn(async move { own.deliver(one).await });
         }
-        if more {
-            return None;
-        }
-        match self.outbox.next_due().await {
+        None
+    }
+
+    /// How long nothing is due, of projects that may have another delivery.
+    async fn pause(&self, busy: &[ProjectId]) -> Option<std::time::Duration> {
+        let look = self.shared.then_some(LOOK_EVERY);
+        match self.outbox.next_due(busy).await {
             Ok(Some(due)) => {
                 let until = (due - self.now()).to_std().unwrap_or_default();
                 Some(look.map_or(until, |look| look.min(until)))

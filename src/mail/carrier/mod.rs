@@ -1,6 +1,7 @@
 //! Brings one message to one recipient's server: through the operator's relay, or to the servers that the
 //! recipient's domain names. Says what came of it; retries and reports are others' business.
 
+mod bounded;
 mod dns;
 mod smtp;
 

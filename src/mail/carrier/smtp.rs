@@ -1,6 +1,7 @@
 //! One conversation with another mail server.
 
 use super::Carried;
+use super::bounded::Bounded;
 use crate::mail::Address;
 use crate::mail::outbox::Report;
 use crate::vault::Secret;
@@ -11,6 +12,8 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use url::Url;
 
 /// How long a connection and each answer may take.
@@ -178,10 +181,7 @@ impl Hop<'_> {
         let envelope =
             Envelope::new(from, vec![parsed(to)?]).map_err(|error| End::Own("address", error.to_string()))?;
         let hello = ClientId::Domain(self.hello.clone());
-        let wrapped = if self.tls == Tls::Always { Some(self.tls()?) } else { None };
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(self.address, Some(ANSWER_WAIT), &hello, wrapped, None)
-                .await?;
+        let mut connection = self.connect(&hello).await?;
         if self.tls != Tls::Always && connection.can_starttls() {
             connection.starttls(self.tls()?, &hello).await?;
         }
@@ -206,6 +206,32 @@ impl Hop<'_> {
         // The message is theirs; how the connection ends changes nothing.
         let _goodbye = connection.quit().await;
         Ok(())
+    }
+
+    async fn connect(&self, hello: &ClientId) -> Result<AsyncSmtpConnection, End> {
+        if self.tls == Tls::Always {
+            // The operator's own relay.
+            let tls = Some(self.tls()?);
+            return Ok(AsyncSmtpConnection::connect_tokio1(
+                self.address,
+                Some(ANSWER_WAIT),
+                hello,
+                tls,
+                None,
+            )
+            .await?);
+        }
+        let unreachable =
+            |why: String| End::Own("unreachable", format!("{} cannot be reached: {why}", self.name));
+        let stream = match timeout(ANSWER_WAIT, TcpStream::connect(self.address)).await {
+            Ok(connected) => connected.map_err(|error| unreachable(error.to_string()))?,
+            Err(_) => return Err(unreachable("it does not answer".to_owned())),
+        };
+        let stream = Box::new(Bounded::new(stream));
+        match timeout(ANSWER_WAIT, AsyncSmtpConnection::connect_with_transport(stream, hello)).await {
+            Ok(connected) => Ok(connected?),
+            Err(_) => Err(unreachable("it says nothing".to_owned())),
+        }
     }
 
     fn tls(&self) -> Result<TlsParameters, Error> {

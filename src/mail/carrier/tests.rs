@@ -46,6 +46,25 @@ async fn tenants_cannot_send_into_the_servers_own_network() {
 }
 
 #[tokio::test]
+async fn a_server_that_talks_for_ever_is_hung_up_on() {
+    use tokio::io::AsyncWriteExt as _;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let said = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (line, mut bytes) = (vec![b'x'; 64 * 1024], 0);
+        while bytes < 64 * 1024 * 1024 && stream.write_all(&line).await.is_ok() {
+            bytes += line.len();
+        }
+        bytes
+    });
+    let allowed = Allowed::new(["mx.there.test".to_owned()]);
+    let carried = carry(Ok(vec![found("mx.there.test", "127.0.0.1")]), allowed, port).await;
+    assert!(matches!(carried, Carried::Later(_)), "{carried:?}");
+    assert!(said.await.unwrap() < 16 * 1024 * 1024, "what the sockets hold, and no more");
+}
+
+#[tokio::test]
 async fn what_dns_says_decides_between_never_and_later() {
     let ask = |error| carry(Err(error), Allowed::default(), 25);
     let code = |carried: Carried| match carried {

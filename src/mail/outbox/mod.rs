@@ -13,7 +13,7 @@ pub use types::{
     Attempt, Claimed, Delivery, DeliveryEvent, OutboxError, Outcome, Page, Query, Report, Status, Submission,
 };
 
-use crate::id::MailboxId;
+use crate::id::{MailboxId, ProjectId};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use std::fmt;
@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 /// Deliveries of one project that may wait at once.
 pub const WAITING_MAX: u64 = 10_000;
-/// Deliveries one claim takes.
-pub const CLAIM_MAX: usize = 32;
+/// Projects that a claim can leave out.
+pub const BUSY_MAX: usize = 4;
 /// Deliveries, or events, on one page.
 pub const PAGE_MAX: usize = 1_000;
 /// Days for which deliveries that are over can be looked up.
@@ -37,13 +37,14 @@ pub trait Outbox: Send + Sync + fmt::Debug + 'static {
     /// id is known changes nothing.
     async fn submit(&self, submission: Submission) -> Result<(), OutboxError>;
 
-    /// Takes up to `max` deliveries that are due for `holder`, who has them until `until`.
+    /// Takes the delivery that is due first for `holder`, who has it until `until`. Those of the projects in `busy`, at
+    /// most [`BUSY_MAX`], are left alone.
     async fn claim(
         &self,
         holder: &str,
         until: DateTime<Utc>,
-        max: usize,
-    ) -> Result<Vec<Claimed>, OutboxError>;
+        busy: &[ProjectId],
+    ) -> Result<Option<Claimed>, OutboxError>;
 
     /// Records what came of an attempt. False: the claim was over, and somebody else has the delivery.
     async fn settle(&self, claimed: &Claimed, attempt: Attempt) -> Result<bool, OutboxError>;
@@ -51,8 +52,8 @@ pub trait Outbox: Send + Sync + fmt::Debug + 'static {
     /// Gives up the claims of a holder that ended without settling them. Number of deliveries.
     async fn resume(&self, holder: &str) -> Result<u64, OutboxError>;
 
-    /// When the next delivery is due.
-    async fn next_due(&self) -> Result<Option<DateTime<Utc>>, OutboxError>;
+    /// When the next delivery is due, but for those of the projects in `busy`.
+    async fn next_due(&self, busy: &[ProjectId]) -> Result<Option<DateTime<Utc>>, OutboxError>;
 
     /// Deliveries of a mailbox, newest first, and how many there are.
     async fn deliveries(&self, mailbox: MailboxId, query: Query) -> Result<Page<Delivery>, OutboxError>;

@@ -70,6 +70,10 @@ fn claimed(row: &Row, nonce: Uuid) -> Result<Claimed, OutboxError> {
     })
 }
 
+fn uuids(projects: &[ProjectId]) -> Vec<Uuid> {
+    projects.iter().map(|project| project.uuid()).collect()
+}
+
 fn event(row: &Row, delivery: Uuid) -> Result<DeliveryEvent, OutboxError> {
     Ok(DeliveryEvent {
         id: row.get(0),
@@ -162,19 +166,19 @@ impl Outbox for PostgresOutbox {
         &self,
         holder: &str,
         until: DateTime<Utc>,
-        max: usize,
-    ) -> Result<Vec<Claimed>, OutboxError> {
+        busy: &[ProjectId],
+    ) -> Result<Option<Claimed>, OutboxError> {
         let sql = "WITH due AS (SELECT delivery_id FROM mail_deliveries \
-                     WHERE due_ms IS NOT NULL AND due_ms <= $4 ORDER BY due_ms LIMIT $5 FOR UPDATE SKIP LOCKED), \
+                     WHERE due_ms IS NOT NULL AND due_ms <= $4 AND project <> ALL ($5) \
+                     ORDER BY due_ms LIMIT 1 FOR UPDATE SKIP LOCKED), \
                    taken AS (UPDATE mail_deliveries d SET attempts = attempts + 1, due_ms = $1, nonce = $2, holder = $3 \
                      FROM due WHERE d.delivery_id = due.delivery_id RETURNING d.*) \
                    SELECT d.delivery_id, d.submission_id, d.project, d.mailbox, s.sender, d.recipient, s.message_id, \
                      s.submitted_at, d.attempts, s.message FROM taken d JOIN mail_submissions s USING (submission_id)";
         let (nonce, now, until) =
             (self.ids.fresh(), self.clock.now().timestamp_millis(), until.timestamp_millis());
-        let rows =
-            self.rows(sql, &[&until, &nonce, &holder, &now, &number(max.min(super::CLAIM_MAX))]).await?;
-        rows.iter().map(|row| claimed(row, nonce)).collect()
+        let rows = self.rows(sql, &[&until, &nonce, &holder, &now, &uuids(busy)]).await?;
+        rows.first().map(|row| claimed(row, nonce)).transpose()
     }
 
     async fn settle(&self, claimed: &Claimed, attempt: Attempt) -> Result<bool, OutboxError> {
@@ -214,9 +218,9 @@ impl Outbox for PostgresOutbox {
         self.count(sql, &[&self.clock.now().timestamp_millis(), &holder]).await
     }
 
-    async fn next_due(&self) -> Result<Option<DateTime<Utc>>, OutboxError> {
-        let sql = "SELECT min(due_ms) FROM mail_deliveries WHERE due_ms IS NOT NULL";
-        let rows = self.rows(sql, &[]).await?;
+    async fn next_due(&self, busy: &[ProjectId]) -> Result<Option<DateTime<Utc>>, OutboxError> {
+        let sql = "SELECT min(due_ms) FROM mail_deliveries WHERE due_ms IS NOT NULL AND project <> ALL ($1)";
+        let rows = self.rows(sql, &[&uuids(busy)]).await?;
         Ok(rows.first().and_then(|row| row.get::<_, Option<i64>>(0)).map(time))
     }
 

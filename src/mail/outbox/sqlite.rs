@@ -2,8 +2,8 @@
 
 use super::types::{address, count, time};
 use super::{
-    Attempt, Claimed, Delivery, DeliveryEvent, KEEP_DAYS, Outbox, OutboxError, Outcome, PAGE_MAX, Page,
-    Query, SWEEP_MAX, Status, Submission, WAITING_MAX,
+    Attempt, BUSY_MAX, Claimed, Delivery, DeliveryEvent, KEEP_DAYS, Outbox, OutboxError, Outcome, PAGE_MAX,
+    Page, Query, SWEEP_MAX, Status, Submission, WAITING_MAX,
 };
 use crate::clock::{Clock, IdSource};
 use crate::id::{MailboxId, ProjectId};
@@ -99,17 +99,27 @@ fn claim(
     nonce: Uuid,
     now: i64,
     until: i64,
-    max: usize,
-) -> Result<Vec<Claimed>, OutboxError> {
-    let limit = i64::try_from(max).unwrap_or(i64::MAX);
+    busy: [Uuid; BUSY_MAX],
+) -> Result<Option<Claimed>, OutboxError> {
     let sql = "UPDATE mail_deliveries SET attempts = attempts + 1, due_ms = ?1, nonce = ?2, holder = ?3 \
                WHERE delivery_id IN (SELECT delivery_id FROM mail_deliveries \
-                 WHERE due_ms IS NOT NULL AND due_ms <= ?4 ORDER BY due_ms LIMIT ?5) RETURNING delivery_id";
-    let ids: Vec<Uuid> = c
+                 WHERE due_ms IS NOT NULL AND due_ms <= ?4 AND project NOT IN (?5, ?6, ?7, ?8) \
+                 ORDER BY due_ms LIMIT 1) RETURNING delivery_id";
+    let [a, b, d, e] = busy;
+    let id: Option<Uuid> = c
         .prepare_cached(sql)?
-        .query_map(params![until, nonce, holder, now, limit], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    ids.into_iter().map(|id| claimed(c, id, nonce)).collect()
+        .query_row(params![until, nonce, holder, now, a, b, d, e], |row| row.get(0))
+        .optional()?;
+    id.map(|id| claimed(c, id, nonce)).transpose()
+}
+
+/// As many as the statement has places for; no project has the nil id.
+fn left_out(busy: &[ProjectId]) -> [Uuid; BUSY_MAX] {
+    let mut places = [Uuid::nil(); BUSY_MAX];
+    for (place, project) in places.iter_mut().zip(busy) {
+        *place = project.uuid();
+    }
+    places
 }
 
 fn claimed(c: &Connection, id: Uuid, nonce: Uuid) -> Result<Claimed, OutboxError> {
@@ -270,11 +280,11 @@ impl Outbox for SqliteOutbox {
         &self,
         holder: &str,
         until: DateTime<Utc>,
-        max: usize,
-    ) -> Result<Vec<Claimed>, OutboxError> {
+        busy: &[ProjectId],
+    ) -> Result<Option<Claimed>, OutboxError> {
         let (holder, nonce, now) = (holder.to_owned(), self.ids.fresh(), self.now_ms());
-        let max = max.min(super::CLAIM_MAX);
-        self.database.write(move |c| claim(c, &holder, nonce, now, until.timestamp_millis(), max)).await
+        let busy = left_out(busy);
+        self.database.write(move |c| claim(c, &holder, nonce, now, until.timestamp_millis(), busy)).await
     }
 
     async fn settle(&self, claimed: &Claimed, attempt: Attempt) -> Result<bool, OutboxError> {
@@ -292,9 +302,11 @@ impl Outbox for SqliteOutbox {
         self.database.write(job).await
     }
 
-    async fn next_due(&self) -> Result<Option<DateTime<Utc>>, OutboxError> {
-        let sql = "SELECT min(due_ms) FROM mail_deliveries WHERE due_ms IS NOT NULL";
-        let job = move |c: &Connection| Ok(c.prepare_cached(sql)?.query_row([], |row| row.get(0))?);
+    async fn next_due(&self, busy: &[ProjectId]) -> Result<Option<DateTime<Utc>>, OutboxError> {
+        let sql = "SELECT min(due_ms) FROM mail_deliveries \
+                   WHERE due_ms IS NOT NULL AND project NOT IN (?1, ?2, ?3, ?4)";
+        let busy = left_out(busy);
+        let job = move |c: &Connection| Ok(c.prepare_cached(sql)?.query_row(busy, |row| row.get(0))?);
         let due: Option<i64> = self.database.read::<_, OutboxError, _>(job).await?;
         Ok(due.map(time))
     }

@@ -3,6 +3,7 @@
 mod agent;
 mod delivery;
 mod origin;
+mod outbox;
 mod receiver;
 
 use crate::cli::Person;
