@@ -7,6 +7,7 @@
 
 use super::message::{InputContent, Message};
 use super::supervisor::ToHub;
+use super::thread::Earlier;
 use super::tools::Tool;
 use super::turn::{Failure, Outcome};
 use crate::client::room::RoomError;
@@ -77,8 +78,8 @@ pub struct TurnRequest {
     pub unattended: bool,
     /// Names the turn; a fresh name where absent.
     pub turn_id: Option<String>,
-    /// Names of turns that tried the same before: where one of them is done, this one is not run.
-    pub before: Vec<String>,
+    /// Turns that tried the same before: where one of them is done, this one is not run.
+    pub earlier: Earlier,
 }
 
 /// What a participant of a conversation is to hear.

@@ -105,10 +105,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Of a turn that was done by an earlier attempt, whose text nobody waits for any more.
+    /// Of a turn that was done by an earlier attempt, which said this.
     #[must_use]
-    pub fn before() -> Self {
-        Self::Done { text: String::new(), usage: Usage::default() }
+    pub fn before(text: String) -> Self {
+        Self::Done { text, usage: Usage::default() }
     }
 }
 

@@ -324,7 +324,7 @@ impl QueueStore for MemoryQueues {
                 queue.items.iter().filter(|(_, item)| held(item)).map(|(p, _)| *p).collect();
             count += places.len() as u64;
             for place in places {
-                queue.fail(place, self.limits.attempts, reason.to_owned(), now, 0);
+                queue.fail(place, self.limits.losses, reason.to_owned(), now, 0);
             }
         }
         self.line.call_room(room);
@@ -413,7 +413,7 @@ impl QueueStore for MemoryQueues {
             self.line.call(key, due.len());
             for (place, expired) in due {
                 match expired {
-                    Some(reason) => drop(queue.fail(place, self.limits.attempts, reason, now, 0)),
+                    Some(reason) => drop(queue.fail(place, self.limits.losses, reason, now, 0)),
                     None => queue.make_ready(place),
                 }
             }

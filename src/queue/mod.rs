@@ -30,6 +30,10 @@ use std::fmt;
 
 /// Leases an item may have had before the next failure makes it a dead letter.
 pub const ATTEMPTS_MAX: u32 = 5;
+/// Leases an item may have had before the loss of the next one (its consumer went away, or let it run out) makes it a dead
+/// letter. More than [`ATTEMPTS_MAX`]: a consumer may have done the item and died before it said so, and the next one can
+/// find that out.
+pub const LOSSES_MAX: u32 = 2 * ATTEMPTS_MAX;
 /// Most items one call sends, leases or acknowledges.
 pub const BATCH_MAX: usize = 1_000;
 /// Most dead letters on one page.

@@ -167,6 +167,7 @@ pub struct Limits {
     pub item_bytes: usize,
     pub queues_per_room: u64,
     pub attempts: u32,
+    pub losses: u32,
 }
 
 impl Default for Limits {
@@ -176,6 +177,7 @@ impl Default for Limits {
             item_bytes: 1024 * 1024,
             queues_per_room: 1_000,
             attempts: super::ATTEMPTS_MAX,
+            losses: super::LOSSES_MAX,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::agent::config::QUEUE_TURNS_MAX;
 use crate::agent::engine::FILE_BYTES_MAX;
 use crate::agent::job::{Job, JobPart};
 use crate::agent::message::InputContent;
+use crate::agent::thread::Earlier;
 use crate::agent::tools::lost;
 use crate::agent::turn::{Failure, Outcome};
 use crate::client::room::{Leased, RoomClient, RoomError};
@@ -37,6 +38,9 @@ const STOPPING: &str = "the agent is stopping";
 /// Wait after a failed look at the queue.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 
+/// Attempts in which a job's turn is run. A server offers a job again whose agent ended ([`crate::queue::LOSSES_MAX`]): then it is
+/// only seen whether the job was done, and otherwise given back for good.
+const RUNS_MAX: u32 = 5;
 /// Earlier attempts at a job that are looked for in its thread.
 const ATTEMPTS_LOOKED_AT: usize = 64;
 /// How long a look at the queue lingers when the agent ends.
@@ -282,7 +286,7 @@ async fn prepare(agent: &Agent, queue: &str, taken: &Taken) -> Result<TurnReques
         };
         let turn = |attempt: u32| named(&format!("turn/{attempt}")).to_string();
         request.turn_id = Some(turn(item.attempt));
-        request.before = (1..item.attempt).rev().take(ATTEMPTS_LOOKED_AT).map(turn).collect();
+        request.earlier = earlier(item.attempt, turn);
         if request.thread.is_none() && !agent.engine.config.threads.single {
             request.new_thread = true;
             request.thread = Some(format!("{}/{}", agent.engine.config.threads.dir, named("thread")));
@@ -294,6 +298,12 @@ async fn prepare(agent: &Agent, queue: &str, taken: &Taken) -> Result<TurnReques
     }
     request.turn_id = request.turn_id.or_else(|| Some(agent.engine.ids.fresh().to_string()));
     Ok(request)
+}
+
+/// The attempts before this one.
+pub(super) fn earlier(attempt: u32, turn: impl Fn(u32) -> String) -> Earlier {
+    let turns = (1..attempt).rev().take(ATTEMPTS_LOOKED_AT).map(turn).collect();
+    Earlier { turns, look_only: attempt > RUNS_MAX }
 }
 
 /// A file whose text belongs into the prompt is put there; one that is no text, or is not there, is left out.

@@ -12,7 +12,7 @@ use super::provider::{SAYINGS_MAX, Said, Say};
 use super::thread::machine::Effect;
 use super::thread::project;
 use super::thread::record::{Recorder, Row};
-use super::thread::{By, Input, Prepared, Thread};
+use super::thread::{By, Earlier, Input, Prepared, Thread};
 use super::tools::CallContext;
 use super::turn::{Failure, Outcome};
 use super::writer::Writer;
@@ -39,12 +39,12 @@ const APPROVAL_MAX: Duration = Duration::from_hours(1);
 #[derive(Debug)]
 pub(super) enum In {
     Input(Input),
-    /// A turn whose outcome somebody waits for. It is not run again where one of `before` is done.
+    /// A turn whose outcome somebody waits for. It is not run again where an earlier attempt is done.
     Turn {
         message: Box<Message>,
         turn_id: String,
         by: By,
-        before: Vec<String>,
+        earlier: Earlier,
         done: oneshot::Sender<Outcome>,
     },
     /// Wants the stored history.
@@ -302,10 +302,10 @@ impl Actor {
                 }
                 self.take(input).await;
             }
-            In::Turn { message, turn_id, by, before, done } => {
+            In::Turn { message, turn_id, by, earlier, done } => {
                 self.waiters.insert(turn_id.clone(), done);
                 self.by.insert(turn_id.clone(), by.clone());
-                self.take(Input::Start { message, turn_id, by, before }).await;
+                self.take(Input::Start { message, turn_id, by, earlier }).await;
             }
             In::Load { to, message_id, since } => self.load(to, message_id, since).await,
             In::Capabilities { to, message_id } => {

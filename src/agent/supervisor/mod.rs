@@ -237,8 +237,10 @@ impl Hub {
             unattended: request.unattended,
         };
         self.threads.entry(path.clone()).or_default();
-        self.show_said("", &path, &message);
-        let told = In::Turn { message: Box::new(message), turn_id, by, before: request.before, done };
+        if !request.earlier.look_only {
+            self.show_said("", &path, &message);
+        }
+        let told = In::Turn { message: Box::new(message), turn_id, by, earlier: request.earlier, done };
         self.serve(&path, told);
     }
 

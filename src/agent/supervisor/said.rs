@@ -7,7 +7,7 @@ use crate::agent::message::{
 };
 use crate::agent::process::In;
 use crate::agent::storage::Place;
-use crate::agent::thread::{By, Input};
+use crate::agent::thread::{By, Earlier, Input};
 use crate::agent::{model, naming};
 use serde_json::Value;
 
@@ -188,8 +188,8 @@ impl Hub {
         };
         let turn_id = turn_id.unwrap_or_else(|| self.fresh());
         let by = self.by(id);
-        let before = Vec::new();
-        self.serve(path, In::Input(Input::Start { message: Box::new(message), turn_id, by, before }));
+        let earlier = Earlier::default();
+        self.serve(path, In::Input(Input::Start { message: Box::new(message), turn_id, by, earlier }));
     }
 
     fn steer(&mut self, id: &str, mut message: Message, path: &str) {

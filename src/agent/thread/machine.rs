@@ -1,5 +1,6 @@
 //! The life of a thread: turns wait in line and run one at a time; what is said meanwhile steers the running one.
 
+use super::done::{DoneTurns, Earlier, text_of};
 use super::messages::Stamp;
 use super::running::Running;
 use crate::agent::history::{self, Item, ToolCall};
@@ -13,7 +14,7 @@ use crate::agent::tools::{ToolResult, ToolSpec};
 use crate::agent::turn::{self, Failure, Limits, Outcome, Response};
 use crate::clock::{Clock, IdSource};
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Turns that may wait on one thread.
@@ -53,12 +54,12 @@ pub struct Prepared {
 /// Something that happened.
 #[derive(Debug)]
 pub enum Input {
-    /// A `turn.start`; the turn id is the message's own or a fresh one. It is not run where one of `before` is done.
+    /// A `turn.start`; the turn id is the message's own or a fresh one. It is not run where an earlier attempt is done.
     Start {
         message: Box<Message>,
         turn_id: String,
         by: By,
-        before: Vec<String>,
+        earlier: Earlier,
     },
     Steer {
         message: Box<Message>,
@@ -175,7 +176,7 @@ struct Pending {
     turn_id: String,
     model: ModelId,
     by: By,
-    before: Vec<String>,
+    earlier: Earlier,
 }
 
 /// A thread.
@@ -188,7 +189,7 @@ pub struct Thread {
     waiting: VecDeque<Pending>,
     running: Option<Running>,
     /// Turns that ended without an error.
-    done: BTreeSet<String>,
+    done: DoneTurns,
 }
 
 impl std::fmt::Debug for Thread {
@@ -209,7 +210,7 @@ pub struct Begin {
     pub model: Option<ModelId>,
     pub history: Vec<Item>,
     /// Turns that ended without an error.
-    pub done: BTreeSet<String>,
+    pub done: DoneTurns,
     pub limits: Limits,
 }
 
@@ -276,12 +277,15 @@ impl Thread {
     pub fn on(&mut self, input: Input) -> Vec<Effect> {
         let mut out = Vec::new();
         match input {
-            Input::Start { turn_id, before, .. } if self.is_any_done(&before) => {
-                out.push(Effect::Done { turn_id, outcome: Outcome::before() });
-            }
-            Input::Start { message, turn_id, by, before } => {
-                self.start(message, turn_id, by, before, &mut out);
-            }
+            Input::Start { message, turn_id, by, earlier } => match self.done.text_of(&earlier.turns) {
+                Some(text) => out.push(Effect::Done { turn_id, outcome: Outcome::before(text) }),
+                None if earlier.look_only => {
+                    let message = "those who worked on it ended each time before it was done".to_owned();
+                    let failure = Failure { message, code: "attempts" };
+                    out.push(Effect::Done { turn_id, outcome: Outcome::Failed(failure) });
+                }
+                None => self.start(message, turn_id, by, earlier, &mut out),
+            },
             Input::Steer { message, participant } => self.steer(&message, participant.as_deref(), &mut out),
             Input::Interrupt { message_id, turn_id } => self.interrupt(message_id, &turn_id, &mut out),
             Input::CancelTurn { turn_id } => self.cancel_turn(&turn_id, &mut out),
@@ -313,7 +317,8 @@ impl Thread {
     fn next(&mut self, out: &mut Vec<Effect>) {
         if let Some(done) = self.running.take_if(|running| running.is_done()) {
             if done.succeeded() {
-                self.done.insert(done.turn_id.clone());
+                let said = text_of(done.items());
+                self.done.insert(done.turn_id.clone(), said);
             }
             let mut all = Arc::unwrap_or_clone(std::mem::take(&mut self.history));
             all.extend(done.into_items());
@@ -325,14 +330,12 @@ impl Thread {
         }
         let next = loop {
             let Some(next) = self.waiting.pop_front() else { return };
-            if !self.is_any_done(&next.before) {
-                break next;
-            }
+            let Some(text) = self.done.text_of(&next.earlier.turns) else { break next };
             let message = "an earlier attempt at this turn was done meanwhile".to_owned();
             self.leave_line(
                 next.turn_id,
                 Failed { message, code: Some("already_done".into()) },
-                Outcome::before(),
+                Outcome::before(text),
                 out,
             );
         };
@@ -353,10 +356,6 @@ impl Thread {
         self.running = Some(running);
     }
 
-    fn is_any_done(&self, turns: &[String]) -> bool {
-        turns.iter().any(|turn| self.done.contains(turn))
-    }
-
     /// A turn ends that never ran.
     fn leave_line(&self, turn_id: String, error: Failed, outcome: Outcome, out: &mut Vec<Effect>) {
         let ended =
@@ -370,7 +369,7 @@ impl Thread {
         mut message: Box<Message>,
         turn_id: String,
         by: By,
-        before: Vec<String>,
+        earlier: Earlier,
         out: &mut Vec<Effect>,
     ) {
         let path = self.stamp.path.clone();
@@ -416,7 +415,7 @@ impl Thread {
         let mut accepted = self.stamp.message(Body::StartAccepted(accepted));
         accepted.sender_name.clone_from(&by.name);
         out.push(Effect::Emit(accepted));
-        self.waiting.push_back(Pending { message, turn_id, model: model.clone(), by, before });
+        self.waiting.push_back(Pending { message, turn_id, model: model.clone(), by, earlier });
     }
 
     fn steer(&mut self, message: &Message, participant: Option<&str>, out: &mut Vec<Effect>) {

@@ -2,6 +2,7 @@
 //! [`machine`] is the whole life of a thread (its line of turns, steering, approvals, the client's tools), [`record`]
 //! what of it is stored, [`project`] what a model is shown of what was stored. [`super::process`] acts on it.
 
+pub mod done;
 pub mod machine;
 mod messages;
 pub mod project;
@@ -13,4 +14,5 @@ mod stories;
 mod telling;
 pub mod transcript;
 
+pub use done::{DoneTurns, Earlier};
 pub use machine::{By, Effect, Input, Prepared, Thread};

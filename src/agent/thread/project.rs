@@ -1,5 +1,6 @@
 //! What a model is shown of a stored thread (process agents §14). Pure: rows in, items out. Rows of the official agent read alike.
 
+use super::done::{DoneTurns, text_of};
 use crate::agent::history::{self, Item, Part, ToolCall};
 use crate::agent::message::{InputContent, REPEATS_INPUT};
 use crate::agent::model::{Backend, ModelId};
@@ -18,7 +19,7 @@ pub struct Restored {
     /// Turns that began and never ended: whoever ran them is gone.
     pub open_turns: Vec<String>,
     /// Turns that ended without an error.
-    pub done_turns: BTreeSet<String>,
+    pub done_turns: DoneTurns,
     /// The last `usage.updated`.
     pub usage: Option<Map<String, Value>>,
     /// Tokens that the context took at the last request.
@@ -151,10 +152,11 @@ impl Reader {
     fn ended(&mut self, message: &Map<String, Value>) {
         let turn = text(message, "turn_id");
         self.open_turns.retain(|open| open != turn);
-        if message.get("error").is_none_or(Value::is_null) {
-            self.restored.done_turns.insert(turn.to_owned());
-        }
         self.end_texts();
+        if message.get("error").is_none_or(Value::is_null) {
+            let said = text_of(self.restored.items.get(self.begun_at..).unwrap_or_default());
+            self.restored.done_turns.insert(turn.to_owned(), said);
+        }
         self.answer_all();
         // As in the turn itself: what the model refused at once is not kept.
         let code = message.get("error").and_then(|error| error.get("code")).and_then(Value::as_str);

@@ -67,6 +67,11 @@ impl Running {
         self.succeeded
     }
 
+    /// What of it is part of the thread.
+    pub fn items(&self) -> &[Item] {
+        self.turn.as_ref().map(Turn::items).unwrap_or_default()
+    }
+
     pub fn into_items(self) -> Vec<Item> {
         self.turn.map(Turn::into_items).unwrap_or_default()
     }

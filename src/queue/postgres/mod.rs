@@ -283,7 +283,7 @@ impl QueueStore for PostgresQueues {
     }
 
     async fn nack_holder(&self, room: RoomId, holder: &str, reason: &str) -> Result<u64, QueueError> {
-        let attempts = i32::try_from(self.limits.attempts).unwrap_or(i32::MAX);
+        let attempts = i32::try_from(self.limits.losses).unwrap_or(i32::MAX);
         let (project, room_id) = (room.project().uuid(), room.uuid());
         let params: [Param<'_>; 5] = [&project, &room_id, &holder, &attempts, &reason];
         let rows = self.rows(sql::NACK_HOLDER, &params).await?;
@@ -333,7 +333,7 @@ impl QueueStore for PostgresQueues {
     }
 
     async fn expire_leases(&self) -> Result<u64, QueueError> {
-        let attempts = i32::try_from(self.limits.attempts).unwrap_or(i32::MAX);
+        let attempts = i32::try_from(self.limits.losses).unwrap_or(i32::MAX);
         let rows = self.rows(sql::EXPIRE, &[&attempts, &number(BATCH_MAX)]).await?;
         let mut total = 0;
         for row in &rows {

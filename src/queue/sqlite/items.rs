@@ -188,12 +188,12 @@ pub(super) struct Failure<'a> {
     pub delay_ms: u64,
 }
 
-/// Back to its place, delayed, or dead. True when dead.
+/// Back to its place, delayed, or after this many attempts dead. True when dead.
 pub(super) fn fail(
     c: &Connection,
     queue: i64,
     failure: Failure<'_>,
-    limits: &Limits,
+    attempts: u32,
     now: i64,
 ) -> Result<bool, QueueError> {
     let end = |state: i64, until: i64, reason: Option<&str>| -> Result<(), QueueError> {
@@ -202,7 +202,7 @@ pub(super) fn fail(
         c.prepare_cached(sql)?.execute(params![failure.place, state, until, reason])?;
         Ok(())
     };
-    if failure.attempt >= limits.attempts {
+    if failure.attempt >= attempts {
         end(DEAD, now, Some(failure.reason))?;
         bump(c, queue, Delta::of(0, -1, 1))?;
         return Ok(true);
@@ -245,7 +245,13 @@ pub(super) fn fail_holder(
     let rows = statement.query_map(values, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let held: Vec<(i64, i64, u32)> = rows.collect::<Result<_, _>>()?;
     for (queue, place, attempt) in &held {
-        fail(c, *queue, Failure { place: *place, attempt: *attempt, reason, delay_ms: 0 }, limits, now)?;
+        fail(
+            c,
+            *queue,
+            Failure { place: *place, attempt: *attempt, reason, delay_ms: 0 },
+            limits.losses,
+            now,
+        )?;
     }
     Ok(held.len() as u64)
 }
@@ -369,7 +375,7 @@ pub(super) fn expire(c: &Connection, limits: &Limits, now: i64) -> Result<Expire
             bump(c, queue, Delta::of(1, -1, 0))?;
         } else {
             let reason = expired_reason(&holder.unwrap_or_default(), attempt);
-            fail(c, queue, Failure { place, attempt, reason: &reason, delay_ms: 0 }, limits, now)?;
+            fail(c, queue, Failure { place, attempt, reason: &reason, delay_ms: 0 }, limits.losses, now)?;
         }
     }
     let mut keys = Vec::new();

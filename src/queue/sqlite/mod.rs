@@ -213,7 +213,7 @@ impl QueueStore for SqliteQueues {
         let job = move |c: &Connection, queue| {
             let attempt = items::leased_attempt(c, &own, queue, token)?;
             let failure = items::Failure { place: token.place, attempt, reason: &reason, delay_ms };
-            items::fail(c, queue, failure, &limits, now)
+            items::fail(c, queue, failure, limits.attempts, now)
         };
         let dead = self.change(key, job, move |dead| usize::from(!dead && delay_ms == 0)).await?;
         if !dead && delay_ms > 0 {

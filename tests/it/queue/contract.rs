@@ -177,7 +177,7 @@ pub async fn an_extended_lease_lasts<F: Future<Output = Engine>>(make: impl Fn(L
 pub async fn an_item_that_fails_too_often_is_a_dead_letter<F: Future<Output = Engine>>(
     make: impl Fn(Limits) -> F,
 ) {
-    let engine = make(Limits { attempts: 2, ..Limits::default() }).await;
+    let engine = make(Limits { attempts: 2, losses: 2, ..Limits::default() }).await;
     let store = &engine.store;
     fill(store, "q", 1..=2).await;
     for last in [false, true] {
@@ -204,6 +204,26 @@ pub async fn an_item_that_fails_too_often_is_a_dead_letter<F: Future<Output = En
     assert!(dead.items[1].reason.contains("`worker`"), "{}", dead.items[1].reason);
     let info = store.list(room(1)).await.unwrap().remove(0);
     assert_eq!((info.size, info.leased, info.dead), (0, 1, 2));
+}
+
+pub async fn an_item_whose_consumer_went_away_is_offered_more_often<F: Future<Output = Engine>>(
+    make: impl Fn(Limits) -> F,
+) {
+    let engine = make(Limits { attempts: 1, losses: 2, ..Limits::default() }).await;
+    let store = &engine.store;
+    fill(store, "q", 1..=2).await;
+    let first = leased(store, "q", LONG).await;
+    assert_eq!(store.nack_holder(room(1), "worker", "it left").await.unwrap(), 1);
+    let again = leased(store, "q", LONG).await;
+    assert_eq!((again.id, again.attempt), (first.id, 2), "it may be done: somebody has to look");
+    assert!(store.nack(&key("q"), again.token, "it is not done", 0).await.unwrap());
+    for left in [1, 1] {
+        leased(store, "q", LONG).await;
+        assert_eq!(store.nack_holder(room(1), "worker", "it left").await.unwrap(), left);
+    }
+    let dead = store.dead_letters(&key("q"), 0, 10).await.unwrap();
+    let reasons: Vec<&str> = dead.items.iter().map(|item| item.reason.as_str()).collect();
+    assert_eq!(reasons, ["it is not done", "it left"]);
 }
 
 pub async fn dead_letters_are_paged_replayed_and_deleted<F: Future<Output = Engine>>(

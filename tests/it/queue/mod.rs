@@ -92,6 +92,7 @@ on_every_engine! {
     contract::a_lease_that_runs_out_gives_the_item_back_in_its_place,
     contract::an_extended_lease_lasts,
     contract::an_item_that_fails_too_often_is_a_dead_letter,
+    contract::an_item_whose_consumer_went_away_is_offered_more_often,
     contract::dead_letters_are_paged_replayed_and_deleted,
     contract::a_holder_that_goes_away_gives_all_back,
     contract::a_delayed_item_waits_and_then_wakes,

@@ -7,7 +7,7 @@
 mod store;
 mod tool;
 
-use super::queue::{Taken, Work, consume};
+use super::queue::{Taken, Work, consume, earlier};
 use crate::agent::channel::{Agent, Channel, TurnRequest};
 use crate::agent::mail::reply::Outgoing;
 use crate::agent::mail::{Letter, MailConfig, SendError, submit};
@@ -110,7 +110,7 @@ impl Work for Mail {
             participant_id: Some(format!("mail:{}:{}", self.address, letter.id)),
             unattended: true,
             turn_id: Some(turn(attempt)),
-            before: (1..attempt).rev().map(turn).collect(),
+            earlier: earlier(attempt, turn),
             ..TurnRequest::default()
         }))
     }

@@ -106,7 +106,11 @@ fn what_is_stored_reads_back_as_what_the_thread_remembers() {
     // The next turn has begun; its input is no past yet.
     remembered.push(Item::User(vec![Part::Text("hi".into())]));
     assert_eq!(read.items, remembered);
-    assert_eq!(read.done_turns.iter().collect::<Vec<_>>(), ["t1"]);
+    assert_eq!(
+        read.done_turns.text_of(&["t2".into(), "t1".into()]).as_deref(),
+        Some("I look, I look\n\nfound")
+    );
+    assert!(!read.done_turns.contains("t2"));
     assert_eq!(read.open_turns, ["t2"], "it began, and nobody is left to end it");
     assert_eq!(read.used_tokens, 7);
     story.prepared("t2", Vec::new());
@@ -150,7 +154,7 @@ fn what_is_said_while_a_thread_is_shortened_is_there_afterwards_files_included()
         message: message("m2", Body::TurnStart(start)),
         turn_id: "t2".into(),
         by: by("ann"),
-        before: Vec::new(),
+        earlier: Earlier::default(),
     });
     rows.extend(stored(&mut recorder, &story.last));
     // The summary is made; meanwhile somebody says more.
