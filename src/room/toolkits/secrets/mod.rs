@@ -26,6 +26,7 @@ pub struct Secrets {
     port: Arc<dyn RoomSecrets>,
     consent: Arc<dyn Consent>,
     asks: Asks,
+    renewals: oauth::Renewals,
     info: ToolkitInfo,
 }
 
@@ -138,7 +139,7 @@ impl Secrets {
             description: "Secrets of participants, and requests for them.",
             tools,
         };
-        Self { port, consent, asks: Asks::new(ids), info }
+        Self { port, consent, asks: Asks::new(ids), renewals: oauth::Renewals::default(), info }
     }
 
     async fn list(&self, call: &Call) -> Result<Content, ToolError> {
@@ -216,7 +217,7 @@ impl Toolkit for Secrets {
             "provide_secret" => ask::provide(&self.asks, call),
             "request_oauth_token" => oauth::request(&self.asks, &*self.port, &*self.consent, call).await,
             "provide_oauth_authorization" => oauth::provide(&self.asks, call),
-            _ => oauth::offline(&*self.port, &*self.consent, call).await,
+            _ => oauth::offline(&self.renewals, &*self.port, &*self.consent, call).await,
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use super::ask::Asks;
 use super::store::{self, Kept};
+use crate::id::RoomId;
+use crate::room::lock;
 use crate::room::toolkit::{Call, ToolError};
 use crate::room::world::{Consent, OAuthClient, RoomSecrets};
 use crate::vault::Secret;
@@ -14,9 +16,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// Type of a kept consent.
 const KIND: &str = "oauth";
+/// Tries to keep a renewed consent: the old one is worth nothing any more.
+const KEEP_TRIES: u32 = 4;
+/// Wait between two of them.
+const KEEP_PAUSE: Duration = Duration::from_millis(250);
 /// Random bytes of a PKCE verifier.
 const VERIFIER_BYTES: usize = 32;
 
@@ -155,8 +165,28 @@ pub(super) fn provide(asks: &Asks, call: &Call) -> Result<Content, ToolError> {
     asks.answer(call, &args.request_id, answer)
 }
 
+/// Renewals under way, by room and consent. One at a time: a token that is used up by one caller must be replaced before
+/// the next one reads it.
+#[derive(Debug, Default)]
+pub(super) struct Renewals(std::sync::Mutex<HashMap<(RoomId, String), Weak<Mutex<()>>>>);
+
+impl Renewals {
+    fn line(&self, room: RoomId, id: &str) -> Arc<Mutex<()>> {
+        let mut lines = lock(&self.0);
+        lines.retain(|_, line| line.strong_count() > 0);
+        let key = (room, id.to_owned());
+        if let Some(line) = lines.get(&key).and_then(Weak::upgrade) {
+            return line;
+        }
+        let line = Arc::new(Mutex::new(()));
+        lines.insert(key, Arc::downgrade(&line));
+        line
+    }
+}
+
 /// A fresh access token by a kept consent; `null` when there is none for the caller.
 pub(super) async fn offline(
+    renewals: &Renewals,
     port: &dyn RoomSecrets,
     consent: &dyn Consent,
     call: &Call,
@@ -164,6 +194,8 @@ pub(super) async fn offline(
     let args: Offline = call.args()?;
     let config = config(args.oauth, args.connector.as_ref())?;
     let (id, reader) = (config.id(), call.caller.name.as_str());
+    let line = renewals.line(call.session.room.id, &id);
+    let _alone = line.lock().await;
     let kept = store::all(port, call).await?;
     let found = kept.into_iter().find(|secret| {
         let by = args.delegated_by.as_deref().is_none_or(|by| by == secret.owner);
@@ -175,7 +207,45 @@ pub(super) async fn offline(
     let given = consent.refresh(&config.client(), &refresh).await.map_err(ToolError::failed)?;
     if let Some(rotated) = given.refresh_token {
         kept.data = Bytes::copy_from_slice(rotated.expose());
-        store::put(port, call, &kept).await?;
+        keep(port, call, &kept).await?;
     }
     Ok(token(given.access_token.expose_str()))
+}
+
+async fn keep(port: &dyn RoomSecrets, call: &Call, kept: &Kept) -> Result<(), ToolError> {
+    let mut tried = 1;
+    loop {
+        match store::put(port, call, kept).await {
+            Err(error) if tried < KEEP_TRIES => {
+                tracing::warn!(room = %call.session.room.name, error = %error.text, "a renewed consent is not kept yet");
+                tokio::time::sleep(KEEP_PAUSE * tried).await;
+                tried += 1;
+            }
+            kept => return kept,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ProjectId;
+    use uuid::Uuid;
+
+    #[test]
+    fn renewals_of_one_consent_wait_for_each_other_and_for_no_other() {
+        let renewals = Renewals::default();
+        let room = |n| RoomId::new(ProjectId::new(Uuid::from_u128(1)), Uuid::from_u128(n));
+        let first = renewals.line(room(1), "a");
+        let alone = first.try_lock().unwrap();
+        assert!(renewals.line(room(1), "a").try_lock().is_err());
+        assert!(
+            renewals.line(room(1), "b").try_lock().is_ok() && renewals.line(room(2), "a").try_lock().is_ok()
+        );
+        drop(alone);
+        assert!(renewals.line(room(1), "a").try_lock().is_ok());
+        drop(first);
+        renewals.line(room(2), "b");
+        assert_eq!(lock(&renewals.0).len(), 1, "lines that nobody waits in are forgotten");
+    }
 }
