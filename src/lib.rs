@@ -17,6 +17,7 @@ pub mod domain;
 // databases
 pub mod store;
 // ports and their adapters
+pub mod beneath;
 pub mod volume;
 
 pub mod eventlog;

@@ -33,6 +33,8 @@ pub struct Config {
     pub rules: RulesConfig,
     pub tools: ToolsConfig,
     pub endpoints: EndpointsConfig,
+    /// The programs of models that are programs.
+    pub programs: ProgramsConfig,
     pub threads: ThreadsConfig,
     /// Where mail is sent.
     pub mail: MailConfig,
@@ -61,6 +63,15 @@ pub struct RulesConfig {
     pub room_rules: Vec<String>,
     /// Whether an agent without any rule gets one about progress notes.
     pub preamble_rule: bool,
+}
+
+impl RulesConfig {
+    /// Whether whoever started the agent gave it no rules.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let given = [&self.rules, &self.skill_dirs, &self.instructions, &self.room_rules];
+        given.iter().all(|given| given.is_empty())
+    }
 }
 
 /// Which tools the model gets.
@@ -228,6 +239,49 @@ impl std::fmt::Debug for SearchConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SearchConfig").field("url", &self.url).finish_non_exhaustive()
     }
+}
+
+/// The programs that do turns, by protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgramsConfig {
+    /// Speaks the Agent Client Protocol.
+    pub acp: Option<ProgramConfig>,
+    /// The app server of Codex.
+    pub codex: Option<ProgramConfig>,
+}
+
+/// A program that does turns.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProgramConfig {
+    /// What it is called where something is said of it.
+    pub name: String,
+    /// The words of what confines it, if anything does.
+    pub prefix: Vec<String>,
+    /// The program and its arguments.
+    pub words: Vec<String>,
+    /// Where it works, an absolute path without links. It is served files of this folder only.
+    pub folder: PathBuf,
+    /// Variables beside the few that every program gets. Secret.
+    pub env: BTreeMap<String, String>,
+    pub permission: Permission,
+    /// How long a turn may take.
+    pub turn_max: Duration,
+}
+
+impl std::fmt::Debug for ProgramConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProgramConfig").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What becomes of a question of a program whether it may make a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Permission {
+    /// Who began the turn is asked; where nobody is there, as for a job of a queue, it may not.
+    #[default]
+    Ask,
+    Allow,
+    Reject,
 }
 
 /// Where the providers are.

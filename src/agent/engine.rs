@@ -79,6 +79,8 @@ impl Engine {
     ) -> Self {
         let providers = Providers::new(&config.endpoints, &ids);
         let pins = tools::SharedPins::new(client.clone(), &config.agent_name);
+        // Without a room nothing is remembered from one start to the next.
+        let pins = if client.is_nowhere() { pins.begun() } else { pins };
         let mcp = config.tools.mcp.clone().map(|mcp| tools::mcp::Servers::new(mcp, pins.clone()));
         let shell = config.tools.shell.clone();
         let shell = shell.map(|shell| Arc::new(tools::shell::Shell::new(shell, client.clone())));
@@ -100,8 +102,10 @@ impl Engine {
 
     /// Fetches what a turn needs. What it goes without is told through `say`, and to the model.
     pub async fn prepare(&self, plan: Plan, say: &Say) -> Result<(Prepared, Work), Failure> {
-        let config = &self.config.tools;
-        let files_in_room = config.storage || config.read_only_storage;
+        if plan.model.is_program() {
+            return self.prepare_program(plan).await;
+        }
+        let files_in_room = self.has_files_in_room();
         let given = plan.instructions.as_deref();
         let mut instructions =
             rules::instructions(&self.config.rules, files_in_room, given, &self.client).await?;
@@ -119,6 +123,26 @@ impl Engine {
         let context_window = self.provider(&plan.model).context_window(&plan.model.name);
         let prepared = Prepared { input: Some(input), tools: specs.clone(), context_window };
         Ok((prepared, Work { instructions, tools, specs }))
+    }
+
+    /// Whether the agent's own files are in the room and not on this machine.
+    fn has_files_in_room(&self) -> bool {
+        let config = &self.config.tools;
+        (config.storage || config.read_only_storage) && !self.client.is_nowhere()
+    }
+
+    /// What a program needs for a turn: it has tools, and as a rule instructions, of its own.
+    async fn prepare_program(&self, plan: Plan) -> Result<(Prepared, Work), Failure> {
+        let given = plan.instructions.as_deref();
+        let instructions = if self.config.rules.is_empty() && given.is_none() {
+            String::new()
+        } else {
+            let files_in_room = self.has_files_in_room();
+            rules::instructions(&self.config.rules, files_in_room, given, &self.client).await?
+        };
+        let input = self.input(plan.content, None).await?;
+        let prepared = Prepared { input: Some(input), ..Prepared::default() };
+        Ok((prepared, Work { instructions, ..Work::default() }))
     }
 
     /// What was said, with its files: those of the room are fetched, other addresses passed on.

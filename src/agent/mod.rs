@@ -4,8 +4,10 @@
 //! From the inside out: [`turn`] is the loop of model and tools and [`thread`] the life of a thread, both pure;
 //! [`process`] acts for one thread, [`supervisor`] knows who talks to which, [`channel`] says what a channel is and
 //! [`channels`] has one file for each, [`mail`] reads and writes letters; [`message`] is what is said between agents and clients, [`storage`] where threads
-//! are kept, [`provider`] are the models and [`tools`] what they may do; [`run`] puts them together.
+//! are kept, [`provider`] are the models and [`tools`] what they may do,
+//! [`backend`] programs that do turns instead; [`run`] puts them together.
 
+pub mod backend;
 mod board;
 pub mod channel;
 pub mod channel_spec;

@@ -15,9 +15,29 @@ pub const BUILTIN: &str = "builtin";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     Llm,
+    /// A program that speaks the Agent Client Protocol.
+    Acp,
+    /// Codex, by its app server.
     Codex,
     Chat,
 }
+
+impl Backend {
+    /// The backend that messages name so.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "llm" => Some(Self::Llm),
+            "acp" => Some(Self::Acp),
+            "codex" => Some(Self::Codex),
+            "chat" => Some(Self::Chat),
+            _ => None,
+        }
+    }
+}
+
+/// The only model of an agent that is a program: what that program uses is its own matter.
+pub const ACP_MODEL: &str = "agent";
 
 /// A model as selected: `NAME`, `PROVIDER/NAME` or `BACKEND/PROVIDER/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +74,8 @@ impl FromStr for ModelId {
         let known = |provider: &str| PROVIDERS.contains(&provider);
         match parts.as_slice() {
             [name] | ["llm", name] => Ok(llm(provider_of(name), name)),
+            ["acp", ACP_MODEL] => Ok(Self { backend: Backend::Acp, ..llm("acp", ACP_MODEL) }),
+            ["acp", _] => Err(invalid("the agent's program chooses its own model; write acp/agent")),
             ["codex", name] => Ok(Self { backend: Backend::Codex, ..llm("codex", name) }),
             ["chat", "none"] => Ok(Self { backend: Backend::Chat, ..llm("chat", "none") }),
             [provider, name] | ["llm", provider, name] if known(provider) => {
@@ -85,6 +107,7 @@ impl fmt::Display for ModelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.backend {
             Backend::Llm => write!(f, "{}/{}", self.provider, self.name),
+            Backend::Acp => write!(f, "acp/{}", self.name),
             Backend::Codex => write!(f, "codex/{}", self.name),
             Backend::Chat => f.write_str("chat/none"),
         }
@@ -95,7 +118,17 @@ impl ModelId {
     /// Whether this version can talk to it.
     #[must_use]
     pub fn is_supported(&self) -> bool {
-        self.backend == Backend::Llm && self.provider != "openai-realtime"
+        match self.backend {
+            Backend::Llm => self.provider != "openai-realtime",
+            Backend::Acp | Backend::Codex => true,
+            Backend::Chat => false,
+        }
+    }
+
+    /// Whether a program of its own does its turns, with its own tools.
+    #[must_use]
+    pub fn is_program(&self) -> bool {
+        matches!(self.backend, Backend::Acp | Backend::Codex)
     }
 
     #[must_use]
@@ -106,7 +139,7 @@ impl ModelId {
     /// Whether its provider can search the web by itself.
     #[must_use]
     pub fn searches(&self) -> bool {
-        matches!(self.provider.as_str(), "openai" | "anthropic" | "grok")
+        self.is_program() || matches!(self.provider.as_str(), "openai" | "anthropic" | "grok")
     }
 
     /// The backend as messages name it.
@@ -114,6 +147,7 @@ impl ModelId {
     pub fn backend_name(&self) -> &'static str {
         match self.backend {
             Backend::Llm => "llm",
+            Backend::Acp => "acp",
             Backend::Codex => "codex",
             Backend::Chat => "chat",
         }
@@ -163,6 +197,8 @@ fn friendly(provider: &str) -> &str {
         "openai-chat" => "Chat Completions",
         "anthropic" => "Anthropic",
         "grok" => "Grok",
+        "acp" => "Agent Client Protocol",
+        "codex" => "Codex",
         BUILTIN => "Built in",
         other => other,
     }
@@ -219,6 +255,7 @@ pub fn choose<'a>(
 pub fn of_backend(backend: &str) -> Option<Vec<&'static str>> {
     match backend {
         "llm" => Some(vec![DEFAULT_MODEL, "claude-3-5-sonnet-latest"]),
+        "acp" => Some(vec!["acp/agent"]),
         "codex" => Some(vec!["codex/gpt-6.1-sol"]),
         "chat" => Some(vec!["chat/none"]),
         _ => None,
@@ -240,6 +277,8 @@ mod tests {
         assert_eq!(read("llm/openai/o3"), "openai/o3");
         assert_eq!(read("codex/gpt-5"), "codex/gpt-5");
         assert_eq!(read("chat/none"), "chat/none");
+        assert_eq!(read("acp/agent"), "acp/agent");
+        assert!("acp/gpt".parse::<ModelId>().unwrap_err().to_string().contains("acp/agent"));
         assert_eq!(read("builtin/echo"), "builtin/echo");
         assert!("builtin/echo".parse::<ModelId>().unwrap().is_supported());
         assert!("claude-x".parse::<ModelId>().unwrap().is_supported());

@@ -23,6 +23,7 @@ fn config(room: &FakeRoom, channels: &[&str]) -> Config {
         rules: RulesConfig::default(),
         tools: ToolsConfig { storage: true, time: true, ..ToolsConfig::default() },
         endpoints: EndpointsConfig::default(),
+        programs: super::config::ProgramsConfig::default(),
         threads: ThreadsConfig { dir: "dataset://agents/bob/threads".into(), single: false, stored: false },
         mail: MailConfig {
             host: "127.0.0.1".into(),

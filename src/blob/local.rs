@@ -2,11 +2,11 @@
 
 mod transfer;
 
-use super::beneath::{self, Held};
 use super::{
     Backend, BlobError, Download, FileInfo, FilePath, HIDDEN_DIRECTORY_MARK, LIST_MAX, UPLOAD_PREFIX,
     UploadSink, cut,
 };
+use crate::beneath::{self, Held};
 use crate::clock::IdSource;
 use crate::id::RoomId;
 use crate::volume::Volume;

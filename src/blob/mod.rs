@@ -8,7 +8,6 @@
 //!
 //! Knows nothing of grants, sockets or events.
 
-mod beneath;
 mod copy;
 mod error;
 mod local;

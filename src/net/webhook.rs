@@ -4,7 +4,7 @@
 use super::guard::{self, Allowed, Refused};
 use super::python_json;
 use super::socket::{self, Upstream};
-use jsonwebtoken::{EncodingKey, Header};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -91,12 +91,27 @@ pub async fn dial(
     Ok(upstream)
 }
 
-/// A token over the SHA-256 of `body`.
-pub fn sign(body: &str, secret: &[u8]) -> Result<String, WebhookError> {
+fn hex(body: &[u8]) -> String {
     let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(body.as_bytes()) {
+    for byte in Sha256::digest(body) {
         let _ = write!(hex, "{byte:02x}");
     }
-    jsonwebtoken::encode(&Header::default(), &json!({"sha256": hex}), &EncodingKey::from_secret(secret))
+    hex
+}
+
+/// Whether `token` was made by [`sign`] of this very body with this secret.
+#[must_use]
+pub fn verify(body: &[u8], secret: &[u8], token: &str) -> bool {
+    let mut wanted = Validation::new(Algorithm::HS256);
+    wanted.required_spec_claims.clear();
+    wanted.validate_exp = false;
+    let read = jsonwebtoken::decode::<Value>(token, &DecodingKey::from_secret(secret), &wanted);
+    read.is_ok_and(|read| read.claims.get("sha256").and_then(Value::as_str) == Some(hex(body).as_str()))
+}
+
+/// A token over the SHA-256 of `body`.
+pub fn sign(body: &str, secret: &[u8]) -> Result<String, WebhookError> {
+    let claims = json!({"sha256": hex(body.as_bytes())});
+    jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(secret))
         .map_err(|_| WebhookError::Unsigned)
 }

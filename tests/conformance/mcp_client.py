@@ -1,4 +1,4 @@
-"""An MCP client made with the official Python SDK: `mcp_client.py TOOL ARGUMENTS http URL` or `… stdio COMMAND WORD…`.
+"""An MCP client made with the official Python SDK: `mcp_client.py TOOL ARGUMENTS http|sse URL` or `… stdio COMMAND WORD…`.
 
 `MCP_BEARER` is sent as a bearer. Prints `tools NAME…`, then `error TEXT` or `text TEXT` for what the tool answered, then `done`.
 """
@@ -9,6 +9,7 @@ import os
 import sys
 
 from mcp import ClientSession, StdioServerParameters
+from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamablehttp_client
 
@@ -32,8 +33,12 @@ async def main() -> None:
     else:
         bearer = os.environ.get("MCP_BEARER")
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else None
-        async with streamablehttp_client(where[0], headers=headers) as (read, write, _):
-            await use(read, write)
+        if kind == "sse":
+            async with sse_client(where[0], headers=headers) as (read, write):
+                await use(read, write)
+        else:
+            async with streamablehttp_client(where[0], headers=headers) as (read, write, _):
+                await use(read, write)
     print("done", flush=True)
 
 

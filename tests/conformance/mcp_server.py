@@ -1,4 +1,4 @@
-"""An MCP server made with the official Python SDK: `mcp_server.py stdio|http`. Over HTTP it prints `listening PORT`."""
+"""An MCP server made with the official Python SDK: `mcp_server.py stdio|http|sse`. Over HTTP it prints `listening PORT`."""
 
 import asyncio
 import socket
@@ -64,7 +64,8 @@ async def turn(context: Context) -> str:
 async def serve_http() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     print("listening", listener.getsockname()[1], flush=True)
-    config = uvicorn.Config(server.streamable_http_app(), log_level="warning")
+    app = server.sse_app() if sys.argv[1] == "sse" else server.streamable_http_app()
+    config = uvicorn.Config(app, log_level="warning")
     await uvicorn.Server(config).serve(sockets=[listener])
 
 

@@ -41,7 +41,8 @@ fn user(text: &str) -> Value {
 impl Actor {
     /// The thread's past, where the last request left too little room for the next one.
     pub(super) fn too_long(&self, model: &ModelId) -> Option<Arc<Vec<Item>>> {
-        let most = self.engine.config.compaction_threshold.filter(|_| !model.is_builtin())?;
+        let most =
+            self.engine.config.compaction_threshold.filter(|_| !model.is_builtin() && !model.is_program())?;
         let window = self.engine.provider(model).context_window(&model.name);
         let most = window.map_or(most, |window| most.min(window.saturating_sub(OUTPUT_TOKENS)));
         Some(self.thread.history()).filter(|past| self.used_tokens > most && !past.is_empty())

@@ -4,6 +4,7 @@ mod answers;
 mod compacting;
 mod opening;
 
+use super::backend::{Programs, Prompt};
 use super::channel::Replay;
 use super::engine::{Engine, Plan, Work};
 use super::message::{Body, InputContent, Message};
@@ -149,6 +150,7 @@ struct Actor {
     /// Waits for clients; outlives the turn, since late ends are ignored.
     waits: FuturesUnordered<BoxFuture<'static, Input>>,
     using: Work,
+    programs: Programs,
     said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
     logs: (mpsc::Sender<(String, Vec<LogLine>)>, mpsc::Receiver<(String, Vec<LogLine>)>),
     waiters: HashMap<String, oneshot::Sender<Outcome>>,
@@ -165,7 +167,9 @@ async fn serve(engine: Arc<Engine>, path: String, mut messages: mpsc::Receiver<I
     else {
         return;
     };
+    let programs = Programs::of(&engine.config.programs, engine.ids.clone(), opened.session);
     let mut actor = Actor {
+        programs,
         recorder: Recorder::new(engine.ids.clone()),
         engine,
         path,
@@ -356,6 +360,14 @@ impl Actor {
             Effect::Store(message) => self.store(&message).await,
             Effect::Prepare { turn_id, start, model, by } => self.prepare(turn_id, *start, model, by).await,
             Effect::Load { message_id, content } => self.load_files(message_id, content),
+            Effect::Ask { model, items } if model.is_program() => {
+                let turn_id = self.thread.turn_id().unwrap_or_default().to_owned();
+                let (instructions, history) = (self.using.instructions.clone(), self.thread.history());
+                let prompt = Prompt { turn_id, instructions, history, items };
+                let asked = self.programs.ask(&model, prompt, Say::new(self.said.0.clone()));
+                self.work.push(Box::pin(async move { Worked::Input(Input::Answered(asked.await)) }));
+            }
+            Effect::Permit { item_id, approved } => self.programs.permit(&item_id, approved),
             Effect::Ask { model, items } => {
                 let (engine, using, history) =
                     (self.engine.clone(), self.using.clone(), self.thread.history());

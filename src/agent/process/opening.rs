@@ -2,6 +2,7 @@
 
 use super::answers::capabilities;
 use super::{In, Out, Outlet};
+use crate::agent::backend::SessionRef;
 use crate::agent::engine::Engine;
 use crate::agent::message::{Body, Failed, Message, Rejected, SteerRejected, ThreadEvent, ThreadLoaded};
 use crate::agent::storage::Place;
@@ -20,6 +21,8 @@ pub(super) struct Opened {
     pub thread: Thread,
     /// Turns whose agent is gone.
     pub open_turns: Vec<String>,
+    /// What a program that did its turns calls the thread.
+    pub session: Option<SessionRef>,
     /// Tokens that the last request took.
     pub used_tokens: u64,
     /// Rows that are stored.
@@ -41,6 +44,7 @@ pub(super) async fn open(engine: &Engine, path: &str) -> Result<Opened, Failure>
         let rows = stored.last().map_or(0, |row| row.sequence + 1);
         (Some(writer), project::restore(stored.iter().map(|row| &row.message)), rows)
     };
+    let session = restored.session;
     let begin = Begin {
         path: path.to_owned(),
         agent: engine.config.agent_name.clone(),
@@ -53,7 +57,7 @@ pub(super) async fn open(engine: &Engine, path: &str) -> Result<Opened, Failure>
     let thread = Thread::new(begin, engine.clock.clone(), engine.ids.clone())
         .ok_or_else(|| refused("the agent has no model".to_owned(), "thread_process_creation_failed"))?;
     let (open_turns, used_tokens) = (restored.open_turns, restored.used_tokens);
-    Ok(Opened { writer, thread, open_turns, used_tokens, rows })
+    Ok(Opened { writer, thread, open_turns, session, used_tokens, rows })
 }
 
 /// Opens a thread for those who speak to it; with it come what was said and is not answered yet, and how much was answered. While it

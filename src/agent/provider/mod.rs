@@ -86,10 +86,41 @@ pub enum Said {
         arguments: Option<Map<String, Value>>,
         ended: bool,
     },
+    /// The program behind a backend begins a call of a tool of its own, whose arguments may not be known yet.
+    ForeignPending(ForeignCall),
+    /// It runs the call.
+    ForeignStarted(ForeignCall),
+    /// What the call puts out meanwhile; `source` is `stdout` or `stderr`.
+    ForeignLog {
+        item_id: String,
+        source: &'static str,
+        text: String,
+    },
+    /// The call is done: with a result, as content headers have it, or an error.
+    ForeignEnded {
+        item_id: String,
+        result: Option<Value>,
+        error: Option<String>,
+    },
+    /// It asks whether it may go on with a call.
+    Asked(ForeignCall),
     /// The answer begins anew: nothing of what was said of it so far is part of it.
     Restart,
     /// What the thread shall record as an event, for example that a request is tried again.
     Notice(Map<String, Value>),
+}
+
+/// A call that the program behind a backend makes of a tool of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForeignCall {
+    /// Whose tool it is, for example `acp`.
+    pub namespace: &'static str,
+    pub item_id: String,
+    /// What the program calls the call.
+    pub call_id: String,
+    pub toolkit: String,
+    pub tool: String,
+    pub arguments: Map<String, Value>,
 }
 
 /// Where a provider tells what it hears, as it hears it. Full: it waits.

@@ -3,6 +3,8 @@
 //! what of it is stored, [`project`] what a model is shown of what was stored. [`super::process`] acts on it.
 
 pub mod done;
+mod foreign;
+mod happening;
 pub mod machine;
 mod messages;
 pub mod project;

@@ -20,6 +20,8 @@ pub struct Restored {
     pub open_turns: Vec<String>,
     /// Turns that ended without an error.
     pub done_turns: DoneTurns,
+    /// The session of the program that ran its last turn, where one did.
+    pub session: Option<crate::agent::backend::SessionRef>,
     /// The last `usage.updated`.
     pub usage: Option<Map<String, Value>>,
     /// Tokens that the context took at the last request.
@@ -112,6 +114,7 @@ impl Reader {
             "context.compacted" => self.compacted(message),
             "thread.cleared" => {
                 self.restored.items.clear();
+                self.restored.session = None;
                 (self.compacted_to, self.begun_at) = (0, 0);
                 self.texts.clear();
                 self.unanswered.clear();
@@ -125,7 +128,12 @@ impl Reader {
             "model.changed" => {
                 let (provider, name) = (text(message, "provider"), text(message, "model"));
                 let (provider, name) = (provider.to_owned(), name.to_owned());
-                self.restored.model = Some(ModelId { backend: Backend::Llm, provider, name });
+                let backend = Backend::named(text(message, "backend")).unwrap_or(Backend::Llm);
+                self.restored.model = Some(ModelId { backend, provider, name });
+            }
+            "thread.event" => {
+                let session = message.get("event").and_then(crate::agent::backend::session_of);
+                self.restored.session = session.or(self.restored.session.take());
             }
             _ => {}
         }

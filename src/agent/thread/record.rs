@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What is in the namespaces of tools that a provider of models runs, whose answer may begin anew.
+const OF_PROVIDER: char = '.';
+
 /// A row of a thread's table; its sequence number is given when it is written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -100,7 +103,7 @@ impl Recorder {
         self.read(message, &mut rows);
         match &message.body {
             Body::TextEnded(_) | Body::ReasoningEnded(_) => self.held.append(&mut rows),
-            Body::ToolEnded(ended) if ended.namespace != "meshagent" => self.held.append(&mut rows),
+            Body::ToolEnded(ended) if ended.namespace.contains(OF_PROVIDER) => self.held.append(&mut rows),
             Body::Usage(_)
             | Body::Steered(_)
             | Body::Interrupted(_)

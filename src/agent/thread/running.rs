@@ -10,10 +10,11 @@ use crate::agent::message::{
     Body, ContextWindow, Failed, InputContent, OfTurnSource, SteerRejected, TurnEnded, UsageUpdated,
 };
 use crate::agent::model::ModelId;
+use crate::agent::provider::Said;
 use crate::agent::tools::{ToolOutput, ToolResult, ToolSpec, failed_text};
 use crate::agent::turn::{self, Event, Failure, Limits, Outcome, Response, Turn};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The toolkit under which a client's own tools are known.
@@ -22,7 +23,7 @@ pub const CLIENT: &str = "client";
 pub(super) struct Running {
     pub turn_id: String,
     source: String,
-    by: By,
+    pub(super) by: By,
     turn: Option<Turn>,
     tools: Arc<Vec<ToolSpec>>,
     context_window: Option<u64>,
@@ -30,7 +31,9 @@ pub(super) struct Running {
     sources: VecDeque<String>,
     /// What of it came before the turn was prepared.
     early: Vec<(String, Item)>,
-    telling: Telling,
+    pub(super) telling: Telling,
+    /// Calls of a program behind a backend that wait for somebody, by item id.
+    pub(super) asked: BTreeSet<String>,
     /// Calls that run or wait for somebody, by item id.
     approvals: BTreeMap<String, ToolCall>,
     client_calls: BTreeMap<String, ToolCall>,
@@ -51,6 +54,7 @@ impl Running {
             sources: VecDeque::new(),
             early: Vec::new(),
             telling: Telling::new(shared),
+            asked: BTreeSet::new(),
             approvals: BTreeMap::new(),
             client_calls: BTreeMap::new(),
             done: false,
@@ -141,6 +145,7 @@ impl Running {
                 self.prepared(result, stamp, limits, out);
             }
             Input::Loaded { message_id, item } => self.loaded(&message_id, item),
+            Input::Said(Said::Asked(call)) => self.asked(call, stamp, out),
             Input::Said(said) => self.telling.said(said, stamp, out),
             Input::Answered(Ok(response)) => self.answered(response, stamp, out),
             Input::Answered(Err(failure)) => {
@@ -153,9 +158,11 @@ impl Running {
             Input::Judged { by, turn_id, item_id, approved }
                 if turn_id == self.turn_id && by.is(&self.by) =>
             {
+                self.permit(&item_id, approved, stamp, out);
                 self.judged(&item_id, approved.then_some(()).ok_or("the call was not approved"), stamp, out);
             }
             Input::ApprovalTimedOut(item_id) => {
+                self.permit(&item_id, false, stamp, out);
                 self.judged(&item_id, Err("nobody approved the call in time"), stamp, out);
             }
             Input::ClientAnswered { turn_id, request_id, participant, response }
@@ -348,6 +355,7 @@ impl Running {
     /// Nobody needs to answer any more.
     fn withdraw(&mut self, reason: &str, stamp: &Stamp, out: &mut Vec<Effect>) {
         self.approvals.clear();
+        self.asked.clear();
         for call in std::mem::take(&mut self.client_calls).into_values() {
             self.tell_withdrawn(&call, reason, stamp, out);
         }

@@ -125,6 +125,11 @@ impl Telling {
                     self.calls.insert(item_id, (called, 0));
                 }
             }
+            said @ (Said::ForeignPending(_)
+            | Said::ForeignStarted(_)
+            | Said::ForeignLog { .. }
+            | Said::ForeignEnded { .. }
+            | Said::Asked(_)) => self.foreign(said, stamp, out),
             Said::Restart => self.restart(stamp, out),
             Said::Notice(event) => {
                 let thread_id = stamp.path.clone();
@@ -230,7 +235,7 @@ impl Telling {
         open.iter().filter_map(|item| self.close(item, None, Map::new(), stamp, out)).collect()
     }
 
-    fn pending(&mut self, called: Called, stamp: &Stamp, out: &mut Vec<Effect>) {
+    pub(super) fn pending(&mut self, called: Called, stamp: &Stamp, out: &mut Vec<Effect>) {
         let text = status::preparing(&called.toolkit, &called.tool);
         self.status(&text, Some(&called.item_id), stamp, out);
         out.push(Effect::Emit(stamp.message(Body::ToolPending(self.shared.stage(&called)))));
@@ -273,7 +278,15 @@ impl Telling {
 
     /// A tool of ours begins.
     pub fn started(&mut self, call: &ToolCall, stamp: &Stamp, out: &mut Vec<Effect>) {
-        let called = as_called(call);
+        self.began(as_called(call), stamp, out);
+    }
+
+    /// The call that is told of by this item.
+    pub(super) fn take_call(&mut self, item_id: &str) -> Option<Called> {
+        self.calls.remove(item_id).map(|(called, _)| called)
+    }
+
+    pub(super) fn began(&mut self, called: Called, stamp: &Stamp, out: &mut Vec<Effect>) {
         let text = status::calling(&called.toolkit, &called.tool, called.arguments.as_ref());
         self.status(&text, Some(&called.item_id), stamp, out);
         out.push(Effect::Emit(stamp.message(Body::ToolStarted(self.shared.stage(&called)))));

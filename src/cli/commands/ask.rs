@@ -58,7 +58,7 @@ pub async fn run(ctx: &Ctx, args: Args) -> Result<(), CliError> {
         .model
         .parse()
         .map_err(|error: crate::agent::model::InvalidModel| CliError::usage(error.to_string()))?;
-    if !model.is_supported() {
+    if !model.is_supported() || model.is_program() {
         return Err(CliError::usage(format!("this version has no provider for {model}")));
     }
     let key = settings::env("MESHAGENT_TOKEN").or_else(|| ctx.api_key().map(|key| key.expose().to_owned()));

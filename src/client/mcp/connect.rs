@@ -1,9 +1,9 @@
 //! One connection to a server.
 
-use super::lines;
+use super::{lines, sse};
 use crate::child::{Group, surroundings};
 use crate::net::guard::{self, Allowed, CONNECT_WAIT};
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use rmcp::handler::client::ClientHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientConfig, Implementation, PaginatedRequestParams, Tool,
@@ -125,14 +125,8 @@ impl Server {
             }
         };
         let mut config = StreamableHttpClientTransportConfig::with_uri(address.as_str());
-        for Header { name, value } in headers {
-            let read = HeaderName::from_bytes(name.trim().as_bytes())
-                .ok()
-                .zip(HeaderValue::from_str(value.trim()).ok());
-            let Some((name, mut value)) = read else {
-                return Err(McpError::NotThere(format!("`{name}` is no header that can be sent")));
-            };
-            value.set_sensitive(true);
+        for header in headers {
+            let (name, value) = read_header(header)?;
             config.custom_headers.insert(name, value);
         }
         let http = http.build().map_err(|error| McpError::NotThere(error.without_url().to_string()))?;
@@ -140,6 +134,32 @@ impl Server {
         let changes = Arc::<Changes>::default();
         let shaken = Handler { changes: Arc::clone(&changes) }.serve(transport);
         let client = shake(shaken, address.host_str().unwrap_or_default(), Some(&address)).await?;
+        Ok(Self { client, changes, address: Some(address), _process: None })
+    }
+
+    /// Connects by the older way, events and messages apart, to an address that whoever runs this program named.
+    pub async fn sse(url: &str, headers: &[Header]) -> Result<Self, McpError> {
+        let address = url::Url::parse(url)
+            .map_err(|error| McpError::NotThere(format!("the address is no URL: {error}")))?;
+        let mut all = HeaderMap::new();
+        for header in headers {
+            let (name, value) = read_header(header)?;
+            all.insert(name, value);
+        }
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_WAIT)
+            .default_headers(all)
+            .build()
+            .map_err(|error| McpError::NotThere(error.without_url().to_string()))?;
+        let host = address.host_str().unwrap_or_default().to_owned();
+        let not_there =
+            |error| McpError::NotThere(format!("`{host}` does not answer as an MCP server: {error}"));
+        let streams = sse::connect(http, address.clone()).await.map_err(not_there)?;
+        let streams = tokio::io::split(streams);
+        let changes = Arc::<Changes>::default();
+        let shaken = Handler { changes: Arc::clone(&changes) }.serve(streams);
+        let client = shake(shaken, &host, Some(&address)).await?;
         Ok(Self { client, changes, address: Some(address), _process: None })
     }
 
@@ -237,6 +257,17 @@ impl Server {
             error => McpError::Lost(said(&error.to_string())),
         }
     }
+}
+
+fn read_header(header: &Header) -> Result<(HeaderName, HeaderValue), McpError> {
+    let Header { name, value } = header;
+    let read =
+        HeaderName::from_bytes(name.trim().as_bytes()).ok().zip(HeaderValue::from_str(value.trim()).ok());
+    let Some((name, mut value)) = read else {
+        return Err(McpError::NotThere(format!("`{name}` is no header that can be sent")));
+    };
+    value.set_sensitive(true);
+    Ok((name, value))
 }
 
 async fn shake<E: fmt::Display>(

@@ -7,6 +7,7 @@ mod content;
 mod lines;
 pub mod offer;
 mod room;
+pub mod sse;
 
 pub use connect::{CALL_WAIT, Header, McpError, Reach, Server};
 pub use content::{Shown, room_content, shown};

@@ -4,7 +4,7 @@ use super::{CallToolResult, Tool};
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use rmcp::handler::server::ServerHandler;
@@ -100,6 +100,41 @@ pub fn over_http(offer: Arc<dyn Offer>, path: &str, access: Access, stop: Cancel
     let sessions = Arc::new(LocalSessionManager::default());
     let service = StreamableHttpService::new(move || Ok(Handler(Arc::clone(&offer))), sessions, config);
     let router = Router::new().route_service(path, service);
+    with_bearer(router, wanted)
+}
+
+/// Lets in whom `access` lets in, for routes that look at nothing themselves.
+pub(super) fn guarded(router: Router, access: Access) -> Router {
+    match access {
+        Access::Bearer(token) => with_bearer(router, Some(print(&token))),
+        Access::Local => router.layer(middleware::from_fn(|request: Request, next: Next| async move {
+            if is_local(request.headers()) {
+                next.run(request).await
+            } else {
+                (StatusCode::FORBIDDEN, "only clients of this machine are served\n").into_response()
+            }
+        })),
+    }
+}
+
+/// Whether a request names this machine as its host: a page of another one, led here by a name, does not, nor does one
+/// that says where it is from.
+fn is_local(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let local = |url: &str| {
+        let host = url::Url::parse(url).ok().and_then(|url| url.host().map(|host| host.to_owned()));
+        match host {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+    };
+    let host = text(header::HOST).is_some_and(|host| local(&format!("http://{host}")));
+    host && text(header::ORIGIN).is_none_or(local)
+}
+
+fn with_bearer(router: Router, wanted: Option<[u8; 32]>) -> Router {
     router.layer(middleware::from_fn(move |request: Request, next: Next| async move {
         let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given = given.and_then(|text| text.strip_prefix("Bearer ")).map(|token| print(token.trim()));
@@ -115,4 +150,25 @@ fn print(token: &str) -> [u8; 32] {
 fn refuse() -> Response {
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "send the token as a bearer\n")
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_requests_that_name_this_machine_are_of_it() {
+        let is = |pairs: &[(&'static str, &str)]| {
+            let pairs =
+                pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+            is_local(&pairs.collect())
+        };
+        assert!(
+            is(&[("host", "127.0.0.1:8000")]) && is(&[("host", "localhost")]) && is(&[("host", "[::1]:1")])
+        );
+        assert!(!is(&[]) && !is(&[("host", "evil.test")]) && !is(&[("host", "127.0.0.1.evil.test")]));
+        assert!(is(&[("host", "localhost"), ("origin", "http://localhost:3000")]));
+        assert!(!is(&[("host", "localhost"), ("origin", "https://evil.test")]));
+        assert!(!is(&[("host", "localhost"), ("origin", "null")]));
+    }
 }

@@ -70,6 +70,8 @@ pub struct Options {
     pub retry: Retry,
     pub backoff: Backoff,
     pub ids: Arc<dyn IdSource>,
+    /// No room at all: nothing is dialled, and every request says so.
+    pub(super) nowhere: bool,
 }
 
 impl fmt::Debug for Options {
@@ -87,7 +89,14 @@ impl Options {
             retry: Retry::Forever,
             backoff: Backoff::default(),
             ids: Arc::new(System),
+            nowhere: false,
         }
+    }
+
+    /// In no room; `token` is for those who ask the client who it is.
+    #[must_use]
+    pub fn nowhere(token: Token) -> Self {
+        Self { nowhere: true, ..Self::new("", token) }
     }
 
     #[must_use]

@@ -33,6 +33,8 @@ pub(super) struct Identity {
 pub(super) enum State {
     Dialling,
     Up(Arc<Link>),
+    /// There is no room, and will be none.
+    Nowhere,
     Closed(RoomError),
 }
 
@@ -98,6 +100,7 @@ impl Shared {
         let settled = state.wait_for(|s| !matches!(s, State::Dialling)).await;
         match settled.as_deref() {
             Ok(State::Up(link)) => Ok(link.clone()),
+            Ok(State::Nowhere) => Err(RoomError::nowhere()),
             Ok(State::Closed(error)) => Err(error.clone()),
             _ => Err(RoomError::closed("the client's task is gone")),
         }
@@ -114,6 +117,12 @@ impl Shared {
 
 async fn drive(shared: Arc<Shared>) {
     let closing = shared.closing.clone();
+    if shared.options.nowhere {
+        shared.state.send_replace(State::Nowhere);
+        closing.cancelled().await;
+        shared.state.send_replace(State::Closed(RoomError::closed("this client was closed")));
+        return;
+    }
     let error = tokio::select! {
         error = dial_for_ever(&shared) => error,
         () = async {

@@ -1,5 +1,7 @@
 //! What can go wrong between a participant and its room.
 
+use crate::error_code::RoomCode;
+
 /// Why a room request failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RoomError {
@@ -32,6 +34,12 @@ fn advice(status: u16) -> &'static str {
 impl RoomError {
     pub(super) fn closed(reason: impl Into<String>) -> Self {
         Self::Closed { reason: reason.into() }
+    }
+
+    /// Why nothing can be asked of a room that is none.
+    pub(super) fn nowhere() -> Self {
+        let text = "this agent is in no room (--no-room)".to_owned();
+        Self::Failed { request: "room".into(), text, code: Some(RoomCode::PermissionDenied.number()) }
     }
 
     pub(super) fn lost(request: impl Into<String>) -> Self {

@@ -58,8 +58,15 @@ impl RoomClient {
     pub async fn connect(options: Options) -> Result<Self, RoomError> {
         let (shared, closer) = driver::start(options);
         let client = Self { shared, _closer: Arc::new(closer) };
-        client.shared.entered().await?;
+        if !client.is_nowhere() {
+            client.shared.entered().await?;
+        }
         Ok(client)
+    }
+
+    /// Whether there is no room ([`Options::nowhere`]).
+    pub fn is_nowhere(&self) -> bool {
+        self.shared.options.nowhere
     }
 
     /// This participant's id. It changes with every reconnect.
@@ -80,6 +87,9 @@ impl RoomClient {
     /// Merges `attributes` into this participant's, now and after each reconnect. A null clears.
     pub async fn set_attributes(&self, attributes: Map<String, Value>) -> Result<(), RoomError> {
         self.shared.merge_attributes(&attributes);
+        if self.is_nowhere() {
+            return Ok(());
+        }
         let link = self.shared.link("set_attributes").await?;
         link.post("set_attributes", crate::wire::pack_map(&attributes, &[])).await
     }
@@ -102,7 +112,7 @@ impl RoomClient {
 
     /// Whether the connection is up at this moment.
     pub fn is_up(&self) -> bool {
-        matches!(*self.shared.state.borrow(), State::Up(_))
+        matches!(*self.shared.state.borrow(), State::Up(_) | State::Nowhere)
     }
 
     /// Leaves the room; pending requests fail. Returns when the connection is down.

@@ -5,6 +5,8 @@ mod documents;
 mod endpoint;
 pub mod joined;
 mod mcp;
+mod no_room;
+mod programs;
 mod terminal;
 mod threads;
 mod tools;

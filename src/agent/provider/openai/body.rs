@@ -1,5 +1,6 @@
 //! The request body. Pure.
 
+use super::native::Native;
 use crate::agent::config::EndpointConfig;
 use crate::agent::history::{Item, Part};
 use crate::agent::provider::names::{Names, function_name};
@@ -7,15 +8,30 @@ use crate::agent::provider::parts::{Shown, shown};
 use crate::agent::provider::{OUTPUT_TOKENS, Request};
 use crate::agent::tools::ToolSpec;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// `provider` is whose endpoint it is sent to.
 pub(super) fn body(provider: &str, config: &EndpointConfig, request: Request<'_>) -> (Value, Names) {
     let mut names = Names::default();
-    let mut tools: Vec<_> = request.tools.iter().map(|spec| function(spec, &mut names)).collect();
+    let mut natives = Vec::new();
+    let mut tools = Vec::with_capacity(request.tools.len());
+    for spec in request.tools {
+        match Native::of(provider, request.model, spec) {
+            Some(native) => {
+                natives.push(native);
+                tools.push(native.offer());
+            }
+            None => tools.push(function(spec, &mut names)),
+        }
+    }
     if request.web_search {
         tools.push(json!({"type": "web_search"}));
     }
-    let input: Vec<_> = request.items.iter().filter_map(|item| wire_item(provider, item)).collect();
+    let mut called = BTreeMap::new();
+    let mut input = Vec::with_capacity(request.items.len());
+    for item in request.items {
+        input.extend(native_item(item, &natives, &mut called).or_else(|| wire_item(provider, item)));
+    }
     let mut body = json!({
         "model": request.model,
         "instructions": request.instructions,
@@ -46,6 +62,23 @@ fn function(spec: &ToolSpec, names: &mut Names) -> Value {
         "parameters": spec.parameters,
         "strict": spec.strict,
     })
+}
+
+/// A call of a tool that is offered as native, or its output; `called` has the calls so far.
+fn native_item<'a>(
+    item: &'a Item,
+    natives: &[Native],
+    called: &mut BTreeMap<&'a str, Native>,
+) -> Option<Value> {
+    match item {
+        Item::Call(call) => {
+            let (native, item) = Native::call(call).filter(|(native, _)| natives.contains(native))?;
+            called.insert(&call.id, native);
+            Some(item)
+        }
+        Item::Output { call_id, text, .. } => Some(called.get(call_id.as_str())?.output(call_id, text)),
+        _ => None,
+    }
 }
 
 /// Items that only another provider understands are left out.
@@ -141,5 +174,48 @@ mod tests {
         assert_eq!((&body["store"], &body["stream"]), (&json!(false), &json!(true)));
         assert_eq!(body["reasoning"]["effort"], "low");
         assert_eq!(body["tools"], json!([{"type": "web_search"}]));
+    }
+
+    #[test]
+    fn native_tools_are_offered_and_their_calls_written_as_the_model_knows_them() {
+        let spec = |tool: &str| ToolSpec {
+            toolkit: tool.into(),
+            tool: tool.into(),
+            description: String::new(),
+            parameters: json!({"type": "object"}),
+            strict: true,
+            approval: false,
+        };
+        let call = ToolCall {
+            id: "1".into(),
+            item_id: "1".into(),
+            toolkit: "shell".into(),
+            tool: "shell".into(),
+            arguments: r#"{"commands":["ls"]}"#.into(),
+        };
+        let items = [Item::Call(call), Item::output("1", "broken")];
+        let items: Vec<_> = items.iter().collect();
+        let tools = [spec("shell"), spec("uuid")];
+        let config = EndpointConfig::default();
+        let of = |model, tools| {
+            let request = Request {
+                model,
+                instructions: "i",
+                items: &items,
+                tools,
+                answer_schema: None,
+                web_search: false,
+            };
+            body("openai", &config, request).0
+        };
+        let native = of("gpt-6.1-sol", &tools[..]);
+        assert_eq!(native["tools"][0], json!({"type": "shell"}));
+        assert_eq!(native["tools"][1]["type"], "function");
+        assert_eq!(native["input"][0]["type"], "shell_call");
+        assert_eq!(native["input"][1]["type"], "shell_call_output");
+        for plain in [of("gpt-4o", &tools[..]), of("gpt-6.1-sol", &tools[1..])] {
+            assert_eq!(plain["input"][0]["type"], "function_call");
+            assert_eq!(plain["input"][1]["type"], "function_call_output");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! OpenAI Responses; Grok and many other endpoints speak it too.
 
 mod body;
+mod native;
 mod reply;
 
 use super::Request;

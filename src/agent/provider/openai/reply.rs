@@ -1,5 +1,6 @@
 //! What a stream of Responses events amounts to. Pure: events in, a response or a refusal out.
 
+use super::native::Native;
 use crate::agent::history::Item;
 use crate::agent::provider::endpoint::{Refusal, Reply};
 use crate::agent::provider::names::Names;
@@ -45,6 +46,12 @@ impl<'a> Answer<'a> {
                     toolkit,
                     tool,
                 });
+            }
+            "response.output_item.added" if Native::called(&item("type")).is_some() => {
+                let tool = Native::called(&item("type")).map(Native::tool).unwrap_or_default();
+                let (toolkit, tool) = (tool.to_owned(), tool.to_owned());
+                let (item_id, call_id) = (item("id"), item("call_id"));
+                self.said.push(Said::CallPending { item_id, call_id, toolkit, tool });
             }
             "response.output_item.added" if item("type") == "web_search_call" => {
                 self.said.push(search(item("id"), event.pointer("/item/action"), false));
@@ -126,6 +133,9 @@ impl<'a> Answer<'a> {
                 let id = text("call_id").to_owned();
                 let item_id = text("id").to_owned();
                 Some(Item::Call(self.names.call(id, item_id, text("name"), text("arguments").to_owned())))
+            }
+            kind if Native::called(kind).is_some() => {
+                Native::called(kind).map(|native| Item::Call(native.read(item)))
             }
             // Without its encrypted form a reasoning item means nothing to the endpoint, which stores none of it.
             "reasoning" => item.get("encrypted_content").filter(|c| c.is_string()).map(|_| {
@@ -215,6 +225,22 @@ mod tests {
         );
         assert_eq!(done.items[1], Item::Answer { text: "ab".into(), phase: Some("commentary".into()) });
         assert!(matches!(&done.items[2], Item::Call(call) if call.tool == "n"));
+    }
+
+    #[test]
+    fn calls_of_native_tools_are_calls_as_all_others() {
+        let names = Names::default();
+        let mut reply = Answer::new("openai", &names);
+        let operation = json!({"type": "create_file", "path": "a", "diff": "+x"});
+        let item = json!({"type": "apply_patch_call", "id": "i", "call_id": "c", "operation": operation});
+        reply.on(&json!({"type": "response.output_item.added", "item": item}));
+        reply.on(&json!({"type": "response.output_item.done", "item": item}));
+        let said = reply.take_said();
+        assert!(matches!(&said[..], [Said::CallPending { tool, .. }] if tool == "apply_patch"), "{said:?}");
+        let done = reply.on(&json!({"type": "response.completed", "response": {}})).unwrap().unwrap();
+        let [Item::Call(call)] = &done.items[..] else { panic!("{done:?}") };
+        assert_eq!((call.tool.as_str(), call.id.as_str()), ("apply_patch", "c"));
+        assert_eq!(call.arguments, operation.to_string());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Stories: what happens to a thread, line by line, and what it says.
 
+mod foreign;
 mod stored;
 
 use crate::agent::history::{Item, Part, ToolCall};
@@ -86,6 +87,7 @@ impl Story {
             Effect::Ask { .. } => "ask".into(),
             Effect::Run { call } => format!("run {}", call.tool),
             Effect::Wait { .. } | Effect::WaitApproval(_) => "wait".into(),
+            Effect::Permit { item_id, approved } => format!("permit {item_id} {approved}"),
             Effect::Cancel => "cancel".into(),
             Effect::Done { outcome: Outcome::Done { text, .. }, .. } => format!("done {text}"),
             Effect::Done { outcome: Outcome::Failed(failure), .. } => format!("failed {}", failure.code),

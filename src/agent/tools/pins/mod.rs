@@ -145,7 +145,7 @@ impl SharedPins {
     }
 
     /// Counts as read, with nothing in it.
-    #[cfg(test)]
+    #[must_use]
     pub fn begun(self) -> Self {
         let _ = self.0.loaded.set(());
         self

@@ -1,12 +1,15 @@
 //! A server's tools as a toolkit of a room.
 
-use super::{Http, Stdio, pairs, words};
+use super::{Http, Stdio, StdioService, pairs, words};
 use crate::agent::tools::APPROVAL;
 use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::cli::resolve::Ctx;
+use crate::cli::service_host::{self, Called, Work};
 use crate::client::mcp::{CALL_WAIT, Header, McpError, Reach, Server, Tool, room_content};
-use crate::client::room::{Reply, RoomClient, RoomError, ToolCall, ToolHost, Toolkit, ToolkitTool};
+use crate::client::room::{
+    Options, Reply, Retry, RoomClient, RoomError, ToolCall, ToolHost, Toolkit, ToolkitTool,
+};
 use crate::error_code::RoomCode;
 use crate::wire::Content;
 use serde_json::{Map, Value};
@@ -16,17 +19,28 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+/// Times that a lost connection is dialled again where the room's server calls anew.
+const DIALS_MAX: u32 = 8;
 /// How often a server that ended is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub async fn http(ctx: &Ctx, args: Http, stop: CancellationToken) -> Result<(), CliError> {
-    let mut headers = Vec::new();
-    for (name, value) in pairs(&args.headers, ':', "header")? {
-        headers.push(Header { value: revealed(&name, value.trim())?, name });
-    }
+    let headers = headers(&args)?;
     let server = Server::http(&args.url, &headers, Reach::Anywhere).await?;
     let room = args.entry.join(ctx, &args.toolkit_name).await?;
     host(server, room, &args.toolkit_name, stop).await
+}
+
+pub async fn sse(ctx: &Ctx, args: Http, stop: CancellationToken) -> Result<(), CliError> {
+    let headers = headers(&args)?;
+    let server = Server::sse(&args.url, &headers).await?;
+    let room = args.entry.join(ctx, &args.toolkit_name).await?;
+    host(server, room, &args.toolkit_name, stop).await
+}
+
+fn headers(args: &Http) -> Result<Vec<Header>, CliError> {
+    let given = pairs(&args.headers, ':', "header")?.into_iter();
+    given.map(|(name, value)| Ok(Header { value: revealed(&name, value.trim())?, name })).collect()
 }
 
 pub async fn stdio(ctx: &Ctx, args: Stdio, stop: CancellationToken) -> Result<(), CliError> {
@@ -34,6 +48,22 @@ pub async fn stdio(ctx: &Ctx, args: Stdio, stop: CancellationToken) -> Result<()
     let server = Server::command(&words(&args.command)?, &env).await?;
     let room = args.entry.join(ctx, &args.toolkit_name).await?;
     host(server, room, &args.toolkit_name, stop).await
+}
+
+pub async fn service(args: StdioService, stop: CancellationToken) -> Result<(), CliError> {
+    let (words, env) = (words(&args.command)?, pairs(&args.env, '=', "variable")?);
+    let name = args.toolkit_name.clone();
+    let work: Work = Arc::new(move |called: Called, stop: CancellationToken| {
+        let (words, env, name) = (words.clone(), env.clone(), name.clone());
+        Box::pin(async move {
+            let server = Server::command(&words, &env).await?;
+            let options =
+                Options::new(called.room_url.clone(), called.token()).retry(Retry::Times(DIALS_MAX));
+            host(server, RoomClient::connect(options).await?, &name, stop).await
+        })
+    });
+    let secret = crate::cli::settings::env(&args.host.webhook_secret_from_env);
+    service_host::serve(&args.host, secret, &args.toolkit_name, work, stop).await
 }
 
 /// The value itself, or what `@FILE` or `$VARIABLE` names.

@@ -7,7 +7,9 @@ mod serve;
 use crate::cli::commands::room::connect_as;
 use crate::cli::error::CliError;
 use crate::cli::resolve::{Ctx, Globals, RoomArg};
+use crate::cli::service_host::HostArgs;
 use crate::cli::telemetry;
+use crate::client::mcp::{offer, sse};
 use crate::client::room::RoomClient;
 use std::net::SocketAddr;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,10 +24,14 @@ pub enum Command {
                             --toolkit-name wiki -H \"Authorization: Bearer $TOKEN\""
     )]
     Http(Http),
+    /// Offer the tools of an MCP server of the older way (events by SSE) as a toolkit of a room, until stopped
+    Sse(Http),
     /// Start an MCP server and offer its tools as a toolkit of a room, until stopped
     #[command(after_help = "Example:\n  meshagent mcp stdio --room my-room --toolkit-name files \\\n      \
                             --command \"npx -y @modelcontextprotocol/server-filesystem /data\"")]
     Stdio(Stdio),
+    /// Listen, and offer the tools of an MCP server in each room whose server calls it, until stopped
+    StdioService(StdioService),
     /// Offer toolkits of a room to MCP clients: over standard input and output, or over HTTP with --listen
     ///
     /// The tools are called as the participant that this command is in the room. A client's configuration names the
@@ -34,6 +40,9 @@ pub enum Command {
     Serve(Serve),
     /// Serve an MCP server of standard input and output to MCP clients over streamable HTTP
     HttpProxy(HttpProxy),
+    /// Serve an MCP server of standard input and output to MCP clients by the older way: events at the path, messages to an
+    /// address below it
+    SseProxy(SseProxy),
 }
 
 /// Who enters which room.
@@ -92,6 +101,21 @@ pub struct Stdio {
 }
 
 #[derive(Debug, clap::Args)]
+pub struct StdioService {
+    #[command(flatten)]
+    host: HostArgs,
+    /// Command that starts the server, once for each room, quoted as in a shell
+    #[arg(long)]
+    command: String,
+    /// Environment variable of the server, NAME=VALUE. Repeatable
+    #[arg(short = 'e', long = "env", value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Name of the toolkit
+    #[arg(long, default_value = "mcp", value_name = "NAME")]
+    toolkit_name: String,
+}
+
+#[derive(Debug, clap::Args)]
 pub struct Serve {
     #[command(flatten)]
     entry: Entry,
@@ -114,8 +138,28 @@ pub struct Listen {
     path: String,
 }
 
+/// A server of standard streams, and where clients find it.
 #[derive(Debug, clap::Args)]
 pub struct HttpProxy {
+    #[command(flatten)]
+    proxy: Proxy,
+    /// Path of the endpoint
+    #[arg(long, default_value = "/mcp")]
+    path: String,
+}
+
+/// The same by the older way.
+#[derive(Debug, clap::Args)]
+pub struct SseProxy {
+    #[command(flatten)]
+    proxy: Proxy,
+    /// Path of the events
+    #[arg(long, default_value = "/sse")]
+    path: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Proxy {
     /// Command that starts the server, quoted as in a shell
     #[arg(long)]
     command: String,
@@ -126,9 +170,6 @@ pub struct HttpProxy {
     /// Port to listen on; 0 for any
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Path of the endpoint
-    #[arg(long, default_value = "/mcp")]
-    path: String,
     /// Name that the endpoint gives itself
     #[arg(long, default_value = "meshagent mcp proxy")]
     name: String,
@@ -142,9 +183,12 @@ pub async fn run(globals: Globals, command: Command) -> Result<(), CliError> {
     let stop = stop_on_signal()?;
     match command {
         Command::Http(args) => bridge::http(&Ctx::load(globals)?, args, stop).await,
+        Command::Sse(args) => bridge::sse(&Ctx::load(globals)?, args, stop).await,
         Command::Stdio(args) => bridge::stdio(&Ctx::load(globals)?, args, stop).await,
+        Command::StdioService(args) => bridge::service(args, stop).await,
         Command::Serve(args) => serve::room(&Ctx::load(globals)?, args, stop).await,
-        Command::HttpProxy(args) => serve::proxy(args, stop).await,
+        Command::HttpProxy(args) => serve::proxy(args.proxy, &args.path, offer::over_http, stop).await,
+        Command::SseProxy(args) => serve::proxy(args.proxy, &args.path, sse::router, stop).await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tools for MCP clients: a room's, or those of a server of standard streams.
 
-use super::{HttpProxy, Listen, Serve, pairs, words};
+use super::{Listen, Proxy, Serve, pairs, words};
 use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::cli::resolve::Ctx;
@@ -20,7 +20,7 @@ pub async fn room(ctx: &Ctx, args: Serve, stop: CancellationToken) -> Result<(),
     let tools = Arc::new(RoomTools::new(room.clone(), args.toolkits));
     let Listen { listen, path } = args.listen;
     let served = match listen {
-        Some(address) => http(tools, address, &path, stop).await,
+        Some(address) => http(tools, address, &path, offer::over_http, stop).await,
         None => {
             let streams = offer::over_streams(tools, tokio::io::stdin(), tokio::io::stdout());
             tokio::select! {
@@ -33,17 +33,26 @@ pub async fn room(ctx: &Ctx, args: Serve, stop: CancellationToken) -> Result<(),
     served
 }
 
-pub async fn proxy(args: HttpProxy, stop: CancellationToken) -> Result<(), CliError> {
+/// How tools are served over HTTP.
+type Serving = fn(Arc<dyn Offer>, &str, Access, CancellationToken) -> axum::Router;
+
+pub async fn proxy(
+    args: Proxy,
+    path: &str,
+    serving: Serving,
+    stop: CancellationToken,
+) -> Result<(), CliError> {
     let env = pairs(&args.env, '=', "variable")?;
     let server = Server::command(&words(&args.command)?, &env).await?;
     let proxied = Arc::new(Proxied { name: args.name, server });
-    http(proxied, SocketAddr::new(args.host, args.port), &args.path, stop).await
+    http(proxied, SocketAddr::new(args.host, args.port), path, serving, stop).await
 }
 
 async fn http(
     tools: Arc<dyn Offer>,
     address: SocketAddr,
     path: &str,
+    serving: Serving,
     stop: CancellationToken,
 ) -> Result<(), CliError> {
     if !path.starts_with('/') || path.contains(['{', '}', '*']) {
@@ -61,7 +70,7 @@ async fn http(
         .await
         .map_err(|error| CliError::user(format!("cannot listen on {address}: {error}")))?;
     let address = listener.local_addr()?;
-    let router = offer::over_http(tools, path, access, stop.clone());
+    let router = serving(tools, path, access, stop.clone());
     output::note(format!("Serving MCP clients at http://{address}{path}"));
     let ended = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
     ended.map_err(|error| CliError::server(error.to_string()))

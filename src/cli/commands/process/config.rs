@@ -99,8 +99,10 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
         unsupported.push("--schema without --document-authoring".to_owned());
     }
     warn(&unsupported);
+    super::programs::warn(process, &models);
     let nowhere = env.openai.base_url.is_none() && env.openai.api_key.is_none() && place.api_url.is_none();
-    if process.model.models.is_empty() && nowhere {
+    let default = process.model.models.is_empty() && process.model.backends.is_empty();
+    if default && nowhere {
         output::note(format!(
             "warning: no model endpoint is configured for {}; set OPENAI_API_KEY (and OPENAI_BASE_URL for another \
              endpoint), or try offline with --model builtin/echo",
@@ -109,6 +111,7 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
     }
     let dir = path::thread_dir(&place.agent_name, process.threads.thread_dir.as_deref());
     let tools = tools_config(args, &place, env)?;
+    let programs = super::programs::config(process, &models, &place, env, settings::env)?;
     Ok(Config {
         endpoints: endpoints(
             &Limits {
@@ -119,6 +122,7 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
             },
             env,
         ),
+        programs,
         mail: mail(&place),
         websocket: websocket(args),
         agent_name: place.agent_name,
@@ -218,7 +222,7 @@ fn models(args: &ModelArgs) -> Result<(Vec<ModelId>, Vec<String>), CliError> {
         args.models.iter().map(|m| (m.clone(), format!("--model {m}"))).collect();
     for backend in &args.backends {
         let of_backend = model::of_backend(backend).ok_or_else(|| {
-            CliError::usage(format!("unknown backend `{backend}`")).hint("want llm, codex or chat")
+            CliError::usage(format!("unknown backend `{backend}`")).hint("want llm, acp, codex or chat")
         })?;
         named.extend(of_backend.into_iter().map(|m| (m.to_owned(), format!("--backend {backend} ({m})"))));
     }
@@ -253,7 +257,7 @@ fn decision_model(args: &ModelArgs, models: &[ModelId]) -> Result<Option<ModelId
     let of_openai = models.iter().any(|model| model.provider == "openai");
     let Some(text) = named.or_else(|| of_openai.then_some(model::DECISION_MODEL)) else { return Ok(None) };
     let model: ModelId = text.parse().map_err(|e: model::InvalidModel| CliError::usage(e.to_string()))?;
-    Ok(Some(model).filter(|model| model.is_supported() && !model.is_builtin()))
+    Ok(Some(model).filter(|model| model.is_supported() && !model.is_builtin() && !model.is_program()))
 }
 
 /// As the official tool does: what only OpenAI and Grok can do is refused where every named model is of another make.

@@ -6,8 +6,11 @@ pub(super) mod config;
 mod deploy;
 mod inspect;
 pub mod join;
+mod no_room;
+mod programs;
 mod rewrite;
 mod run_here;
+mod service;
 pub mod spec;
 pub mod talk;
 mod toolkits;
@@ -29,6 +32,11 @@ pub enum Command {
     Spec(Box<spec::SpecArgs>),
     /// Create or replace the service that runs an agent
     Deploy(Box<deploy::DeployArgs>),
+    /// Listen, and run an agent in each room whose server calls it, until stopped
+    ///
+    /// The agent is a service elsewhere: an external service of the project or a room with this address calls it. Its
+    /// description is at /.well-known/meshagent-service.json.
+    Service(Box<service::ServiceRunArgs>),
     /// Run an agent in a room and talk to it here
     Run(Box<run_here::RunArgs>),
     /// Talk to an agent that is in a room, or ask it one thing
@@ -47,6 +55,7 @@ pub async fn run(globals: Globals, command: Command) -> Result<(), CliError> {
         Command::Join(args) => join::run(globals, *args).await,
         Command::Spec(args) => spec::run(&args, &argv()),
         Command::Deploy(args) => deploy::run(globals, &args, &argv()).await,
+        Command::Service(args) => service::run(globals, *args).await,
         Command::Run(args) => run_here::run(globals, *args).await,
         Command::Use(args) => use_agent::run(&Ctx::load(globals)?, args).await,
         Command::Threads(args) => inspect::threads(&Ctx::load(globals)?, args).await,

@@ -1,6 +1,7 @@
 //! `meshagent process run`: an agent in a room and a conversation with it, in one process.
 
 use super::join::{self, JoinArgs};
+use super::no_room;
 use super::talk::{Talk, input};
 use crate::agent;
 use crate::agent::AgentChannel;
@@ -17,6 +18,11 @@ use tokio_util::sync::CancellationToken;
 pub struct RunArgs {
     #[command(flatten)]
     pub join: JoinArgs,
+
+    /// Run the agent without a room: models by their keys, through the server's proxy, or builtin/echo; threads last until
+    /// you leave. What needs a room is refused
+    #[arg(long)]
+    pub no_room: bool,
 
     /// Thread to continue: its path, or its name in the agent's folder [default: a new one]
     #[arg(long, value_name = "THREAD")]
@@ -37,7 +43,12 @@ pub async fn run(globals: Globals, mut args: RunArgs) -> Result<(), CliError> {
     let message = input::message(args.message.as_ref()).await?;
     // It is there in any case.
     args.join.process.channels.retain(|channel| *channel != AgentChannel::Memory);
-    let config = join::config(&Ctx::load(globals)?, &args.join).await?;
+    let ctx = Ctx::load(globals)?;
+    let config = if args.no_room {
+        no_room::config(&ctx, &args.join)?
+    } else {
+        join::config(&ctx, &args.join).await?
+    };
     let dir = config.threads.dir.clone();
     let (memory, there) = Memory::pair();
     let stop = CancellationToken::new();

@@ -1,10 +1,12 @@
 //! The flags of `process join`, `spec` and `deploy`. All are parsed; those this version cannot honour are named by
 //! [`ProcessArgs::unsupported`].
 
+mod program;
 mod room;
 mod tools;
 mod voice;
 
+pub use program::ProgramArgs;
 pub use room::{JoinOnly, ServiceArgs, WebsocketAuth};
 pub use tools::{ShellArgs, ToolArgs, ToolSearch};
 pub use voice::VoiceArgs;
@@ -37,6 +39,9 @@ pub struct ProcessArgs {
 
     #[command(flatten)]
     pub shell: ShellArgs,
+
+    #[command(flatten)]
+    pub program: ProgramArgs,
 
     #[command(flatten)]
     pub voice: VoiceArgs,
@@ -76,7 +81,8 @@ pub struct ModelArgs {
     #[arg(long = "model", value_name = "MODEL")]
     pub models: Vec<String>,
 
-    /// All models of a backend: llm, codex or chat. Repeatable
+    /// All models of a backend: llm; acp, which is a program that speaks the Agent Client Protocol (--acp-command); codex,
+    /// which is the app server of Codex; or chat. Repeatable
     #[arg(long = "backend", value_name = "BACKEND")]
     pub backends: Vec<String>,
 

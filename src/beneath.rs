@@ -13,7 +13,7 @@ const FOLDER_MODE: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO);
 
 /// A folder held open, so that its path is its own whatever happens to its name.
 #[derive(Debug)]
-pub(super) struct Held(OwnedFd);
+pub struct Held(OwnedFd);
 
 impl Held {
     /// A path to an entry of it. Valid while this is held.
@@ -28,7 +28,7 @@ impl Held {
 }
 
 /// Opens what is at `path` below `root`; the empty path is `root` itself.
-pub(super) fn open(root: &Path, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
+pub fn open(root: &Path, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
     if path.is_empty() {
         return Ok(rustix::fs::open(root, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?);
     }
@@ -43,12 +43,12 @@ pub(super) fn open(root: &Path, path: &str, flags: OFlags) -> io::Result<OwnedFd
 }
 
 /// The folder at `path` below `root`.
-pub(super) fn hold(root: &Path, path: &str) -> io::Result<Held> {
+pub fn hold(root: &Path, path: &str) -> io::Result<Held> {
     open(root, path, FOLDER).map(Held)
 }
 
 /// The same, made where it is missing.
-pub(super) fn make(root: &Path, path: &str) -> io::Result<Held> {
+pub fn make(root: &Path, path: &str) -> io::Result<Held> {
     std::fs::create_dir_all(root)?;
     let mut folder = rustix::fs::open(root, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {
@@ -83,7 +83,7 @@ fn walk(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<O
 }
 
 /// Whether a path was refused because a link is in it, or it leads out.
-pub(super) fn is_link(error: &io::Error) -> bool {
+pub fn is_link(error: &io::Error) -> bool {
     [Errno::LOOP, Errno::XDEV].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
