@@ -140,6 +140,7 @@ impl Work {
         }
     }
 
+    /// Files are served between turns too, questions are refused, and nothing is told.
     async fn between(&mut self, message: serde_json::Value) {
         let acts = Heard::read(message).map(|heard| self.dialect.hear(heard)).unwrap_or_default();
         for act in acts {
@@ -156,6 +157,11 @@ impl Work {
                             let _ = self.write(&message).await;
                         }
                     }
+                }
+                Act::File { id, path, wanted } => {
+                    let answer = files::serve(&self.config.folder, id, path, wanted).await;
+                    // As above.
+                    let _ = self.write(&answer).await;
                 }
                 _ => {}
             }

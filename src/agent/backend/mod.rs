@@ -108,6 +108,12 @@ impl Programs {
         self.keepers.iter().for_each(|(_, keeper)| keeper.permit(item_id, approved));
     }
 
+    /// The thread was cleared: the next turn is the first of a new session.
+    pub fn forget(&mut self) {
+        self.keepers.clear();
+        self.session = None;
+    }
+
     fn keeper(&mut self, model: &ModelId) -> Result<Keeper, Failure> {
         if let Some((_, keeper)) = self.keepers.iter().find(|(of, _)| of == model) {
             return Ok(keeper.clone());

@@ -301,8 +301,12 @@ impl Actor {
     async fn told(&mut self, message: In) {
         match message {
             In::Input(input) => {
-                if let Input::Start { turn_id, by, .. } = &input {
-                    self.by.insert(turn_id.clone(), by.clone());
+                match &input {
+                    Input::Start { turn_id, by, .. } => {
+                        self.by.insert(turn_id.clone(), by.clone());
+                    }
+                    Input::Clear { .. } => self.programs.forget(),
+                    _ => {}
                 }
                 self.take(input).await;
             }

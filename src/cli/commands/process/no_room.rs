@@ -47,8 +47,10 @@ fn channels(process: &ProcessArgs) -> Vec<String> {
 }
 
 fn joins(join: &JoinOnly) -> Vec<String> {
-    let documents = join.document_authoring || on(join.require_document_authoring.as_ref(), false);
-    named(&[("document-authoring", documents), ("shell-image-mount", !join.shell_image_mounts.is_empty())])
+    named(&[
+        ("document-authoring", join.documents()),
+        ("shell-image-mount", !join.shell_image_mounts.is_empty()),
+    ])
 }
 
 fn needs_room(process: &ProcessArgs) -> Vec<String> {
