@@ -244,22 +244,3 @@ async fn take(State(served): State<Arc<Served>>, Query(which): Query<Which>, mes
         Err(_) => (StatusCode::GONE, "the session has ended\n").into_response(),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_are_cut_out_of_pieces() {
-        let mut events = Events::default();
-        events.buffer.extend_from_slice(b": hi\nevent: endpoint\r\ndata: /m\r\n\r\nevent: mess");
-        let event = events.next().unwrap().unwrap();
-        assert_eq!((event.name.as_str(), event.data.as_str()), ("endpoint", "/m"));
-        assert_eq!(events.next(), Ok(None));
-        events.buffer.extend_from_slice(b"age\ndata: {\ndata: }\n\n\n");
-        assert_eq!(events.next().unwrap().unwrap(), Event { name: "message".into(), data: "{\n}".into() });
-        assert_eq!(events.next(), Ok(None));
-        events.buffer = vec![b'x'; LINE_BYTES_MAX + 1];
-        assert!(events.next().is_err());
-    }
-}

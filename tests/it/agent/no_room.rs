@@ -27,7 +27,9 @@ async fn an_agent_works_without_a_room_with_tools_that_need_none() {
     let says = json!({"type": "message", "content": [{"type": "output_text", "text": "It is four."}]});
     let endpoint = Endpoint::start(vec![says]).await;
     let env = [("OPENAI_BASE_URL", endpoint.url.as_str()), ("OPENAI_API_KEY", "key")];
-    let ran = run(&["--model", "gpt-x", "--web-fetch", "--message", "2 + 2?"], &env);
+    let flags =
+        ["--model", "gpt-x", "--decision-model", "builtin/echo", "--web-fetch", "--message", "2 + 2?"];
+    let ran = run(&flags, &env);
     assert_eq!(text(&ran.stdout), "It is four.\n", "{}", text(&ran.stderr));
     let tools = endpoint.asked()[0]["tools"].to_string();
     assert!(tools.contains("web_fetch") && !tools.contains("storage"), "{tools}");
