@@ -56,6 +56,8 @@ pub struct Starts {
     pub first_job: Timings,
     /// Resident memory after the first job, bytes; the largest of all starts.
     pub resident_bytes: u64,
+    /// Of these, what is no file. Files (the program) are shared by all agents of a machine, and its server.
+    pub own_bytes: u64,
 }
 
 /// What was measured.
@@ -82,8 +84,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |starts: &Starts| starts.first_job.percentile(50.0).as_secs_f64() * 1e3;
         let mut tell = |name: &str, starts: &Starts| {
-            let (count, memory) = (starts.first_job.count(), mebibytes(starts.resident_bytes));
-            writeln!(f, "{name}: first job after {:.1} ms (median of {count}), {memory:.1} MiB", ms(starts))
+            let count = starts.first_job.count();
+            let (all, own) = (mebibytes(starts.resident_bytes), mebibytes(starts.own_bytes));
+            writeln!(
+                f,
+                "{name}: first job after {:.1} ms (median of {count}), {all:.1} MiB resident, {own:.1} MiB of them its own",
+                ms(starts)
+            )
         };
         tell("ours", &self.ours)?;
         if let Some(peer) = &self.peer {
@@ -119,31 +126,40 @@ pub async fn run(options: &Options, mut say: impl FnMut(&str) + Send) -> Result<
     let bench = Bench { server, models };
     let room = bench.join("bench").await?;
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
-    let (mut ours_bytes, mut peer_bytes) = (0, 0);
+    let (mut ours_most, mut peer_most) = (Used::default(), Used::default());
     for n in 1..=options.starts {
         say(&format!("start {n} of {}", options.starts));
-        let (took, bytes) = bench.start(&options.program, &room).await?;
+        let (took, used) = bench.start(&options.program, &room).await?;
         ours.push(took);
-        ours_bytes = bytes.max(ours_bytes);
+        ours_most = most(ours_most, used);
         if let Some(program) = &options.peer {
-            let (took, bytes) = bench.start(program, &room).await?;
+            let (took, used) = bench.start(program, &room).await?;
             peer.push(took);
-            peer_bytes = bytes.max(peer_bytes);
+            peer_most = most(peer_most, used);
         }
     }
     say(&format!("{} threads at once", options.threads));
     let (whole, used) = bench.threads(&options.program, &room, options.threads).await?;
     bench.server.stop().await;
-    let starts = |times, resident_bytes| Starts { first_job: Timings::new(times), resident_bytes };
+    let starts = |times, most: Used| Starts {
+        first_job: Timings::new(times),
+        resident_bytes: most.resident_bytes,
+        own_bytes: most.own_bytes,
+    };
     Ok(Report {
-        ours: starts(ours, ours_bytes),
-        peer: options.peer.is_some().then(|| starts(peer, peer_bytes)),
+        ours: starts(ours, ours_most),
+        peer: options.peer.is_some().then(|| starts(peer, peer_most)),
         threads: options.threads,
         hold: options.hold,
         whole,
         cpu_seconds: used.cpu_seconds,
         resident_bytes: used.resident_bytes,
     })
+}
+
+/// The larger memory of two.
+fn most(one: Used, other: Used) -> Used {
+    if one.resident_bytes >= other.resident_bytes { one } else { other }
 }
 
 /// The server and how its agents are started.
@@ -188,7 +204,7 @@ impl Bench {
     }
 
     /// From the spawn until the waiting job was handed out, and the memory some time later.
-    async fn start(&self, program: &Path, room: &RoomClient) -> Result<(Duration, u64), BenchError> {
+    async fn start(&self, program: &Path, room: &RoomClient) -> Result<(Duration, Used), BenchError> {
         room.queues().send(QUEUE, true, json!({"prompt": "hello"})).await.map_err(failed)?;
         let begun = Instant::now();
         let mut agent = self.spawn(program, &format!("queue:{QUEUE}"))?;
@@ -203,9 +219,9 @@ impl Bench {
             ended = agent.wait() => return Err(failed(format!("{} ended: {ended:?}", program.display()))),
         };
         tokio::time::sleep(SETTLED_AFTER).await;
-        let bytes = Used::of(agent.id().unwrap_or_default()).resident_bytes;
+        let used = Used::of(agent.id().unwrap_or_default());
         agent.kill().await.map_err(failed)?;
-        Ok((took, bytes))
+        Ok((took, used))
     }
 
     /// Gives one agent all tasks at once.

@@ -8,6 +8,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(super) struct Used {
     pub cpu_seconds: f64,
     pub resident_bytes: u64,
+    /// Of these, what is no file: the rest is shared by all processes of the same program.
+    pub own_bytes: u64,
     /// Bytes that it had written to files and devices.
     pub written_bytes: u64,
     /// How often its thread `sqlite-writer` went to sleep after work.
@@ -22,14 +24,15 @@ impl Used {
             let line = text.lines().find_map(|line| line.strip_prefix(label)).unwrap_or_default();
             line.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or_default()
         };
-        let stat = read("stat");
+        let (stat, status) = (read("stat"), read("status"));
         // Behind the name, which may hold anything, user and system time are the 12th and 13th field.
         let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
         let ticks =
             after.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<f64>().ok()).sum::<f64>();
         Self {
             cpu_seconds: ticks / TICKS_PER_SECOND,
-            resident_bytes: number(&read("status"), "VmRSS:") * 1024,
+            resident_bytes: number(&status, "VmRSS:") * 1024,
+            own_bytes: number(&status, "RssAnon:") * 1024,
             written_bytes: number(&read("io"), "write_bytes:"),
             database_wakes: database_wakes(pid),
         }
