@@ -113,9 +113,10 @@ impl Containers {
         call.open();
         let guard = Kill { exec: Some((exec.clone(), found.id.clone())) };
         let call: &Call = call;
-        let status = serve(call, &exec, &found.id, output, input).await;
+        // Whatever ends this early, a caller that is gone too, ends the program: the guard is still there.
+        let status = serve(call, &exec, &found.id, output, input).await?;
         guard.over();
-        Paced::new(call).status(status?).await;
+        Paced::new(call).status(status).await;
         Ok(Content::Empty)
     }
 }
