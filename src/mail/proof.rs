@@ -45,6 +45,8 @@ pub enum Standing {
     Forged,
     /// The DNS did not answer.
     Unknown,
+    /// Its header can be read in two ways, or its authors are of several domains: nobody can speak for it.
+    Ambiguous,
 }
 
 /// What was found.
@@ -98,8 +100,11 @@ impl Prover {
             &claim.hello,
         );
         let Some(mut parsed) = AuthenticatedMessage::parse(message) else {
-            return Proof { standing: Standing::Unproven, line: results.to_header() };
+            return Proof { standing: Standing::Ambiguous, line: results.to_header() };
         };
+        if !same_authors(&parsed, &claim.authors) {
+            return Proof { standing: Standing::Ambiguous, line: results.to_header() };
+        }
         parsed.dkim_headers.truncate(SIGNATURES_MAX);
         let dkim = self.dns.verify_dkim(&parsed).await;
         let sender = claim.from.as_ref().map_or(claim.hello.as_str(), Address::domain);
@@ -126,8 +131,10 @@ fn standing(
         (spf.result() == SpfResult::Pass && speaks_for(sender, author.domain()))
             || signers.iter().any(|signer| speaks_for(signer, author.domain()))
     };
-    let one_domain = claim.authors.windows(2).all(|two| two[0].domain() == two[1].domain());
-    if one_domain && dmarc.result() == DmarcResult::Pass {
+    let of_author = |domain: &str| {
+        claim.authors.first().is_some_and(|author| author.domain().eq_ignore_ascii_case(domain))
+    };
+    if dmarc.result() == DmarcResult::Pass && of_author(dmarc.domain()) {
         return Standing::Proven;
     }
     let later = spf.result() == SpfResult::TempError
@@ -141,6 +148,18 @@ fn standing(
         _ if later => Standing::Unknown,
         _ => Standing::Unproven,
     }
+}
+
+/// Whether the message has the authors that whoever gets it will see, and all are of one domain.
+fn same_authors(message: &AuthenticatedMessage<'_>, authors: &[Address]) -> bool {
+    let lower = |texts: Vec<String>| {
+        let mut texts: Vec<String> = texts.into_iter().map(|text| text.to_lowercase()).collect();
+        texts.sort();
+        texts
+    };
+    let read = lower(message.froms().to_vec());
+    let one_domain = authors.windows(2).all(|two| two[0].domain().eq_ignore_ascii_case(two[1].domain()));
+    one_domain && read == lower(authors.iter().map(Address::to_string).collect())
 }
 
 /// Whether a domain speaks for addresses of another: itself, or one below it.

@@ -2,7 +2,8 @@
 //!
 //! High-rate data: items live in the log's database but are not events. `receive` removes the item it returns
 //! (MeshAgent's contract); our own consumers `lease` and `ack`, so that a consumer that dies gives its item back,
-//! and after [`ATTEMPTS_MAX`] attempts an item becomes a dead letter with the reason.
+//! and after [`ATTEMPTS_MAX`] attempts, or [`LOSSES_MAX`] leases that were lost, an item becomes a dead letter with the
+//! reason.
 //!
 //! Knows nothing of rooms' sessions, sockets or grants.
 

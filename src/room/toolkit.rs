@@ -25,7 +25,8 @@ pub trait Toolkit: Send + Sync + 'static {
 
     /// Does what `call` asks. Grants were checked; the tool is one of those described, called the way it takes its
     /// input. A streamed call may [`Call::open`] its output; what it returns then is not sent.
-    /// Dropped when the caller is gone, at any await.
+    /// When the caller is gone, a tool that waits ([`ToolInfo::waiting`]) is dropped, at any await. Others go on for a few
+    /// seconds, with their input at an end as if it had failed, and are dropped then.
     async fn invoke(&self, call: &mut Call) -> Result<Content, ToolError>;
 
     /// Whether the participant holds something beyond its calls, so that [`Toolkit::left`] is to be run for it.
@@ -33,7 +34,7 @@ pub trait Toolkit: Send + Sync + 'static {
         false
     }
 
-    /// The participant's connection is gone and its calls were dropped: takes back what it held.
+    /// The participant's connection is gone and its calls are over: takes back what it held.
     async fn left(&self, _session: &LiveSession, _peer: &Peer) {}
 }
 

@@ -72,6 +72,10 @@ fn believe(mailbox: &Mailbox, facts: &Facts, standing: Option<Standing>) -> Resu
         Some(Standing::Forged) => {
             Err(Reply::new(550, "5.7.26 the sender's domain says that this message is not from it (DMARC)"))
         }
+        Some(Standing::Ambiguous) => Err(Reply::new(
+            554,
+            "5.6.0 the header says in more than one way who the message is from, or names authors of several domains",
+        )),
         Some(Standing::Unknown) => Err(Reply::new(
             451,
             "4.4.3 whether the message is from its sender cannot be looked up now; try again later",

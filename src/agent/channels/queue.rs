@@ -35,6 +35,8 @@ const RETRY_JOB_MS: u64 = 1000;
 const RETRY_JOB_MS_MAX: u64 = 60_000;
 /// Reason with which a stopping agent gives its jobs back. Their wait lets this connection end first.
 const STOPPING: &str = "the agent is stopping";
+/// Failures that say nothing about the job. In its last attempts they do not end it: its lease does, and another look follows.
+const PASSING: [&str; 2] = ["room_lost", "thread_busy"];
 /// Wait after a failed look at the queue.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 
@@ -245,6 +247,10 @@ async fn handle(agent: &Agent, name: &str, work: &dyn Work, taken: Taken, abort:
         }
         Outcome::Failed(failure) => {
             let stopped = failure.code == "cancelled" && abort.is_cancelled();
+            if taken.attempt() >= RUNS_MAX && (stopped || PASSING.contains(&failure.code)) {
+                tracing::warn!(queue = name, %failure, "the job is left to its lease: it may be done already");
+                return;
+            }
             let reason = if stopped { STOPPING } else { &failure.message };
             give_back(agent.room(), name, &taken, reason).await;
         }
@@ -300,9 +306,9 @@ async fn prepare(agent: &Agent, queue: &str, taken: &Taken) -> Result<TurnReques
     Ok(request)
 }
 
-/// The attempts before this one.
+/// The attempts that may have been made before this one. A job that was a dead letter counts from one again.
 pub(super) fn earlier(attempt: u32, turn: impl Fn(u32) -> String) -> Earlier {
-    let turns = (1..attempt).rev().take(ATTEMPTS_LOOKED_AT).map(turn).collect();
+    let turns = (1..=attempt.max(2 * RUNS_MAX)).rev().take(ATTEMPTS_LOOKED_AT).map(turn).collect();
     Earlier { turns, look_only: attempt > RUNS_MAX }
 }
 

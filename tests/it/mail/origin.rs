@@ -60,7 +60,21 @@ fn a_sender_is_believed_as_far_as_its_domain_vouches_for_it() {
     // The envelope is true, the author is not.
     send("boss@corp.test", CLOSED, &["--h-From", "ceo@stolen.test"]).refused("550 5.7.26");
     send("boss@corp.test", CLOSED, &["--h-From", "pal@far.test"]).refused("550 5.7.26");
-    send("boss@corp.test", CLOSED, &["--h-From", "boss@corp.test, pal@far.test"]).refused("550 5.7.26");
+    // Nobody can speak for authors of two domains.
+    for to in [CLOSED, OPEN] {
+        send("boss@corp.test", to, &["--h-From", "boss@corp.test, pal@far.test"]).refused("554 5.6.0");
+    }
+    // Headers that one reader takes for the end, and another one reads on.
+    for (n, text) in
+        ["junk\r\nFrom: ceo@stolen.test\r\n\r\nhi\r\n", "X: y\r\njunk\r\nFrom: ceo@stolen.test\r\n\r\nhi\r\n"]
+            .into_iter()
+            .chain(["Fr om: ceo@stolen.test\r\n\r\nhi\r\n"])
+            .enumerate()
+    {
+        let data = format!("@{}", office.person.file(&format!("{n}.eml"), text));
+        let sent = send("boss@corp.test", OPEN, &["--data", &data]);
+        assert_ne!(sent.code, 0, "{text:?}: {}", sent.said);
+    }
     // Nobody says anything about it: enough for those who take mail of all, not for a list.
     send("pal@far.test", CLOSED, &[]).refused("550 5.7.26");
     send("pal@far.test", OPEN, &["--add-header", "Authentication-Results: desk.test; dmarc=pass"]).ok();

@@ -57,7 +57,7 @@ impl Held {
     }
 
     fn seed(&self) -> u128 {
-        self.ids.fresh().as_u128().reverse_bits()
+        self.ids.fresh().as_u128()
     }
 
     pub async fn close(&self, path: &str) -> Result<(), ToolError> {
@@ -101,9 +101,20 @@ impl Held {
             Err(LiveError::Ended(_)) => {}
             done => return done.map_err(told),
         }
+        self.again(path, &document).await?.edit(change).await.map_err(told)
+    }
+}
+
+impl Held {
+    /// Opens a document again that was cut off, once for all who found it so.
+    async fn again(&self, path: String, ended: &Arc<LiveDocument>) -> Result<Arc<LiveDocument>, ToolError> {
+        let mut open = self.open.lock().await;
+        if let Some(other) = open.get(&path).filter(|other| !Arc::ptr_eq(other, ended)) {
+            return Ok(Arc::clone(other));
+        }
         let again = Arc::new(self.client.documents().live(&path, None, self.seed()).await?);
-        self.open.lock().await.insert(path, again.clone());
-        again.edit(change).await.map_err(told)
+        open.insert(path, Arc::clone(&again));
+        Ok(again)
     }
 }
 

@@ -134,7 +134,7 @@ pub(super) async fn request(asks: &Asks, port: &dyn RoomSecrets, call: &Call) ->
     let id = stored_id(&args.url, &args.kind);
     // Only what was delegated to the caller itself: asking in another's name gives nothing that is kept.
     if args.delegate_to.as_deref() == Some(call.caller.name.as_str()) {
-        let kept = store::all(port, call).await?;
+        let kept = store::all(port, call.session.room.id).await?;
         let found = kept.into_iter().find(|s| s.is(&asked.name, &id, args.delegate_to.as_deref()));
         if let Some(kept) = found {
             return Ok(kept.into_file());
@@ -151,7 +151,7 @@ pub(super) async fn request(asks: &Asks, port: &dyn RoomSecrets, call: &Call) ->
         data,
     };
     if kept.delegated_to.is_some() {
-        store::put(port, call, &kept).await?;
+        store::put(port, call.session.room.id, &kept).await?;
     }
     Ok(kept.into_file())
 }

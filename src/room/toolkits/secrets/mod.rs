@@ -143,7 +143,7 @@ impl Secrets {
     }
 
     async fn list(&self, call: &Call) -> Result<Content, ToolError> {
-        let kept = store::all(&*self.port, call).await?;
+        let kept = store::all(&*self.port, call.session.room.id).await?;
         let listed: Vec<Value> =
             kept.iter().filter(|s| s.owner == call.caller.name).map(Kept::listing).collect();
         Ok(Content::Json(json!({"secrets": listed})))
@@ -152,7 +152,7 @@ impl Secrets {
     async fn exists(&self, call: &Call) -> Result<Content, ToolError> {
         let args: Exists = call.args()?;
         let owner = store::owner(call, args.for_identity.as_deref())?;
-        let kept = store::all(&*self.port, call).await?;
+        let kept = store::all(&*self.port, call.session.room.id).await?;
         let found = kept.iter().any(|s| s.is(owner, &args.secret_id, args.delegated_to.as_deref()));
         Ok(Content::Json(json!({"exists": found})))
     }
@@ -160,7 +160,7 @@ impl Secrets {
     async fn get(&self, call: &Call) -> Result<Content, ToolError> {
         let args: Get = call.args()?;
         let reader = call.caller.name.as_str();
-        let kept = store::all(&*self.port, call).await?;
+        let kept = store::all(&*self.port, call.session.room.id).await?;
         let found = kept.into_iter().find(|secret| {
             let asked = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w == is);
             let delegated = args.delegated_to.is_none() || args.delegated_to == secret.delegated_to;
@@ -183,7 +183,7 @@ impl Secrets {
         let name = args.name.unwrap_or_else(|| id.clone());
         let kind = args.kind.unwrap_or_else(|| "application/octet-stream".to_owned());
         let kept = Kept { owner, id, name, kind, delegated_to: args.delegated_to, data };
-        store::put(&*self.port, call, &kept).await?;
+        store::put(&*self.port, call.session.room.id, &kept).await?;
         Ok(Content::Empty)
     }
 
@@ -215,9 +215,14 @@ impl Toolkit for Secrets {
             "delete_requested_secret" => self.delete_requested(call).await,
             "request_secret" => ask::request(&self.asks, &*self.port, call).await,
             "provide_secret" => ask::provide(&self.asks, call),
-            "request_oauth_token" => oauth::request(&self.asks, &*self.port, &*self.consent, call).await,
+            "request_oauth_token" => {
+                oauth::request(&self.asks, &self.renewals, &*self.port, &*self.consent, call).await
+            }
             "provide_oauth_authorization" => oauth::provide(&self.asks, call),
-            _ => oauth::offline(&self.renewals, &*self.port, &*self.consent, call).await,
+            _ => {
+                let (port, consent) = (Arc::clone(&self.port), Arc::clone(&self.consent));
+                oauth::offline(&self.renewals, port, consent, call).await
+            }
         }
     }
 }

@@ -109,6 +109,7 @@ fn config(oauth: Option<Config>, connector: Option<&Value>) -> Result<Config, To
 
 pub(super) async fn request(
     asks: &Asks,
+    renewals: &Renewals,
     port: &dyn RoomSecrets,
     consent: &dyn Consent,
     call: &Call,
@@ -142,7 +143,9 @@ pub(super) async fn request(
         let data = Bytes::copy_from_slice(refresh.expose());
         let kept =
             Kept { owner, name: id.clone(), id, kind: KIND.to_owned(), delegated_to: Some(delegate), data };
-        store::put(port, call, &kept).await?;
+        let line = renewals.line(call.session.room.id, &kept.id);
+        let _alone = line.lock().await;
+        store::put(port, call.session.room.id, &kept).await?;
     }
     Ok(token(given.access_token.expose_str()))
 }
@@ -184,40 +187,45 @@ impl Renewals {
     }
 }
 
-/// A fresh access token by a kept consent; `null` when there is none for the caller.
+/// A fresh access token by a kept consent; `null` when there is none for the caller. What was begun is done whatever
+/// becomes of the call: the provider may have taken the old token back already.
 pub(super) async fn offline(
     renewals: &Renewals,
-    port: &dyn RoomSecrets,
-    consent: &dyn Consent,
+    port: Arc<dyn RoomSecrets>,
+    consent: Arc<dyn Consent>,
     call: &Call,
 ) -> Result<Content, ToolError> {
     let args: Offline = call.args()?;
     let config = config(args.oauth, args.connector.as_ref())?;
-    let (id, reader) = (config.id(), call.caller.name.as_str());
-    let line = renewals.line(call.session.room.id, &id);
-    let _alone = line.lock().await;
-    let kept = store::all(port, call).await?;
-    let found = kept.into_iter().find(|secret| {
+    let (id, reader, room) = (config.id(), call.caller.name.clone(), call.session.room.id);
+    let line = renewals.line(room, &id);
+    let wanted = move |secret: &Kept| {
         let by = args.delegated_by.as_deref().is_none_or(|by| by == secret.owner);
         let to = args.delegated_to.is_none() || args.delegated_to == secret.delegated_to;
-        secret.kind == KIND && secret.id == id && secret.may_be_read_by(reader) && by && to
+        secret.kind == KIND && secret.id == id && secret.may_be_read_by(&reader) && by && to
+    };
+    let renewal = tokio::spawn(async move {
+        let _alone = line.lock().await;
+        let Some(mut kept) = store::all(&*port, room).await?.into_iter().find(wanted) else {
+            return Ok(token(None));
+        };
+        let refresh = Secret::new(kept.data.to_vec());
+        let given = consent.refresh(&config.client(), &refresh).await.map_err(ToolError::failed)?;
+        if let Some(rotated) = given.refresh_token {
+            kept.data = Bytes::copy_from_slice(rotated.expose());
+            keep(&*port, room, &kept).await?;
+        }
+        Ok(token(given.access_token.expose_str()))
     });
-    let Some(mut kept) = found else { return Ok(token(None)) };
-    let refresh = Secret::new(kept.data.to_vec());
-    let given = consent.refresh(&config.client(), &refresh).await.map_err(ToolError::failed)?;
-    if let Some(rotated) = given.refresh_token {
-        kept.data = Bytes::copy_from_slice(rotated.expose());
-        keep(port, call, &kept).await?;
-    }
-    Ok(token(given.access_token.expose_str()))
+    renewal.await.map_err(|error| ToolError::failed(format!("the consent could not be renewed: {error}")))?
 }
 
-async fn keep(port: &dyn RoomSecrets, call: &Call, kept: &Kept) -> Result<(), ToolError> {
+async fn keep(port: &dyn RoomSecrets, room: RoomId, kept: &Kept) -> Result<(), ToolError> {
     let mut tried = 1;
     loop {
-        match store::put(port, call, kept).await {
+        match store::put(port, room, kept).await {
             Err(error) if tried < KEEP_TRIES => {
-                tracing::warn!(room = %call.session.room.name, error = %error.text, "a renewed consent is not kept yet");
+                tracing::warn!(%room, error = %error.text, "a renewed consent is not kept yet");
                 tokio::time::sleep(KEEP_PAUSE * tried).await;
                 tried += 1;
             }

@@ -1,5 +1,6 @@
 //! How a participant's secret is kept: one sealed record, found by its room, owner and id.
 
+use crate::id::RoomId;
 use crate::room::toolkit::{Call, ToolError};
 use crate::room::world::RoomSecrets;
 use crate::vault::Secret;
@@ -98,15 +99,15 @@ pub(super) fn data(content: &Content) -> Result<Bytes, ToolError> {
 }
 
 /// All secrets of the room; the caller filters by who may read.
-pub(super) async fn all(port: &dyn RoomSecrets, call: &Call) -> Result<Vec<Kept>, ToolError> {
-    let records = port.all(call.session.room.id).await.map_err(ToolError::failed)?;
+pub(super) async fn all(port: &dyn RoomSecrets, room: RoomId) -> Result<Vec<Kept>, ToolError> {
+    let records = port.all(room).await.map_err(ToolError::failed)?;
     Ok(records.iter().filter_map(|record| serde_json::from_slice(record.expose()).ok()).collect())
 }
 
-pub(super) async fn put(port: &dyn RoomSecrets, call: &Call, kept: &Kept) -> Result<(), ToolError> {
+pub(super) async fn put(port: &dyn RoomSecrets, room: RoomId, kept: &Kept) -> Result<(), ToolError> {
     let key = key(&kept.owner, &kept.id, kept.delegated_to.as_deref());
     let record = serde_json::to_vec(kept).map_err(|error| ToolError::failed(error.to_string()))?;
-    port.put(call.session.room.id, &key, Secret::new(record), SECRETS_MAX).await.map_err(ToolError::failed)
+    port.put(room, &key, Secret::new(record), SECRETS_MAX).await.map_err(ToolError::failed)
 }
 
 /// Forgets a secret of the caller's, whether it was there or not.

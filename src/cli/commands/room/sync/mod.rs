@@ -207,7 +207,7 @@ async fn open(ctx: &Ctx, document: &DocumentArgs) -> Result<(RoomClient, OpenDoc
 fn read(path: &str, open: &OpenDocument) -> Result<(MeshSchema, Replica), CliError> {
     let broken = |error: String| CliError::server(format!("document `{path}` cannot be read: {error}"));
     let schema = MeshSchema::parse(open.schema.clone()).map_err(|error| broken(error.to_string()))?;
-    let mut replica = Replica::empty(System.fresh().as_u128().reverse_bits());
+    let mut replica = Replica::empty(System.fresh().as_u128());
     replica.replay(&open.state).map_err(|error| broken(error.to_string()))?;
     Ok((schema, replica))
 }
