@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 /// Service accounts with this annotation may make projects and act in all of them.
-pub const OPERATOR_ANNOTATION: &str = "meshagent.operator";
+pub const OPERATOR_ANNOTATION: &str = crate::domain::account::OPERATOR;
 
 /// Who may use a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -39,6 +39,10 @@ pub(super) fn spec<T: spec::Spec>(body: Value) -> Result<T, Problem> {
 
 /// Reads JSON text; the error names the field.
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        return Ok(value);
+    }
+    // Again, to learn where the mistake is; that costs more.
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();

@@ -49,6 +49,8 @@ impl From<Error> for Problem {
             Error::Rejected { refusal: Refusal::Invalid, .. } | Error::Invalid { .. } => {
                 StatusCode::BAD_REQUEST
             }
+            Error::Plan(problems) if problems.are_conflicts() => StatusCode::CONFLICT,
+            Error::Plan(_) => StatusCode::BAD_REQUEST,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Error::Busy(_) | Error::Read(_) | Error::Fold(_) | Error::Vault(_) | Error::SecretId(_) => {

@@ -67,6 +67,8 @@ pub fn routes() -> Vec<Route> {
     all.extend(super::session_telemetry::routes());
     all.extend(super::otlp::routes());
     all.extend(super::events::routes());
+    all.extend(super::plan::routes());
+    all.extend(super::resources::routes());
     all.extend(super::files::routes());
     all
 }

@@ -80,8 +80,13 @@ impl App {
             Ok(Decision { changes, answer: () })
         })
         .await?;
+        self.forget_keys(&keys).await
+    }
+
+    /// Removes the secrets of keys that were revoked.
+    pub(super) async fn forget_keys(&self, keys: &[ApiKeyId]) -> Result<(), Error> {
         for key in keys {
-            self.vault.delete(&secret_id(key)?).await?;
+            self.vault.delete(&secret_id(*key)?).await?;
         }
         Ok(())
     }

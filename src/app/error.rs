@@ -17,6 +17,8 @@ pub enum Error {
     Unauthorized(String),
     #[error("{text}")]
     Invalid { code: &'static str, text: String },
+    #[error("{0}")]
+    Plan(Box<super::plan::Problems>),
     #[error("too many others are writing to {0}; try again")]
     Busy(String),
     #[error("the event log cannot take this now: {0}; nothing was changed, try again later")]
@@ -37,6 +39,8 @@ impl Error {
         match self {
             Self::Rejected { code, .. } | Self::Invalid { code, .. } => code,
             Self::NotFound { .. } => "not-found",
+            Self::Plan(problems) if problems.are_conflicts() => "field-conflict",
+            Self::Plan(_) => "plan-invalid",
             Self::Forbidden(_) => "permission-denied",
             Self::Unauthorized(_) => "unauthorized",
             Self::Busy(_) => "busy",

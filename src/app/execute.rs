@@ -5,6 +5,7 @@ use crate::domain::Event;
 use crate::eventlog::{AppendError, Expected, Metadata, NewEvent, StreamWrite};
 use crate::id::{ProjectId, StreamId};
 use crate::projection::World;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// How often a decision is made anew because others wrote to its streams first.
@@ -67,24 +68,39 @@ impl App {
         for _ in 0..CONFLICT_RETRIES_MAX {
             let world = self.world();
             let decision = decide(&world)?;
-            let writes = self.writes(actor, &world, decision.changes)?;
-            if writes.is_empty() {
+            if self.commit(actor, &world, decision.changes).await? {
                 return Ok(decision.answer);
-            }
-            match self.log.append(writes).await {
-                Ok(appended) => {
-                    self.projection.absorb(&appended.events).await?;
-                    return Ok(decision.answer);
-                }
-                Err(AppendError::Conflict { .. }) => self.projection.catch_up().await?,
-                Err(error) => return Err(Error::Append(error)),
             }
         }
         Err(Error::Busy("the same objects".to_owned()))
     }
 
+    /// Appends what was decided on `world`, all or nothing; nothing to append is as good. `false`: somebody else wrote
+    /// to the same streams first, and it is to be decided anew.
+    pub(super) async fn commit(
+        &self,
+        actor: &Actor,
+        world: &World,
+        changes: Vec<Change>,
+    ) -> Result<bool, Error> {
+        let writes = self.writes(actor, world, changes)?;
+        if writes.is_empty() {
+            return Ok(true);
+        }
+        match self.log.append(writes).await {
+            Ok(appended) => self.projection.absorb(&appended.events).await?,
+            Err(AppendError::Conflict { .. }) => {
+                self.projection.catch_up().await?;
+                return Ok(false);
+            }
+            Err(error) => return Err(Error::Append(error)),
+        }
+        Ok(true)
+    }
+
     fn writes(&self, actor: &Actor, world: &World, changes: Vec<Change>) -> Result<Vec<StreamWrite>, Error> {
         let mut writes: Vec<StreamWrite> = Vec::with_capacity(changes.len());
+        let mut places: HashMap<StreamId, usize> = HashMap::with_capacity(changes.len());
         for change in changes.into_iter().filter(|c| !c.events.is_empty()) {
             let metadata = Metadata {
                 project: Some(change.project),
@@ -100,7 +116,7 @@ impl App {
                 .map(|event| self.new_event(event, change.event_id, &metadata))
                 .collect::<Result<Vec<_>, _>>()?;
             // Several changes of one stream in one decision go one after another.
-            if let Some(same) = writes.iter_mut().find(|w| w.stream == change.stream) {
+            if let Some(same) = places.get(&change.stream).and_then(|place| writes.get_mut(*place)) {
                 same.events.extend(events);
                 continue;
             }
@@ -108,6 +124,7 @@ impl App {
                 0 => Expected::NoStream,
                 version => Expected::Exact(version),
             };
+            places.insert(change.stream.clone(), writes.len());
             writes.push(StreamWrite { stream: change.stream, expected, events });
         }
         Ok(writes)

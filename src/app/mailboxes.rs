@@ -17,7 +17,7 @@ impl App {
         mailbox: Mailbox,
     ) -> Result<MailboxId, Error> {
         let id = MailboxId::new(project, self.ids.fresh());
-        self.may_be_a_mailbox(&mailbox.address)?;
+        check_address(&mailbox.address, self.settings.mail_domain.as_deref())?;
         self.transact(actor, |world| {
             world.room(mailbox.room).ok_or_else(|| Error::no_room(&mailbox.room.to_string()))?;
             let made = Mailbox::decide(None, Command::Create(mailbox.clone())).map_err(Error::rejected)?;
@@ -60,27 +60,25 @@ impl App {
 }
 
 /// How the address of a mailbox is held, so that case makes no second one.
-fn held(address: &str) -> String {
+pub(super) fn held(address: &str) -> String {
     address.to_ascii_lowercase()
 }
 
-impl App {
-    /// Mail goes to an address as servers write it, and a mailbox takes the mail of its tags: an address with a tag, or
-    /// of a domain that is not this server's, would take what is another's.
-    fn may_be_a_mailbox(&self, address: &str) -> Result<(), Error> {
-        let invalid = |text: String| Error::Invalid { code: "mailbox-address-invalid", text };
-        let read: Address = address.parse().map_err(|error: InvalidAddress| invalid(error.to_string()))?;
-        if read.without_tag().is_some() {
-            return Err(invalid(format!(
-                "`{address}` has a tag, and mail with a tag goes to the mailbox without it; leave out what is behind `+`"
-            )));
-        }
-        match &self.settings.mail_domain {
-            Some(domain) if !read.domain().eq_ignore_ascii_case(domain) => Err(invalid(format!(
-                "`{address}` is not of this server's mail domain; mailboxes here are name@{domain}"
-            ))),
-            _ => Ok(()),
-        }
+/// Mail goes to an address as servers write it, and a mailbox takes the mail of its tags: an address with a tag, or
+/// of a domain that is not this server's, would take what is another's.
+pub(super) fn check_address(address: &str, mail_domain: Option<&str>) -> Result<(), Error> {
+    let invalid = |text: String| Error::Invalid { code: "mailbox-address-invalid", text };
+    let read: Address = address.parse().map_err(|error: InvalidAddress| invalid(error.to_string()))?;
+    if read.without_tag().is_some() {
+        return Err(invalid(format!(
+            "`{address}` has a tag, and mail with a tag goes to the mailbox without it; leave out what is behind `+`"
+        )));
+    }
+    match mail_domain {
+        Some(domain) if !read.domain().eq_ignore_ascii_case(domain) => Err(invalid(format!(
+            "`{address}` is not of this server's mail domain; mailboxes here are name@{domain}"
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -15,6 +15,8 @@ pub mod links;
 mod mailboxes;
 mod members;
 pub mod outward;
+pub mod past;
+pub mod plan;
 mod projects;
 mod rooms;
 pub mod secrets;
@@ -28,7 +30,6 @@ pub mod tools;
 mod webhooks;
 
 pub use accounts::NewKey;
-pub use apply::{Applied, Outcome};
 pub use error::Error;
 pub use execute::{Actor, Change, Decision};
 pub use members::ROOM_ROLES;

@@ -3,6 +3,7 @@
 //! Knows the ports and clients and how to drive them. Nothing of the server may use it.
 
 pub mod agent;
+pub mod apply;
 pub mod crash;
 pub mod dataset;
 pub mod fanout;

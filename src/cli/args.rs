@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 /// Largest file or stdin read as a document, bytes.
 const DOCUMENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -72,6 +73,22 @@ pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> O
     scored.filter(|(score, _)| *score >= NEAR).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
+/// `500ms`, `30s`, `2m`, `1h`, or seconds without a unit.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let wrong = || format!("`{text}` is not a time; want for example 500ms, 30s or 2m");
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +107,14 @@ mod tests {
         assert_eq!(nearest("support-jbos", ["support-jobs", "mail"]), Some("support-jobs"));
         assert_eq!(nearest("wbe", ["web", "mail"]), Some("web"));
         assert_eq!(nearest("zebra", ["support-jobs", "mail"]), None);
+    }
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(duration("2m").unwrap(), Duration::from_mins(2));
+        assert_eq!(duration("7").unwrap(), Duration::from_secs(7));
+        assert!(duration("soon").is_err());
+        assert!(duration("1d").is_err());
     }
 }

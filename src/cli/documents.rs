@@ -2,8 +2,10 @@
 
 use super::args;
 use super::error::CliError;
+use super::ignore::Ignore;
 use crate::client::rest::{CONNECT_TIMEOUT, REQUEST_TIMEOUT};
-use crate::spec::{self, Document, Problem, Written};
+use crate::spec::{self, Problem, Written};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +36,7 @@ pub async fn read(paths: &[PathBuf]) -> Result<Vec<Text>, CliError> {
             continue;
         }
         let mut files = Vec::new();
-        collect(path, 0, &mut files)?;
+        collect(path, &[], &mut files)?;
         if files.is_empty() {
             return Err(CliError::user(format!(
                 "there are no .yaml, .yml or .json files in {}",
@@ -54,10 +56,10 @@ pub fn parse(texts: &[Text]) -> Result<Vec<Written>, CliError> {
     spec::parse_files(texts).map_err(|problems| refuse(&problems))
 }
 
-/// All documents of these paths, in the order of the arguments, and of names within a folder.
-pub async fn read_all(paths: &[PathBuf]) -> Result<Vec<Document>, CliError> {
+/// All documents of these paths as they are sent, in the order of the arguments, and of names within a folder.
+pub async fn read_all(paths: &[PathBuf]) -> Result<Vec<Value>, CliError> {
     let written = parse(&read(paths).await?)?;
-    Ok(written.into_iter().map(|written| written.document).collect())
+    Ok(written.into_iter().map(|written| written.value).collect())
 }
 
 /// Problems as one error.
@@ -84,23 +86,27 @@ pub async fn fetch(url: &str) -> Result<String, CliError> {
     response.text().await.map_err(failed)
 }
 
-fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), CliError> {
+/// The documents below a path, in the order of names; `above` are the folders above it with what they leave out.
+fn collect(path: &Path, above: &[(PathBuf, Ignore)], files: &mut Vec<PathBuf>) -> Result<(), CliError> {
     if !path.is_dir() {
         files.push(path.to_owned());
         return Ok(());
     }
-    if depth >= DEPTH_MAX {
+    if above.len() >= DEPTH_MAX {
         return Err(CliError::user(format!("{} is more than {DEPTH_MAX} folders deep", path.display())));
     }
     let failed = |error: std::io::Error| CliError::user(format!("cannot read {}: {error}", path.display()));
+    let ignore = Ignore::of(path).map_err(failed)?;
+    let above = [above, &[(path.to_owned(), ignore)]].concat();
     let entries = fs::read_dir(path).map_err(failed)?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     paths.sort();
     for path in paths {
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         let document = path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| *known == ending));
-        if !hidden && (document || path.is_dir()) {
-            collect(&path, depth + 1, files)?;
+        let folder = path.is_dir();
+        if !hidden && (document || folder) && !is_left_out(&above, &path, folder) {
+            collect(&path, &above, files)?;
         }
         if files.len() > FILES_MAX {
             return Err(CliError::user(format!("more than {FILES_MAX} files")));
@@ -109,19 +115,31 @@ fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Cl
     Ok(())
 }
 
+/// The ignore file that is nearest and has a pattern that fits decides.
+fn is_left_out(above: &[(PathBuf, Ignore)], path: &Path, folder: bool) -> bool {
+    let verdict = |(root, ignore): &(PathBuf, Ignore)| {
+        let below = path.strip_prefix(root).ok()?;
+        let names: Vec<_> = below.iter().map(|name| name.to_string_lossy()).collect();
+        ignore.verdict(&names.join("/"), folder)
+    };
+    above.iter().rev().find_map(verdict).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::ignore::IGNORE_FILE;
     use super::*;
 
     #[test]
     fn a_folder_is_its_documents_in_order_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("b")).unwrap();
-        for name in ["z.yaml", "a.yml", "b/m.json", "notes.md", ".hidden.yaml"] {
+        fs::write(dir.path().join(IGNORE_FILE), "left.yaml\n").unwrap();
+        for name in ["b/left.yaml", "z.yaml", "a.yml", "b/m.json", "notes.md", ".hidden.yaml"] {
             fs::write(dir.path().join(name), "").unwrap();
         }
         let mut files = Vec::new();
-        collect(dir.path(), 0, &mut files).unwrap();
+        collect(dir.path(), &[], &mut files).unwrap();
         let names: Vec<_> =
             files.iter().map(|file| file.strip_prefix(dir.path()).unwrap().display().to_string()).collect();
         assert_eq!(names, ["a.yml", "b/m.json", "z.yaml"]);

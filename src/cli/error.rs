@@ -61,6 +61,14 @@ impl CliError {
         Self::new(Kind::Exit(code), "")
     }
 
+    /// Exits with 2 where 1 has a meaning of its own, as with `diff`.
+    pub fn graver(self) -> Self {
+        match self.kind {
+            Kind::Exit(_) => self,
+            _ => Self { kind: Kind::Usage, ..self },
+        }
+    }
+
     /// Adds one line that says what to do next.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());

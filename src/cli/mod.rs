@@ -5,6 +5,7 @@ pub mod args;
 pub mod commands;
 pub mod documents;
 pub mod error;
+mod ignore;
 pub mod output;
 pub mod resolve;
 mod service_host;

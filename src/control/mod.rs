@@ -8,6 +8,7 @@ pub mod backoff;
 mod driver;
 mod error;
 mod fresh;
+pub mod health;
 pub mod schedule;
 pub mod service;
 pub mod session;

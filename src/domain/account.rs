@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
+/// Annotation of service accounts that may make projects and act in all of them. Only the server sets it.
+pub const OPERATOR: &str = "meshagent.operator";
+
 /// Fact: a service account exists, or is now like this.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Profile {

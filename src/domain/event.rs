@@ -4,8 +4,8 @@
 //! with an upcaster in [`super::upcast`] and a stored fixture.
 
 use super::{
-    account, controller, instance, mailbox, member, names, project, room, scheduled_task, secret, service,
-    session, subscription, upcast, webhook,
+    account, controller, instance, inventory, mailbox, member, names, project, room, scheduled_task, secret,
+    service, session, subscription, upcast, webhook,
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,9 @@ events! {
     InstanceFailed(instance::Failed) = "instance.failed" v 1;
     InstanceStarted(instance::Started) = "instance.started" v 1;
     InstanceStopped(instance::Stopped) = "instance.stopped" v 1;
+    InventoryApplied(inventory::Applied) = "inventory.applied" v 1;
+    InventoryDropped(inventory::Dropped) = "inventory.dropped" v 1;
+    InventoryHeld(inventory::Held) = "inventory.held" v 1;
     MailboxCreated(mailbox::Mailbox) = "mailbox.created" v 1;
     MailboxDeleted(Nothing) = "mailbox.deleted" v 1;
     MailboxUpdated(mailbox::Mailbox) = "mailbox.updated" v 1;

@@ -8,6 +8,7 @@ pub mod account;
 pub mod controller;
 pub mod event;
 pub mod instance;
+pub mod inventory;
 pub mod mailbox;
 pub mod member;
 pub mod names;

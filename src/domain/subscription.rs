@@ -109,6 +109,13 @@ pub fn targets<'a>(
     targets
 }
 
+/// Whether an agent of the service subscribes to anything.
+#[must_use]
+pub fn subscribes(service: &Service) -> bool {
+    let keys = service.spec.agents().iter().filter_map(|agent| agent.annotations.as_ref());
+    keys.flat_map(|notes| notes.keys()).any(|key| key.starts_with(EVENT_PREFIX))
+}
+
 fn queues<'a>(service: &'a Service, topic: &str) -> impl Iterator<Item = &'a str> {
     let key = format!("{EVENT_PREFIX}{topic}");
     service.spec.agents().iter().filter_map(move |agent| agent.annotation(&key)).map(str::trim)

@@ -79,7 +79,8 @@ pub fn read_files<S: AsRef<str>, T: AsRef<str>>(
         let read = if is_template(text) {
             render(source, text, values, Missing::Refused).map(|template| {
                 let document = Document::ServiceTemplate(template);
-                vec![Written { document, source: source.to_owned(), line: 1 }]
+                let value = serde_json::to_value(&document).unwrap_or_default();
+                vec![Written { document, value, source: source.to_owned(), line: 1 }]
             })
         } else {
             parse_files(&[(source, text)])

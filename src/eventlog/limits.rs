@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use std::collections::HashSet;
 
 /// Most events in one append.
-pub const APPEND_EVENTS_MAX: usize = 10_000;
+pub const APPEND_EVENTS_MAX: usize = 100_000;
 /// Most bytes of data in one append.
 pub const APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most bytes of one event's data.

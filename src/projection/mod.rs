@@ -8,5 +8,5 @@ mod view;
 mod world;
 
 pub use live::{OpenError, Projection};
-pub use view::{ProjectView, SESSIONS_KEPT, Slot};
+pub use view::{ProjectView, SESSIONS_KEPT, Slot, Table};
 pub use world::{ApplyError, World};

@@ -2,6 +2,7 @@
 
 use crate::domain::account::{ApiKey, ServiceAccount};
 use crate::domain::instance::{self, Instance};
+use crate::domain::inventory::Inventory;
 use crate::domain::mailbox::Mailbox;
 use crate::domain::names::Names;
 use crate::domain::project::Project;
@@ -16,7 +17,7 @@ use crate::domain::{Entity, Event};
 use crate::eventlog::Recorded;
 use crate::id::{ProjectId, RoomId, SessionId, StreamId};
 use chrono::{DateTime, Utc};
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -53,6 +54,12 @@ pub struct ProjectView {
     /// What agents that subscribed are still to be told.
     #[serde(default)]
     pub notices: Slot<Notices>,
+    /// Services whose agents subscribe to something.
+    #[serde(default)]
+    subscribers: OrdSet<Uuid>,
+    /// What `apply` was given, and by which source.
+    #[serde(default)]
+    pub inventory: Slot<Inventory>,
 }
 
 impl ProjectView {
@@ -71,11 +78,16 @@ impl ProjectView {
             }
             ServiceId::CATEGORY => {
                 fold(&mut self.services, stream, version, event, at);
+                self.note_subscriber(stream);
                 self.tell_subscribers(recorded, event);
             }
             Notices::CATEGORY => {
                 self.notices.version = version;
                 self.notices.state.evolve(event);
+            }
+            Inventory::CATEGORY => {
+                self.inventory.version = version;
+                self.inventory.state.evolve(event);
             }
             ScheduledTaskId::CATEGORY => fold(&mut self.tasks, stream, version, event, at),
             MailboxId::CATEGORY => fold(&mut self.mailboxes, stream, version, event, at),
@@ -101,6 +113,16 @@ impl ProjectView {
         }
     }
 
+    /// Keeps track of who subscribes, so that a fact does not look at every service there is.
+    fn note_subscriber(&mut self, stream: &StreamId) {
+        let Ok(id) = Uuid::parse_str(stream.key()) else { return };
+        if self.services.get(&id).is_some_and(|slot| subscription::subscribes(&slot.state)) {
+            self.subscribers.insert(id);
+        } else {
+            self.subscribers.remove(&id);
+        }
+    }
+
     /// Notes what agents that subscribed are to be told of a service, or of a room's users.
     fn tell_subscribers(&mut self, recorded: &Recorded, event: &Event) {
         let Some(topic) = subscription::topic(event) else { return };
@@ -111,7 +133,8 @@ impl ProjectView {
             None if self.rooms.contains_key(&id) => Some(RoomId::new(project, id)),
             None => return,
         };
-        let services = self.services.values().map(|slot| &slot.state);
+        let subscribers = self.subscribers.iter().filter_map(|id| self.services.get(id));
+        let services = subscribers.map(|slot| &slot.state);
         let mut targets = subscription::targets(topic, about, services, || self.running());
         targets.retain(|(room, _)| self.rooms.get(&room.uuid()).is_some_and(|slot| slot.state.enabled));
         self.notices.state.note(recorded.position, targets);

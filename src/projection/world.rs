@@ -3,6 +3,7 @@
 use super::view::ProjectView;
 use crate::domain::account::{ApiKey, ServiceAccount};
 use crate::domain::instance::{self, Instance};
+use crate::domain::inventory::Inventory;
 use crate::domain::mailbox::Mailbox;
 use crate::domain::names::Kind;
 use crate::domain::room::Room;
@@ -56,7 +57,7 @@ macro_rules! look_ups {
 
 impl World {
     /// Version of this fold's shape. A snapshot of another version is discarded and the log replayed.
-    pub const VERSION: u32 = 3;
+    pub const VERSION: u32 = 4;
 
     #[must_use]
     pub fn project(&self, id: ProjectId) -> Option<&ProjectView> {
@@ -94,6 +95,12 @@ impl World {
     /// What subscribers of a project are still to be told, oldest first.
     pub fn notices(&self, project: ProjectId) -> impl Iterator<Item = &Notice> {
         self.project(project).into_iter().flat_map(|view| view.notices.state.waiting.iter())
+    }
+
+    /// What sources applied in a project; nothing where the project is unknown.
+    #[must_use]
+    pub fn inventory(&self, project: ProjectId) -> Option<&Inventory> {
+        self.project(project).map(|view| &view.inventory.state)
     }
 
     /// What a name means. `scope` is the room for things that live in one.
@@ -137,6 +144,7 @@ impl World {
         let version = match stream.category() {
             "names" => view.names.as_ref().map(|s| s.version),
             Notices::CATEGORY => Some(view.notices.version),
+            Inventory::CATEGORY => Some(view.inventory.version),
             "project" => view.project.as_ref().map(|s| s.version),
             RoomId::CATEGORY => of!(rooms),
             ServiceId::CATEGORY => of!(services),
@@ -159,6 +167,11 @@ impl World {
         if recorded.position != want {
             return Err(ApplyError::Gap { got: recorded.position, want });
         }
+        self.fold(recorded)
+    }
+
+    /// Folds an event in that need not be the very next one: for looks at a part of the log.
+    pub fn fold(&mut self, recorded: &Recorded) -> Result<(), ApplyError> {
         let event = Event::decode(&recorded.kind, recorded.schema_version, &recorded.data)
             .map_err(|source| ApplyError::Decode { position: recorded.position, source })?;
         let project = recorded.metadata.project.unwrap_or(ProjectId::PLATFORM);

@@ -44,14 +44,14 @@ pub use container::{
 pub use document::{Document, Kind};
 pub use mailbox::Mailbox;
 pub use parse::{
-    PROBLEMS_MAX, Written, check_set, from_json, parse, parse_files, parse_template, scope_from_token,
-    validate,
+    PROBLEMS_MAX, Written, check_set, document_from_json, from_json, parse, parse_files, parse_template,
+    scope_from_token, validate, values,
 };
 pub use port::{
     AllowedTools, Endpoint, McpEndpoint, MeshagentEndpoint, OauthClient, Port, PortNumber, PortType,
     RESERVED_PORT, RequireApproval,
 };
-pub use problem::{Problem, summary};
+pub use problem::{Problem, nearest, summary};
 pub use project::{Project, Room, ServiceAccount};
 pub use room_roles::{RoleDefinition, RoomRole, RoomRoles};
 pub use route::{

@@ -17,6 +17,8 @@ pub const PROBLEMS_MAX: usize = 100;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
     pub document: Document,
+    /// As it was written, for whoever reads it as this did.
+    pub value: Value,
     /// File name, URL or `stdin`.
     pub source: String,
     /// Line of its first field, from 1.
@@ -83,6 +85,18 @@ pub fn from_json<T: Spec>(value: Value) -> Result<T, Vec<Problem>> {
     if findings.is_empty() { Ok(typed) } else { Err(placed("", &node, findings)) }
 }
 
+/// The documents of a text as values, with the line of each: YAML that is checked for nothing else.
+pub fn values(source: &str, text: &str) -> Result<Vec<(Value, usize)>, Problem> {
+    let nodes = tree::read(source, text)?;
+    Ok(nodes.iter().map(|node| (node.to_json(), node.mark.line)).collect())
+}
+
+/// A document of any kind from JSON, as it is sent in a request, or everything wrong with it.
+pub fn document_from_json(value: Value) -> Result<Document, Vec<Problem>> {
+    let node = Node::of_json(value);
+    document(&node).map_err(|findings| placed("", &node, findings))
+}
+
 /// What its rules say against a document that was made and not read, such as a rendered template.
 pub fn validate(document: &Document) -> Vec<Problem> {
     placed("", &Node::of_json(Value::Null), rules::check(document))
@@ -139,7 +153,8 @@ fn parse_text(source: &str, text: &str) -> Result<Vec<Written>, Vec<Problem>> {
     for node in nodes {
         match document(&node) {
             Ok(document) => {
-                written.push(Written { document, source: source.to_owned(), line: node.mark.line });
+                let (source, line) = (source.to_owned(), node.mark.line);
+                written.push(Written { document, value: node.to_json(), source, line });
             }
             Err(findings) => problems.extend(placed(source, &node, findings)),
         }

@@ -155,7 +155,7 @@ pub(super) fn shown(text: &str) -> String {
 const LIKENESS_MIN: f64 = 0.7;
 
 /// The known name that is most like a text.
-pub(super) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase();
     known
         .into_iter()

@@ -19,6 +19,7 @@ mod events;
 mod lease;
 mod llm;
 mod mail;
+mod plans;
 mod queue;
 mod replay;
 mod roles;

@@ -1,6 +1,6 @@
 //! `meshagent bench`: measurements beside peers, and the crash harness.
 
-use crate::bench::{agent, crash, dataset, fanout, invoke, log, proxy, queue, storage, sync};
+use crate::bench::{agent, apply, crash, dataset, fanout, invoke, log, proxy, queue, storage, sync};
 use crate::cli::error::CliError;
 use crate::cli::output;
 use std::path::PathBuf;
@@ -10,6 +10,8 @@ use std::time::Duration;
 pub enum Command {
     /// Measure how soon an agent takes its first job, its memory, and its threads at once, beside the official one
     Agent(AgentArgs),
+    /// Measure applying thousands of documents: made, unchanged, changed a little, pruned
+    Apply(ApplyArgs),
     /// Kill the server again and again while clients work, and check that nothing acknowledged was lost
     Crash(CrashArgs),
     /// Measure single-row appends and full scans of datasets, beside LanceDB, and exact searches by vector
@@ -47,6 +49,22 @@ pub struct AgentArgs {
     /// The binary under test [default: this one]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ApplyArgs {
+    /// Resources of the large apply; the small one has a tenth
+    #[arg(long, default_value_t = 10_000)]
+    resources: usize,
+    /// Measurements of each figure; the median counts
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// The binary under test [default: this one]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Print every figure as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -243,6 +261,7 @@ pub struct CrashArgs {
 
 pub async fn run(command: Command) -> Result<(), CliError> {
     match command {
+        Command::Apply(args) => apply(args).await,
         Command::Crash(args) => crash(args).await,
         Command::Dataset(args) => dataset(args).await,
         Command::Fanout(args) => fanout(args).await,
@@ -254,6 +273,18 @@ pub async fn run(command: Command) -> Result<(), CliError> {
         Command::Storage(args) => storage(args).await,
         Command::Sync(args) => sync(args).await,
     }
+}
+
+async fn apply(args: ApplyArgs) -> Result<(), CliError> {
+    let options = apply::Options {
+        program: under_test(args.program)?,
+        resources: args.resources,
+        repeats: args.repeats,
+    };
+    let report = apply::run(&options, |line: &str| output::note(line))
+        .await
+        .map_err(|error| CliError::user(error.to_string()))?;
+    show(&report, args.json)
 }
 
 async fn dataset(args: DatasetArgs) -> Result<(), CliError> {

@@ -12,6 +12,7 @@ mod llm;
 mod log;
 mod mailbox;
 mod mcp;
+mod past;
 mod port;
 pub mod process;
 mod project;
@@ -29,6 +30,7 @@ pub mod up;
 mod validate;
 mod version;
 mod webhook;
+mod why;
 
 use super::Cli;
 use super::error::CliError;
@@ -84,6 +86,18 @@ pub enum Command {
     Secret(secret::Command),
     /// Create or change resources so that they are as documents say
     Apply(apply::Args),
+    /// Show what `apply` would change, before it does
+    Diff(apply::DiffArgs),
+    /// Show who changed what of a resource, and when
+    History(past::HistoryArgs),
+    /// Bring back what was applied, as it was at a moment
+    Rollback(past::RollbackArgs),
+    /// Write every resource of the project as a file
+    Export(past::ExportArgs),
+    /// Say why a resource is not ready
+    Why(why::WhyArgs),
+    /// Show what needs what
+    Graph(why::GraphArgs),
     /// List resources of a kind, or show one
     Get(resource::GetArgs),
     /// Show one resource with its state and what happened to it
@@ -141,6 +155,12 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Port(args) => port::run(&ctx(globals)?, args).await,
         Command::Service(command) => service::run(&ctx(globals)?, command).await,
         Command::Apply(args) => apply::run(&ctx(globals)?, args).await,
+        Command::Diff(args) => apply::diff(&ctx(globals)?, args).await,
+        Command::History(args) => past::history(&ctx(globals)?, args).await,
+        Command::Rollback(args) => past::rollback(&ctx(globals)?, args).await,
+        Command::Export(args) => past::export(&ctx(globals)?, args).await,
+        Command::Why(args) => why::why(&ctx(globals)?, args).await,
+        Command::Graph(args) => why::graph(&ctx(globals)?, args).await,
         Command::Get(args) => resource::get(&ctx(globals)?, args).await,
         Command::Describe(args) => resource::describe(&ctx(globals)?, args).await,
         Command::Delete(args) => resource::delete(&ctx(globals)?, args).await,

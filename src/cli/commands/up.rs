@@ -2,6 +2,7 @@
 
 use crate::app::Actor;
 use crate::app::key::ApiKeyText;
+use crate::app::plan::{Request, SOURCE_DEFAULT};
 mod containers;
 mod mail;
 
@@ -13,6 +14,7 @@ use crate::server::{DEFAULT_LISTEN, DEFAULT_MEMORY_MODEL, LiveKitServer, Options
 use crate::vault::Secret;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Environment of the object storage, by the names its own tools use.
@@ -113,7 +115,7 @@ pub async fn run(args: Args) -> Result<(), CliError> {
     if let Some(address) = connection.smtp_submission {
         output::note(format!("participants send mail at {address}"));
     }
-    if let Err(error) = apply(&server, &documents, room.as_deref()).await {
+    if let Err(error) = apply(&server, documents, room).await {
         server.stop().await;
         return Err(error);
     }
@@ -204,8 +206,8 @@ fn provider(key: &str, base_url: &str) -> Option<Provider> {
 
 async fn apply(
     server: &Server,
-    documents: &[crate::spec::Document],
-    room: Option<&str>,
+    documents: Vec<serde_json::Value>,
+    room: Option<String>,
 ) -> Result<(), CliError> {
     if documents.is_empty() {
         return Ok(());
@@ -216,13 +218,15 @@ async fn apply(
         .parse()
         .map_err(|_| CliError::internal("the project's identifier is unreadable"))?;
     let actor = Actor::new("cli", "up");
-    let applied = server
+    let source = SOURCE_DEFAULT.to_owned();
+    let request = Arc::new(Request { source, documents, room, ..Request::default() });
+    let plan = server
         .app()
-        .apply(&actor, project, documents, room)
+        .apply(&actor, project, request, None)
         .await
         .map_err(|error| CliError::user(error.to_string()))?;
-    for one in applied {
-        output::note(one.to_string());
+    for step in plan.steps {
+        output::note(format!("{} {}", step.key, step.action));
     }
     Ok(())
 }

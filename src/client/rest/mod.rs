@@ -6,6 +6,8 @@ mod error;
 mod files;
 mod llm;
 mod models;
+mod past;
+mod plan;
 mod projects;
 mod resources;
 mod rooms;
@@ -19,6 +21,8 @@ pub use models::{
     ApiKey, Config, Connection, Mailbox, Project, Room, RoomEvent, RoomStatus, Run, ServiceAccount, Session,
     Task,
 };
+pub use past::Resource;
+pub use plan::{FieldChange, Plan, PlanProblem, PlanRequest, Refusal, Step};
 pub use resources::{ServiceBody, ServiceScope};
 pub use secrets::{SecretOwner, Secrets};
 pub use tasks::TaskFilter;

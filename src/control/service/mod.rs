@@ -21,7 +21,7 @@ use super::driver::watched;
 use super::session::plan::OPENING_SECONDS_MAX;
 use super::{ControlParts, Controller, Error, Outcome};
 use crate::app::Actor;
-use crate::domain::instance::{self, Command, Phase};
+use crate::domain::instance::{self, Command, Instance, Phase};
 use crate::domain::service::Service;
 use crate::domain::session::Session;
 use crate::id::{RoomId, ServiceId, SessionId};
@@ -322,8 +322,14 @@ fn wanted(service: &Service, session: SessionId, seeded: Option<Mark>) -> Result
 }
 
 /// Whether a service has a process of its own that is not started only on demand.
-fn runs(service: &Service) -> bool {
+pub(super) fn runs(service: &Service) -> bool {
     service.spec.container.as_ref().is_some_and(|container| container.on_demand != Some(true))
+}
+
+/// Whether the last start failed in a way that every start will.
+pub(super) fn lasting(instance: &Instance) -> bool {
+    let reason = instance.last_start_reason.as_deref();
+    reason.is_some_and(|reason| plan::LASTING_REASONS.contains(&reason))
 }
 
 /// The services of a room: its own and its project's.

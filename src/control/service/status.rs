@@ -196,7 +196,7 @@ fn dormant(world: &World, service: &Service) -> Condition {
     }
 }
 
-fn in_session(
+pub(in crate::control) fn in_session(
     service: &Service,
     instance: Option<&Instance>,
     not_ready_port: impl Fn() -> Option<String>,

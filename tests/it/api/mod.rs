@@ -4,6 +4,7 @@ mod access;
 mod files;
 mod llm;
 mod oauth;
+mod plan;
 mod proxy;
 mod rooms;
 mod secrets;

@@ -2,6 +2,7 @@
 
 mod connect;
 mod containers;
+mod declare;
 mod llm;
 mod mcp;
 mod offline;

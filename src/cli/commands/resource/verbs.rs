@@ -19,6 +19,9 @@ const EVENTS_SHOWN: usize = 20;
 pub struct GetArgs {
     #[command(flatten)]
     subject: Subject,
+    /// As it was then, as documents
+    #[arg(long, value_name = "POSITION|TIME")]
+    at: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -45,6 +48,9 @@ pub struct DeleteArgs {
 pub async fn get(ctx: &Ctx, args: GetArgs) -> Result<(), CliError> {
     let (kind, name) = args.subject.resolve()?;
     let room = args.subject.room.as_deref();
+    if let Some(at) = &args.at {
+        return then(ctx, kind, name, room, at, args.output.output).await;
+    }
     let (resources, whole) = match name {
         Some(name) => (vec![store::find(ctx, kind, name, room).await?], false),
         None => (store::list(ctx, kind, room).await?, true),
@@ -58,6 +64,39 @@ pub async fn get(ctx: &Ctx, args: GetArgs) -> Result<(), CliError> {
         table.row(kind.cells(resource));
     }
     table.print(&format!("No {} found.", kind.plural().replace('_', " ")))
+}
+
+/// Resources as they were at a moment.
+async fn then(
+    ctx: &Ctx,
+    kind: Kind,
+    name: Option<&str>,
+    room: Option<&str>,
+    at: &str,
+    format: Format,
+) -> Result<(), CliError> {
+    let project = ctx.project()?;
+    let mut query = vec![("at", at.to_owned())];
+    query.extend(room.map(|room| ("room", room.to_owned())));
+    let resources = match name {
+        None => project.resources(kind.name(), &query).await?,
+        Some(name) => {
+            let found = project.resource(kind.name(), name, &query).await?;
+            vec![found.ok_or_else(|| CliError::user(format!("there was no {} `{name}` then", kind.name())))?]
+        }
+    };
+    if format == Format::Json {
+        let documents: Vec<&Value> = resources.iter().map(|resource| &resource.document).collect();
+        return match documents.as_slice() {
+            [document] if name.is_some() => output::json(document),
+            documents => output::json(&documents),
+        };
+    }
+    let mut table = Table::new(&["id", "room", "name", "generation"]);
+    for resource in &resources {
+        table.object(&json!(resource));
+    }
+    table.print(&format!("There were no {} then.", kind.plural().replace('_', " ")))
 }
 
 pub async fn describe(ctx: &Ctx, args: DescribeArgs) -> Result<(), CliError> {

@@ -28,7 +28,7 @@ pub struct WaitArgs {
     #[arg(long = "for", value_name = "WHAT", default_value = "condition=Ready", value_parser = goal)]
     goal: Goal,
     /// Longest wait, for example 30s or 2m
-    #[arg(long, default_value = "30s", value_parser = duration)]
+    #[arg(long, default_value = "30s", value_parser = crate::cli::args::duration)]
     timeout: Duration,
 }
 
@@ -45,22 +45,6 @@ fn goal(text: &str) -> Result<Goal, String> {
         "delete" => Ok(Goal::Gone),
         _ => Err("want condition=Ready or delete".into()),
     }
-}
-
-/// `500ms`, `30s`, `2m`, `1h`, or seconds without a unit.
-fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let wrong = || format!("`{text}` is not a time; want for example 500ms, 30s or 2m");
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(wrong)
 }
 
 pub async fn wait(ctx: &Ctx, args: WaitArgs) -> Result<(), CliError> {
@@ -146,15 +130,6 @@ fn ready(state: &Value) -> Result<(), String> {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn times_are_read_with_their_units() {
-        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
-        assert_eq!(duration("2m").unwrap(), Duration::from_mins(2));
-        assert_eq!(duration("7").unwrap(), Duration::from_secs(7));
-        assert!(duration("soon").is_err());
-        assert!(duration("1d").is_err());
-    }
 
     #[test]
     fn a_service_is_ready_when_it_runs_and_its_ports_answer() {

@@ -1,0 +1,248 @@
+//! A plan as facts: everything it does, for one transaction of the log.
+
+use super::kinds::{self, Change as Todo};
+use super::{Action, Plan, Step};
+use crate::app::{Change, Error};
+use crate::clock::IdSource;
+use crate::domain::account::{self, ApiKey, KeyCommand, ServiceAccount};
+use crate::domain::inventory::{Applied, Dropped, Held, Holding, Inventory};
+use crate::domain::names::{self, Names};
+use crate::domain::{Entity, Event};
+use crate::id::{ApiKeyId, ProjectId, RoomId, ServiceAccountId, StreamId};
+use crate::projection::World;
+use crate::spec::Kind;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use uuid::Uuid;
+
+/// Bytes of one fact of the inventory, about; far below what the log takes.
+const HELD_BYTES: usize = 256 * 1024;
+/// About what a holding has beside its fields.
+const HOLDING_BYTES: usize = 160;
+/// Resources in one fact that they are not held any more.
+const DROPPED_PER_FACT: usize = 4_000;
+
+/// Facts in the making. What was drafted before is seen by what comes after where names are concerned.
+pub struct Draft<'a> {
+    world: &'a World,
+    project: ProjectId,
+    ids: &'a dyn IdSource,
+    names: BTreeMap<ProjectId, (Option<Names>, Vec<Event>)>,
+    rooms: HashMap<String, RoomId>,
+    gone: HashSet<Uuid>,
+    changes: Vec<Change>,
+    accounts_gone: Vec<ServiceAccountId>,
+    keys_gone: Vec<ApiKeyId>,
+}
+
+impl std::fmt::Debug for Draft<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Draft").field("changes", &self.changes.len()).finish_non_exhaustive()
+    }
+}
+
+/// What is to be appended, and what is to be tidied up when it was.
+#[derive(Debug, Default)]
+pub struct Facts {
+    pub changes: Vec<Change>,
+    /// Accounts that end: their secrets go.
+    pub accounts_gone: Vec<ServiceAccountId>,
+    /// Keys that end: their secrets go.
+    pub keys_gone: Vec<ApiKeyId>,
+}
+
+/// The facts of a plan that was made on this very world. None where nothing changes, not even who holds what.
+pub fn changes(plan: &Plan, world: &World, project: ProjectId, ids: &dyn IdSource) -> Result<Facts, Error> {
+    let mut draft = Draft {
+        world,
+        project,
+        ids,
+        names: BTreeMap::new(),
+        rooms: HashMap::new(),
+        gone: HashSet::new(),
+        changes: Vec::with_capacity(plan.steps.len()),
+        accounts_gone: vec![],
+        keys_gone: vec![],
+    };
+    // What goes, goes first: in the reverse order of dependence.
+    for step in plan.steps.iter().rev().filter(|step| matches!(step.action, Action::Delete | Action::Replace))
+    {
+        if let Some(id) = step.id {
+            draft.delete(step.key.kind, id)?;
+        }
+    }
+    let mut held = vec![];
+    for step in &plan.steps {
+        let id = draft.step(step)?;
+        if let (Some(id), Some(holding)) = (id, &step.holding) {
+            held.push(Holding { id, ..holding.clone() });
+        }
+    }
+    let replaced = plan.steps.iter().filter(|step| step.action == Action::Replace).filter_map(|step| step.id);
+    let dropped: Vec<Uuid> = plan.dropped.iter().copied().chain(replaced).collect();
+    Ok(draft.finish(plan, held, &dropped))
+}
+
+impl<'a> Draft<'a> {
+    #[must_use]
+    pub fn world(&self) -> &'a World {
+        self.world
+    }
+
+    #[must_use]
+    pub fn project(&self) -> ProjectId {
+        self.project
+    }
+
+    /// Facts for one stream.
+    pub fn push(&mut self, stream: StreamId, events: Vec<Event>) {
+        self.changes.push(Change::new(self.project, stream, events));
+    }
+
+    /// Takes a name for something.
+    pub fn claim(
+        &mut self,
+        project: ProjectId,
+        kind: names::Kind,
+        scope: Option<RoomId>,
+        name: &str,
+        id: Uuid,
+    ) -> Result<(), Error> {
+        let key = names::Key { kind, scope: scope.map(RoomId::uuid), name: name.to_owned() };
+        self.on_names(project, names::Command::Claim { key, id })
+    }
+
+    /// Gives a name back.
+    pub fn release(
+        &mut self,
+        project: ProjectId,
+        kind: names::Kind,
+        scope: Option<RoomId>,
+        name: &str,
+    ) -> Result<(), Error> {
+        let key = names::Key { kind, scope: scope.map(RoomId::uuid), name: name.to_owned() };
+        self.on_names(project, names::Command::Release { key })
+    }
+
+    fn on_names(&mut self, project: ProjectId, command: names::Command) -> Result<(), Error> {
+        let world = self.world;
+        let (state, events) = self.names.entry(project).or_insert_with(|| {
+            let state = world.project(project).and_then(|view| view.names.as_ref());
+            (state.map(|slot| slot.state.clone()), vec![])
+        });
+        for event in Names::decide(state.as_ref(), command).map_err(Error::rejected)? {
+            *state = Names::evolve(state.take(), &event, chrono::DateTime::UNIX_EPOCH);
+            events.push(event);
+        }
+        Ok(())
+    }
+
+    /// A room by its name, also one that this plan makes.
+    pub fn room(&self, name: &str) -> Result<RoomId, Error> {
+        let made = self.rooms.get(name).copied();
+        let there = || self.world.room_named(self.project, name).map(|(id, _)| id);
+        made.or_else(there).ok_or_else(|| Error::no_room(name))
+    }
+
+    /// Ends an account with its keys.
+    pub fn delete_account(&mut self, id: ServiceAccountId) -> Result<(), Error> {
+        let account = self.world.account(id).ok_or_else(|| Error::no_account(&id.to_string()))?;
+        let gone =
+            ServiceAccount::decide(Some(account), account::Command::Delete).map_err(Error::rejected)?;
+        self.release(self.project, names::Kind::ServiceAccount, None, &account.profile.name)?;
+        self.push(id.stream(), gone);
+        for (key, state) in self.world.keys(self.project).filter(|(_, key)| key.account == id) {
+            let revoked = ApiKey::decide(Some(state), KeyCommand::Revoke).map_err(Error::rejected)?;
+            self.push(key.stream(), revoked);
+            self.keys_gone.push(key);
+        }
+        self.accounts_gone.push(id);
+        Ok(())
+    }
+
+    /// Deletes a resource with what is in it; once, however often it is asked for.
+    fn delete(&mut self, kind: Kind, id: Uuid) -> Result<(), Error> {
+        let Some(resource) = kinds::resource(kind) else { return Ok(()) };
+        for (kind, id) in resource.contents(self.world, self.project, id) {
+            self.delete(kind, id)?;
+        }
+        if self.gone.insert(id) { resource.change(self, Todo::Delete { id }) } else { Ok(()) }
+    }
+
+    /// Creates or updates; answers the id of the resource, where there is one then.
+    fn step(&mut self, step: &Step) -> Result<Option<Uuid>, Error> {
+        let Some(resource) = kinds::resource(step.key.kind) else { return Ok(None) };
+        let (key, document) = (&step.key, &step.wanted);
+        match step.action {
+            Action::Create | Action::Replace => {
+                let id = self.ids.fresh();
+                if key.kind == Kind::Room {
+                    self.rooms.insert(key.name.clone(), RoomId::new(self.project, id));
+                }
+                resource.change(self, Todo::Create { id, key, document })?;
+                Ok(Some(id))
+            }
+            Action::Update => {
+                if let Some(id) = step.id {
+                    resource.change(self, Todo::Update { id, key, document })?;
+                }
+                Ok(step.id)
+            }
+            Action::Delete => Ok(None),
+            Action::Unchanged => Ok(step.id),
+        }
+    }
+
+    fn finish(mut self, plan: &Plan, held: Vec<Holding>, dropped: &[Uuid]) -> Facts {
+        let names = std::mem::take(&mut self.names);
+        for (project, (_, events)) in names {
+            self.changes.push(Change::new(project, Names::stream(project), events));
+        }
+        let mut facts = vec![];
+        for chunk in dropped.chunks(DROPPED_PER_FACT) {
+            let resources = chunk.to_vec();
+            facts.push(Event::InventoryDropped(Dropped { source: plan.source.clone(), resources }));
+        }
+        for (source, holdings) in &plan.taken {
+            facts.extend(in_portions(source, holdings.clone()));
+        }
+        facts.extend(in_portions(&plan.source, held));
+        if plan.changes_anything() || !facts.is_empty() {
+            let summary = plan.summary;
+            let applied = Applied {
+                source: plan.source.clone(),
+                plan: plan.hash.clone(),
+                base: plan.base,
+                created: summary.create,
+                updated: summary.update,
+                replaced: summary.replace,
+                deleted: summary.delete,
+                unchanged: summary.unchanged,
+            };
+            facts.insert(0, Event::InventoryApplied(applied));
+            // What was asked for stands before what came of it.
+            self.changes.insert(0, Change::new(self.project, Inventory::stream(self.project), facts));
+        }
+        let Self { changes, accounts_gone, keys_gone, .. } = self;
+        Facts { changes, accounts_gone, keys_gone }
+    }
+}
+
+/// Holdings as facts of a bounded size.
+fn in_portions(source: &str, holdings: Vec<Holding>) -> Vec<Event> {
+    let mut facts = vec![];
+    let (mut portion, mut bytes) = (vec![], 0);
+    let fact = |resources| Event::InventoryHeld(Held { source: source.to_owned(), resources });
+    for holding in holdings {
+        let size = HOLDING_BYTES + holding.fields.iter().map(|field| field.len() + 3).sum::<usize>();
+        if bytes + size > HELD_BYTES && !portion.is_empty() {
+            facts.push(fact(std::mem::take(&mut portion)));
+            bytes = 0;
+        }
+        bytes += size;
+        portion.push(holding);
+    }
+    if !portion.is_empty() {
+        facts.push(fact(portion));
+    }
+    facts
+}

@@ -1,0 +1,69 @@
+//! Who holds which fields: a document against what other sources hold of the same resource.
+
+use super::fields::{leaves, overlap, put, shown};
+use super::kinds::Key;
+use super::problem::{Code, Problem};
+use crate::domain::inventory::{Holding, Inventory};
+use crate::spec;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Fields that name a resource and are nobody's.
+const IDENTITY: [&str; 6] = ["/version", "/kind", "/id", "/metadata/name", "/address", "/room_name"];
+
+/// The fields that a document sets.
+pub(super) fn own_fields(document: &Value) -> Vec<String> {
+    let room = format!("/annotations/{}", spec::ROOM);
+    let mut fields = leaves(document);
+    fields.retain(|field| !IDENTITY.contains(&field.as_str()) && !field.ends_with(&room));
+    fields
+}
+
+/// What follows from the other sources of a resource.
+#[derive(Default)]
+pub(super) struct Others {
+    pub conflicts: Vec<Problem>,
+    /// What they hold once their fields were taken.
+    pub taken: BTreeMap<String, Holding>,
+}
+
+/// Holds a document (`wanted`, whose source sets `fields`) against the other sources of the resource `id` as it is now.
+/// Fields of theirs that the document does not set are put into `wanted`; fields that it sets otherwise are conflicts, or
+/// are taken from them by `force`.
+pub(super) fn reconcile(
+    inventory: &Inventory,
+    (id, key, source): (Uuid, &Key, &str),
+    current: &Value,
+    wanted: &mut Value,
+    (fields, force): (&[String], bool),
+) -> Others {
+    let mut others = Others::default();
+    for (other, share) in inventory.sources(id).filter(|(other, _)| *other != source) {
+        let mut kept = vec![];
+        for field in &share.fields {
+            let ours: Vec<&String> = fields.iter().filter(|own| overlap(own, field)).collect();
+            let is = current.pointer(field);
+            if ours.is_empty() {
+                if let Some(value) = is {
+                    put(wanted, field, value.clone());
+                }
+                kept.push(field.clone());
+            } else if ours.iter().all(|own| current.pointer(own) == wanted.pointer(own)) {
+                kept.push(field.clone());
+            } else if !force {
+                let text = format!("the source `{other}` holds this field with another value");
+                let hint = "agree with it, leave the field out, or take it with --force-conflicts";
+                others
+                    .conflicts
+                    .push(Problem::of(Code::Conflict, None, key, text).at(shown(field)).hint(hint));
+            }
+        }
+        if kept.len() < share.fields.len() {
+            let kind = key.kind;
+            let holding = Holding { id, kind, fields: kept, digest: String::new(), generation: 0 };
+            others.taken.insert(other.clone(), holding);
+        }
+    }
+    others
+}

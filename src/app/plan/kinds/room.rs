@@ -1,0 +1,122 @@
+//! `kind: Room`.
+
+use super::{Change, Found, Home, Key, Resource, differing, document_of, typed};
+use crate::app::Error;
+use crate::app::plan::Ground;
+use crate::app::plan::draft::Draft;
+use crate::app::plan::problem::{Code, Problem};
+use crate::domain::Entity;
+use crate::domain::names;
+use crate::domain::room::{self, Room};
+use crate::id::{ProjectId, RoomId, StreamId};
+use crate::name::RoomName;
+use crate::projection::{ProjectView, World};
+use crate::spec::{self, Kind, NamedMetadata, RoomKind, Version};
+use serde_json::Value;
+use uuid::Uuid;
+
+pub struct Rooms;
+
+fn name_of(key: &Key) -> Result<RoomName, Error> {
+    RoomName::new(key.name.clone())
+        .map_err(|error| Error::Invalid { code: "name-invalid", text: error.to_string() })
+}
+
+impl Resource for Rooms {
+    fn kind(&self) -> Kind {
+        Kind::Room
+    }
+
+    fn home(&self) -> Home {
+        Home::Project
+    }
+
+    fn all(&self, world: &World, project: ProjectId) -> Vec<(Uuid, Key)> {
+        let key = |room: &Room| Key::new(Kind::Room, None, room.name.as_str());
+        world.rooms(project).map(|(id, room)| (id.uuid(), key(room))).collect()
+    }
+
+    fn read(&self, world: &World, project: ProjectId, id: Uuid) -> Option<Found> {
+        let room = world.room(RoomId::new(project, id))?;
+        let document = spec::Room {
+            version: Version::V1,
+            kind: RoomKind::Mark,
+            metadata: NamedMetadata { name: room.name.to_string(), annotations: room.annotations.clone() },
+            properties: room.metadata.clone(),
+            enabled: room.enabled,
+        };
+        Some(Found {
+            key: Key::new(Kind::Room, None, room.name.as_str()),
+            document: document_of(&document),
+            generation: room.generation,
+            created_at: Some(room.created_at),
+        })
+    }
+
+    fn generation(&self, world: &World, project: ProjectId, id: Uuid) -> Option<u64> {
+        world.room(RoomId::new(project, id)).map(|room| room.generation)
+    }
+
+    fn stream(&self, project: ProjectId, id: Uuid) -> StreamId {
+        RoomId::new(project, id).stream()
+    }
+
+    fn check(&self, _: &Ground<'_>, key: &Key, _: &Value, _: Option<Uuid>) -> Vec<Problem> {
+        let problem =
+            |error: Error| Problem::of(Code::Invalid, None, key, error.to_string()).at("metadata.name");
+        name_of(key).err().map(problem).into_iter().collect()
+    }
+
+    fn contents(&self, world: &World, project: ProjectId, id: Uuid) -> Vec<(Kind, Uuid)> {
+        let room = RoomId::new(project, id);
+        let services = world.services(project).filter(|(_, service)| service.room == Some(room));
+        let tasks = world.tasks(project).filter(|(_, task)| task.room == room);
+        let mailboxes = world.mailboxes(project).filter(|(_, mailbox)| mailbox.room == room);
+        let services = services.map(|(id, _)| (Kind::Service, id.uuid()));
+        let tasks = tasks.map(|(id, _)| (Kind::ScheduledTask, id.uuid()));
+        services.chain(tasks).chain(mailboxes.map(|(id, _)| (Kind::Mailbox, id.uuid()))).collect()
+    }
+
+    fn changed(&self, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {
+        differing(&old.rooms, &new.rooms)
+    }
+
+    fn change(&self, draft: &mut Draft<'_>, change: Change<'_>) -> Result<(), Error> {
+        let project = draft.project();
+        match change {
+            Change::Create { id, key, document } => {
+                let spec: spec::Room = typed(key, document)?;
+                let created = room::Created {
+                    name: name_of(key)?,
+                    metadata: spec.properties,
+                    annotations: spec.metadata.annotations,
+                    enabled: spec.enabled,
+                };
+                draft.claim(project, names::Kind::Room, None, &key.name, id)?;
+                let made = Room::decide(None, room::Command::Create(created)).map_err(Error::rejected)?;
+                draft.push(RoomId::new(project, id).stream(), made);
+            }
+            Change::Update { id, key, document } => {
+                let spec: spec::Room = typed(key, document)?;
+                let updated = room::Updated {
+                    name: None,
+                    metadata: Some(spec.properties),
+                    annotations: Some(spec.metadata.annotations),
+                    enabled: Some(spec.enabled),
+                };
+                let id = RoomId::new(project, id);
+                let command = room::Command::Update(updated);
+                let events = Room::decide(draft.world().room(id), command).map_err(Error::rejected)?;
+                draft.push(id.stream(), events);
+            }
+            Change::Delete { id } => {
+                let id = RoomId::new(project, id);
+                let old = draft.world().room(id).ok_or_else(|| Error::no_room(&id.to_string()))?;
+                let gone = Room::decide(Some(old), room::Command::Delete).map_err(Error::rejected)?;
+                draft.release(project, names::Kind::Room, None, old.name.as_str())?;
+                draft.push(id.stream(), gone);
+            }
+        }
+        Ok(())
+    }
+}

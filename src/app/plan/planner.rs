@@ -1,0 +1,451 @@
+//! Documents and state in, plan or problems out.
+
+use super::fields::{diff, shown};
+use super::holdings::{self, own_fields};
+use super::kinds::{self, Home, KINDS, Key, Reference, Resource};
+use super::order;
+use super::problem::{Code, Problem, Problems};
+use super::{
+    Action, DEPENDS_ON, DOCUMENTS_MAX, Ground, Plan, Request, Step, is_source, kind_names, short_hash,
+};
+use crate::domain::inventory::{Holding, Inventory};
+use crate::spec::{self, Kind, nearest};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use uuid::Uuid;
+
+/// What would have to be done so that everything is as the documents say; or all that is in the way.
+pub fn plan(ground: &Ground<'_>, request: &Request) -> Result<Plan, Problems> {
+    let mut planner = Planner::new(ground, request)?;
+    let read = planner.read();
+    planner.resolve(&read);
+    let mut steps = planner.steps(&read);
+    let dropped = planner.prune(&read, &mut steps);
+    let planned = read.iter().map(|one| (one.index, &one.key, one.references.as_slice()));
+    let nodes = order::nodes(planned);
+    match order::sorted(&nodes) {
+        Ok(places) => arrange(&mut steps, &places),
+        Err(problem) => planner.problems.push(problem),
+    }
+    if planner.problems.is_empty() {
+        let mut plan = Plan::new(&request.source, ground.world.position, steps);
+        plan.taken = planner.taken;
+        plan.dropped = dropped;
+        return Ok(plan);
+    }
+    Err(Problems::new(planner.problems))
+}
+
+/// Puts the first steps, one per document, into this order; what is pruned stays behind them.
+fn arrange(steps: &mut Vec<Step>, places: &[usize]) {
+    let rest = steps.split_off(places.len().min(steps.len()));
+    let mut slots: Vec<Option<Step>> = std::mem::take(steps).into_iter().map(Some).collect();
+    steps.extend(places.iter().filter_map(|place| slots.get_mut(*place).and_then(Option::take)));
+    steps.extend(rest);
+}
+
+/// One document, looked at.
+struct Read<'a> {
+    index: usize,
+    resource: &'static dyn Resource,
+    key: Key,
+    value: &'a Value,
+    digest: String,
+    references: Vec<Reference>,
+    /// As its type has it; none where the document is the same as last time.
+    wanted: Option<Value>,
+}
+
+struct Planner<'a> {
+    ground: &'a Ground<'a>,
+    request: &'a Request,
+    inventory: Inventory,
+    /// Everything that is there.
+    known: HashMap<Key, Uuid>,
+    problems: Vec<Problem>,
+    taken: BTreeMap<String, Vec<Holding>>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(ground: &'a Ground<'a>, request: &'a Request) -> Result<Self, Problems> {
+        let refuse = |message: String| {
+            let code = Code::Invalid;
+            let (kind, name) = ("source".to_owned(), request.source.clone());
+            let path = String::new();
+            Problems::new(vec![Problem { code, document: None, kind, name, path, message, hint: None }])
+        };
+        if !is_source(&request.source) {
+            return Err(refuse("a source is named by letters, digits and -_./:@, at most 128".to_owned()));
+        }
+        if request.documents.len() > DOCUMENTS_MAX {
+            let got = request.documents.len();
+            return Err(refuse(format!("{got} documents, at most {DOCUMENTS_MAX} are applied at once")));
+        }
+        let all = KINDS.iter().flat_map(|resource| resource.all(ground.world, ground.project));
+        Ok(Self {
+            ground,
+            request,
+            inventory: ground.world.inventory(ground.project).cloned().unwrap_or_default(),
+            known: all.map(|(id, key)| (key, id)).collect(),
+            problems: vec![],
+            taken: BTreeMap::new(),
+        })
+    }
+
+    /// Reads every document; what cannot be read is a problem.
+    fn read(&mut self) -> Vec<Read<'a>> {
+        let mut first: HashMap<Key, usize> = HashMap::new();
+        let mut all = vec![];
+        for (index, value) in self.request.documents.iter().enumerate() {
+            let read = match self.read_one(index, value) {
+                Ok(read) => read,
+                Err(problems) => {
+                    self.problems.extend(problems);
+                    continue;
+                }
+            };
+            if let Some(earlier) = first.get(&read.key) {
+                let text = format!("document {} is about {} too", earlier + 1, read.key);
+                let problem = Problem::of(Code::Duplicate, Some(index), &read.key, text);
+                self.problems.push(problem.hint("give one of them another name, or remove it"));
+                continue;
+            }
+            first.insert(read.key.clone(), index);
+            all.push(read);
+        }
+        all
+    }
+
+    fn read_one(&self, index: usize, value: &'a Value) -> Result<Read<'a>, Vec<Problem>> {
+        let written = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let kind_text = written("/kind");
+        let found = Kind::from_text(kind_text);
+        let Some(resource) = found.and_then(kinds::resource) else {
+            return Err(unreadable(index, kind_text, written("/metadata/name"), value));
+        };
+        let name = written(resource.name_at());
+        let room = written("/metadata/annotations/meshagent.room");
+        let said = Some(room).filter(|room| !room.is_empty()).or(self.request.room.as_deref());
+        let room = match resource.home() {
+            Home::Project => None,
+            Home::Room | Home::RoomOrProject => said.map(str::to_owned),
+        };
+        let key = Key::new(resource.kind(), room, resource.canonical(name));
+        let digest = digest(value, key.room.as_deref());
+        if self.is_as_applied(resource, &key, &digest) {
+            return Ok(Read { index, resource, key, value, digest, references: vec![], wanted: None });
+        }
+        let of_spec = |problem| Problem::of_spec(index, kind_text, name, problem);
+        let document = spec::document_from_json(value.clone())
+            .map_err(|problems| problems.into_iter().map(of_spec).collect::<Vec<_>>())?;
+        let wanted = kinds::document_of(&document);
+        self.named(index, resource, &key)?;
+        let references = self.references(index, resource, &key, &wanted)?;
+        Ok(Read { index, resource, key, value, digest, references, wanted: Some(wanted) })
+    }
+
+    /// What lives somewhere says where, and by which name.
+    fn named(&self, index: usize, resource: &dyn Resource, key: &Key) -> Result<(), Vec<Problem>> {
+        let problem = |text: &str| Problem::of(Code::Invalid, Some(index), key, text);
+        if key.name.is_empty() {
+            let problem = problem("it has no name, and each apply would make another").at("metadata.name");
+            return Err(vec![problem.hint("give it `metadata.name`")]);
+        }
+        if resource.home() == Home::Room && key.room.is_none() {
+            let problem = problem("it belongs to a room and does not say to which");
+            return Err(vec![problem.hint("pass --room ROOM or annotate it with `meshagent.room`")]);
+        }
+        Ok(())
+    }
+
+    fn references(
+        &self,
+        index: usize,
+        resource: &dyn Resource,
+        key: &Key,
+        wanted: &Value,
+    ) -> Result<Vec<Reference>, Vec<Problem>> {
+        let mut references = resource.references(wanted);
+        if let Some(room) = &key.room {
+            let path = order::ROOM_PATH.to_owned();
+            references.push(Reference { path, key: Key::new(Kind::Room, None, room.as_str()) });
+        }
+        let known = |key: &Key| self.known.contains_key(key) || self.is_asked_for(key);
+        match order::declared(wanted, key, known) {
+            Ok(more) => references.extend(more),
+            Err(text) => {
+                let problem = Problem::of(Code::Reference, Some(index), key, text).at("metadata.annotations");
+                return Err(vec![problem.hint(format!("write `{DEPENDS_ON}: kind/name, kind/name`"))]);
+            }
+        }
+        Ok(references)
+    }
+
+    /// Whether a document is about this resource; only asked for declared dependencies, which are rare.
+    fn is_asked_for(&self, key: &Key) -> bool {
+        let Some(resource) = kinds::resource(key.kind) else { return false };
+        self.request.documents.iter().any(|value| {
+            let written = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+            let room = written("/metadata/annotations/meshagent.room").or(self.request.room.as_deref());
+            written("/kind") == Some(key.kind.as_str())
+                && written(resource.name_at()).is_some_and(|name| resource.canonical(name) == key.name)
+                && (resource.home() == Home::Project || room == key.room.as_deref())
+        })
+    }
+
+    /// The very same document was applied by this source last, and nothing changed since.
+    fn is_as_applied(&self, resource: &dyn Resource, key: &Key, digest: &str) -> bool {
+        let Some(id) = self.known.get(key) else { return false };
+        let Some(share) = self.inventory.share(*id, &self.request.source) else { return false };
+        let now = || resource.generation(self.ground.world, self.ground.project, *id);
+        share.digest == digest && now() == Some(share.generation)
+    }
+
+    /// Everything that documents need is there, or is among them.
+    fn resolve(&mut self, read: &[Read<'_>]) {
+        let asked: HashSet<&Key> = read.iter().map(|one| &one.key).collect();
+        let mut problems = vec![];
+        for one in read {
+            for reference in &one.references {
+                if self.known.contains_key(&reference.key) || asked.contains(&reference.key) {
+                    continue;
+                }
+                let names = self.known.keys().chain(asked.iter().copied());
+                let same = names.filter(|key| key.kind == reference.key.kind).map(|key| key.name.as_str());
+                let text = format!("there is no {}", named(&reference.key));
+                let problem =
+                    Problem::of(Code::Reference, Some(one.index), &one.key, text).at(&reference.path);
+                problems.push(match nearest(&reference.key.name, same) {
+                    Some(near) => problem.hint(format!("did you mean `{near}`?")),
+                    None => problem.hint("add a document for it, or make it first"),
+                });
+            }
+        }
+        self.problems.extend(problems);
+    }
+
+    /// One step per document, in their order.
+    fn steps(&mut self, read: &[Read<'_>]) -> Vec<Step> {
+        read.iter().map(|one| self.step(one)).collect()
+    }
+
+    fn step(&mut self, one: &Read<'_>) -> Step {
+        let (world, project) = (self.ground.world, self.ground.project);
+        let id = self.known.get(&one.key).copied();
+        let mut step = Step {
+            action: Action::Unchanged,
+            key: one.key.clone(),
+            document: Some(one.index),
+            changes: vec![],
+            note: None,
+            id,
+            generation: id.and_then(|id| one.resource.generation(world, project, id)).unwrap_or_default(),
+            wanted: Value::Null,
+            holding: None,
+        };
+        let Some(mut wanted) = one.wanted.clone() else { return step };
+        let found = id.and_then(|id| one.resource.read(world, project, id));
+        let checked = one.resource.check(self.ground, &one.key, &wanted, id);
+        self.problems
+            .extend(checked.into_iter().map(|problem| Problem { document: Some(one.index), ..problem }));
+        let fields = own_fields(one.value);
+        step.action = match (id, &found) {
+            (Some(id), Some(found)) => {
+                self.heed_others(one, id, &found.document, &mut wanted, &fields);
+                step.changes = diff(&found.document, &wanted);
+                self.difference(one, &found.document, &wanted)
+            }
+            _ => Action::Create,
+        };
+        let generation = match step.action {
+            Action::Update => step.generation + 1,
+            Action::Create | Action::Replace => 1,
+            Action::Unchanged | Action::Delete => step.generation,
+        };
+        let held = id.and_then(|id| self.inventory.share(id, &self.request.source));
+        if step.action == Action::Unchanged && held.is_none() && !step.generation.eq(&0) {
+            step.note = Some(format!("now held by `{}`", self.request.source));
+        }
+        let same = held.is_some_and(|share| {
+            share.fields == fields && share.digest == one.digest && share.generation == generation
+        });
+        if !same {
+            let (kind, digest) = (one.key.kind, one.digest.clone());
+            step.holding = Some(Holding { id: id.unwrap_or_default(), kind, fields, digest, generation });
+        }
+        step.wanted = wanted;
+        step
+    }
+
+    fn heed_others(&mut self, one: &Read<'_>, id: Uuid, is: &Value, wanted: &mut Value, fields: &[String]) {
+        let request = self.request;
+        let of = (id, &one.key, request.source.as_str());
+        let others = holdings::reconcile(&self.inventory, of, is, wanted, (fields, request.force));
+        let placed = |problem| Problem { document: Some(one.index), ..problem };
+        self.problems.extend(others.conflicts.into_iter().map(placed));
+        for (source, holding) in others.taken {
+            self.taken.entry(source).or_default().push(holding);
+        }
+    }
+
+    /// How a resource gets from what it is to what is wanted.
+    fn difference(&mut self, one: &Read<'_>, is: &Value, wanted: &Value) -> Action {
+        if is == wanted {
+            return Action::Unchanged;
+        }
+        let fixed = one.resource.immutable().iter();
+        let differing: Vec<&&str> =
+            fixed.filter(|field| is.pointer(field) != wanted.pointer(field)).collect();
+        if differing.is_empty() {
+            return Action::Update;
+        }
+        if !self.request.replace {
+            for field in differing {
+                let text = "this field cannot be changed in place";
+                let problem = Problem::of(Code::Immutable, Some(one.index), &one.key, text).at(shown(field));
+                let hint = "put it back, or delete and make the resource anew with --replace";
+                self.problems.push(problem.hint(hint));
+            }
+        }
+        Action::Replace
+    }
+
+    /// Adds steps for what the source applied before and has no document for. Answers what it lets go of.
+    fn prune(&mut self, read: &[Read<'_>], steps: &mut Vec<Step>) -> Vec<Uuid> {
+        let kept: HashSet<Uuid> = read.iter().filter_map(|one| self.known.get(&one.key).copied()).collect();
+        let mut dropped = vec![];
+        let mut gone: Vec<(Uuid, Kind)> = vec![];
+        for (id, kind, _) in self.inventory.of(&self.request.source) {
+            let there = kinds::resource(kind)
+                .is_some_and(|resource| resource.read(self.ground.world, self.ground.project, id).is_some());
+            if !there {
+                dropped.push(id);
+            } else if self.request.prune && !kept.contains(&id) {
+                dropped.push(id);
+                gone.push((id, kind));
+            }
+        }
+        gone.sort_by_key(|(id, kind)| (*kind, *id));
+        let going: HashSet<Uuid> = gone.iter().map(|(id, _)| *id).collect();
+        let needed = self.needed(read);
+        for (id, kind) in gone {
+            let step = self.pruned(id, kind, &needed, &going);
+            steps.extend(step);
+        }
+        dropped
+    }
+
+    /// What documents need, each with one that does.
+    fn needed(&self, read: &[Read<'_>]) -> HashMap<Uuid, String> {
+        let mut needed = HashMap::new();
+        for one in read {
+            for reference in &one.references {
+                if let Some(id) = self.known.get(&reference.key) {
+                    needed.entry(*id).or_insert_with(|| one.key.to_string());
+                }
+            }
+        }
+        needed
+    }
+
+    fn pruned(
+        &mut self,
+        id: Uuid,
+        kind: Kind,
+        needed: &HashMap<Uuid, String>,
+        going: &HashSet<Uuid>,
+    ) -> Option<Step> {
+        let resource = kinds::resource(kind)?;
+        let (world, project) = (self.ground.world, self.ground.project);
+        let found = resource.read(world, project, id)?;
+        let others: Vec<&String> = self.inventory.sources(id).map(|(source, _)| source).collect();
+        let others: Vec<&str> =
+            others.into_iter().filter(|source| **source != self.request.source).map(String::as_str).collect();
+        let (action, note) = if others.is_empty() {
+            (Action::Delete, None)
+        } else {
+            (Action::Unchanged, Some(format!("let go; still held by `{}`", others.join("`, `"))))
+        };
+        if action == Action::Delete {
+            let reason = resource.keep(&found.key);
+            let reason = reason.map(str::to_owned).or_else(|| self.stays_for(resource, id, needed, going));
+            if let Some(reason) = reason {
+                let problem = Problem::of(Code::Prune, None, &found.key, reason);
+                self.problems.push(problem.hint("keep its document, or delete what is in the way"));
+            }
+        }
+        let (key, generation) = (found.key, found.generation);
+        let (changes, wanted) = (vec![], Value::Null);
+        let id = Some(id);
+        Some(Step { action, key, document: None, changes, note, id, generation, wanted, holding: None })
+    }
+
+    /// Why something cannot be pruned: documents need it, or it holds what others made.
+    fn stays_for(
+        &self,
+        resource: &dyn Resource,
+        id: Uuid,
+        needed: &HashMap<Uuid, String>,
+        going: &HashSet<Uuid>,
+    ) -> Option<String> {
+        if let Some(by) = needed.get(&id) {
+            return Some(format!("it has no document any more, but {by} needs it"));
+        }
+        let (world, project) = (self.ground.world, self.ground.project);
+        let inside = resource.contents(world, project, id).into_iter();
+        let kept = inside.filter(|(_, inner)| !going.contains(inner));
+        for (kind, inner) in kept {
+            let others = |(source, _): &(&String, _)| **source != self.request.source;
+            let holder = self.inventory.sources(inner).find(others).map(|(source, _)| source.clone());
+            let ours = self.inventory.share(inner, &self.request.source).is_some();
+            if self.request.force && !ours {
+                continue;
+            }
+            let key = kinds::resource(kind).and_then(|resource| resource.read(world, project, inner));
+            let name = key.map(|found| found.key.to_string()).unwrap_or_default();
+            return Some(match holder {
+                Some(source) => format!("it would be deleted with {name}, which `{source}` holds"),
+                None if ours => format!("it would be deleted with {name}, which has a document"),
+                None => format!("it would be deleted with {name}, which was not applied by this source"),
+            });
+        }
+        None
+    }
+}
+
+/// `room `x``, with the room it would be in.
+fn named(key: &Key) -> String {
+    let room = key.room.as_ref().map(|room| format!(" in room `{room}`")).unwrap_or_default();
+    format!("{} `{}`{room}", key.kind.slug(), key.name)
+}
+
+/// The digest of a document as this version reads it.
+fn digest(value: &Value, room: Option<&str>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(env!("CARGO_PKG_VERSION"));
+    hash.update(room.unwrap_or_default());
+    hash.update([0]);
+    hash.update(serde_json::to_vec(value).unwrap_or_default());
+    short_hash(hash)
+}
+
+/// A document of a kind that is no resource of a project, or of none.
+fn unreadable(index: usize, kind: &str, name: &str, value: &Value) -> Vec<Problem> {
+    let of_spec = |problem| Problem::of_spec(index, kind, name, problem);
+    if let Err(problems) = spec::document_from_json(value.clone()) {
+        return problems.into_iter().map(of_spec).collect();
+    }
+    let why = match Kind::from_text(kind) {
+        Some(Kind::Project) => "projects are made with `meshagent project create`",
+        Some(Kind::ServiceTemplate) => {
+            "a template needs values; use `meshagent service create-template --value KEY=VALUE`"
+        }
+        Some(Kind::Route) => "routes are checked by this version but not served yet",
+        _ => "documents of this kind are not applied",
+    };
+    let hint = format!("kinds that are applied: {}", kind_names().collect::<Vec<_>>().join(", "));
+    let (code, message) = (Code::Invalid, why.to_owned());
+    let (kind, name, path) = (kind.to_owned(), name.to_owned(), String::new());
+    vec![Problem { code, document: Some(index), kind, name, path, message, hint: Some(hint) }]
+}

@@ -1,0 +1,200 @@
+//! `meshagent why` and `graph`: what a resource waits for, and what needs what.
+
+use super::past::One;
+use crate::cli::args;
+use crate::cli::error::CliError;
+use crate::cli::output;
+use crate::cli::resolve::Ctx;
+use clap::ValueEnum;
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
+
+/// Links followed one behind another.
+const DEPTH_MAX: usize = 32;
+
+/// Say why a resource is not ready: its own reasons, then those of what it needs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  meshagent why service/web --room desk")]
+pub struct WhyArgs {
+    #[command(flatten)]
+    one: One,
+}
+
+/// How a graph is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Form {
+    /// One line per resource and per need.
+    #[default]
+    Text,
+    /// For Graphviz.
+    Dot,
+    /// For Markdown.
+    Mermaid,
+    Json,
+}
+
+/// Show what needs what.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  meshagent graph -o dot | dot -Tsvg > graph.svg")]
+pub struct GraphArgs {
+    /// How to print it
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    output: Form,
+}
+
+pub async fn why(ctx: &Ctx, args: WhyArgs) -> Result<(), CliError> {
+    let graph = ctx.project()?.graph().await?;
+    let one = &args.one;
+    let nodes: Vec<&Value> = graph["nodes"].as_array().into_iter().flatten().collect();
+    let kind = crate::spec::Kind::from_argument(one.kind()).map_or(one.kind(), crate::spec::Kind::as_str);
+    let named = |node: &&&Value| {
+        node["kind"].as_str().is_some_and(|text| text.eq_ignore_ascii_case(kind))
+            && (node["name"] == one.name() || node["id"] == one.name())
+            && one.room().is_none_or(|room| node["room"] == room)
+    };
+    let Some(start) = nodes.iter().find(named) else {
+        let error = CliError::user(format!("there is no {} `{}`", one.kind(), one.name()));
+        let names = nodes.iter().filter(|node| node["kind"] == kind).filter_map(|node| node["name"].as_str());
+        return Err(match args::nearest(one.name(), names) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("`meshagent graph` shows everything there is"),
+        });
+    };
+    let by_id: HashMap<&str, &Value> =
+        nodes.iter().filter_map(|node| Some((node["id"].as_str()?, *node))).collect();
+    let mut text = String::new();
+    chain(start, &by_id, &mut HashSet::new(), 0, &mut text);
+    output::data(&text)
+}
+
+/// One resource with its conditions, then what it needs, deeper.
+fn chain(
+    node: &Value,
+    all: &HashMap<&str, &Value>,
+    seen: &mut HashSet<String>,
+    depth: usize,
+    text: &mut String,
+) {
+    let indent = "  ".repeat(depth);
+    let _ = writeln!(text, "{indent}{}: {}", label(node), state(node));
+    for condition in node.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten() {
+        let word = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+        let (kind, status, reason, since) =
+            (word("type"), word("status"), word("reason"), word("lastTransitionTime"));
+        let _ = writeln!(text, "{indent}  {kind}={status} {reason}: {} (since {since})", word("message"));
+    }
+    if depth >= DEPTH_MAX || !seen.insert(node["id"].to_string()) {
+        return;
+    }
+    for need in node["needs"].as_array().into_iter().flatten() {
+        match need["id"].as_str().and_then(|id| all.get(id)) {
+            Some(needed) => chain(needed, all, seen, depth + 1, text),
+            None => {
+                let _ = writeln!(text, "{indent}  {}: it is not there", label(&need["key"]));
+            }
+        }
+    }
+}
+
+fn label(node: &Value) -> String {
+    let text = |key: &str| node[key].as_str().unwrap_or_default();
+    let room = node["room"].as_str().map(|room| format!(" in room {room}")).unwrap_or_default();
+    format!("{}/{}{room}", text("kind").to_lowercase(), text("name"))
+}
+
+fn state(node: &Value) -> &'static str {
+    let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
+    let holds = |name: &str| {
+        conditions.is_some_and(|all| all.iter().any(|one| one["type"] == name && one["status"] == "True"))
+    };
+    match (holds("Stalled"), holds("Reconciling"), holds("Ready")) {
+        (true, ..) => "stalled",
+        (_, true, _) => "on its way",
+        (_, _, true) => "ready",
+        _ => "unknown",
+    }
+}
+
+pub async fn graph(ctx: &Ctx, args: GraphArgs) -> Result<(), CliError> {
+    let graph = ctx.project()?.graph().await?;
+    if args.output == Form::Json {
+        return output::json(&graph);
+    }
+    output::data(&drawn(&graph, args.output))
+}
+
+fn drawn(graph: &Value, form: Form) -> String {
+    let nodes: Vec<&Value> = graph["nodes"].as_array().into_iter().flatten().collect();
+    let places: HashMap<&str, usize> =
+        nodes.iter().enumerate().filter_map(|(place, node)| Some((node["id"].as_str()?, place))).collect();
+    let mut text = String::new();
+    text.push_str(match form {
+        Form::Dot => "digraph meshagent {\n",
+        Form::Mermaid => "graph LR\n",
+        Form::Text | Form::Json => "",
+    });
+    for (place, node) in nodes.iter().enumerate() {
+        // Labels are anybody's text; in quotes, a quote would end them.
+        let label = label(node).replace(['"', '\\'], "'");
+        let _ = match form {
+            Form::Dot => writeln!(text, "  n{place} [label=\"{label}\"];"),
+            Form::Mermaid => writeln!(text, "  n{place}[\"{label}\"]"),
+            Form::Text | Form::Json => writeln!(text, "{label}: {}", state(node)),
+        };
+        for need in node["needs"].as_array().into_iter().flatten() {
+            let target = need["id"].as_str().and_then(|id| places.get(id));
+            let _ = match (form, target) {
+                (Form::Text | Form::Json, _) => writeln!(text, "  needs {}", self::label(&need["key"])),
+                (Form::Dot, Some(target)) => writeln!(text, "  n{place} -> n{target};"),
+                (Form::Mermaid, Some(target)) => writeln!(text, "  n{place} --> n{target}"),
+                (_, None) => Ok(()),
+            };
+        }
+    }
+    if form == Form::Dot {
+        text.push_str("}\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn example() -> Value {
+        let status = |name: &str, reason: &str| json!({"conditions": [{"type": name, "status": "True", "reason": reason, "message": "m"}]});
+        json!({"nodes": [
+            {"id": "1", "kind": "Room", "name": "desk", "room": null, "needs": [], "status": status("Ready", "Disabled")},
+            {"id": "2", "kind": "Service", "name": "w\"b", "room": "desk", "status": status("Stalled", "CrashLoop"),
+                "needs": [{"id": "1", "key": {"kind": "Room", "name": "desk"}},
+                    {"id": null, "key": {"kind": "Room", "name": "gone"}}]},
+        ]})
+    }
+
+    #[test]
+    fn reasons_are_told_from_the_resource_to_what_it_needs() {
+        let graph = example();
+        let nodes = graph["nodes"].as_array().unwrap();
+        let all = nodes.iter().map(|node| (node["id"].as_str().unwrap(), node)).collect();
+        let mut text = String::new();
+        chain(&nodes[1], &all, &mut HashSet::new(), 0, &mut text);
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        assert_eq!(lines[0], "service/w\"b in room desk: stalled");
+        assert!(lines[1].starts_with("  Stalled=True CrashLoop: m"), "{text}");
+        assert_eq!(lines[2], "  room/desk: ready");
+        assert_eq!(lines[4], "  room/gone: it is not there");
+    }
+
+    #[test]
+    fn a_graph_is_drawn_and_labels_cannot_break_out() {
+        let text = drawn(&example(), Form::Text);
+        assert_eq!(
+            text,
+            "room/desk: ready\nservice/w'b in room desk: stalled\n  needs room/desk\n  needs room/gone\n"
+        );
+        let dot = drawn(&example(), Form::Dot);
+        assert!(dot.contains("n1 [label=\"service/w'b in room desk\"];\n  n1 -> n0;\n}"), "{dot}");
+    }
+}

@@ -1,0 +1,138 @@
+//! `.meshagentignore`: which files of a folder are no documents. One pattern per line, as in `.gitignore`: `*` and `?` within a
+//! name, `**` over folders, a `/` at the end for folders only, a `/` elsewhere for a path from the file's own folder, `!` to
+//! take a file back in, `#` for remarks. The last pattern that fits decides.
+
+use std::fs;
+use std::path::Path;
+
+/// The name of the file.
+pub const IGNORE_FILE: &str = ".meshagentignore";
+
+/// The patterns of one folder.
+#[derive(Debug, Default, Clone)]
+pub struct Ignore {
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone)]
+struct Rule {
+    pattern: Vec<char>,
+    /// From the folder itself; else anywhere below.
+    anchored: bool,
+    folders_only: bool,
+    back_in: bool,
+}
+
+impl Ignore {
+    /// Reads the file of a folder, where there is one.
+    pub fn of(folder: &Path) -> std::io::Result<Self> {
+        match fs::read_to_string(folder.join(IGNORE_FILE)) {
+            Ok(text) => Ok(Self::parse(&text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let rules = lines.map(|line| {
+            let (back_in, line) = line.strip_prefix('!').map_or((false, line), |line| (true, line));
+            let (folders_only, line) = line.strip_suffix('/').map_or((false, line), |line| (true, line));
+            let anchored = line.contains('/');
+            let pattern = line.trim_start_matches('/').chars().collect();
+            Rule { pattern, anchored, folders_only, back_in }
+        });
+        Self { rules: rules.collect() }
+    }
+
+    /// Whether a path, relative to the folder and with `/` between names, is left out; nothing where no pattern fits.
+    pub fn verdict(&self, path: &str, is_folder: bool) -> Option<bool> {
+        let name: Vec<char> = path.rsplit('/').next().unwrap_or(path).chars().collect();
+        let whole: Vec<char> = path.chars().collect();
+        let fits = |rule: &&Rule| {
+            let of = if rule.anchored { &whole } else { &name };
+            (is_folder || !rule.folders_only) && matches(&rule.pattern, of)
+        };
+        self.rules.iter().rev().find(fits).map(|rule| !rule.back_in)
+    }
+}
+
+/// Whether a pattern fits all of a text. Linear in memory: one row of the table of prefixes.
+fn matches(pattern: &[char], text: &[char]) -> bool {
+    let mut row: Vec<bool> = std::iter::once(true).chain(text.iter().map(|_| false)).collect();
+    let mut rest = pattern;
+    while let Some((sign, after)) = rest.split_first() {
+        let double = *sign == '*' && after.first() == Some(&'*');
+        rest = if double { after.get(1..).unwrap_or_default() } else { after };
+        // `**/` is also nothing at all.
+        let none = double && rest.first() == Some(&'/');
+        let before = row.clone();
+        let at = |row: &[bool], place: usize| row.get(place).copied().unwrap_or_default();
+        let mut next = vec![at(&before, 0) && *sign == '*'];
+        for (place, c) in text.iter().enumerate() {
+            next.push(match sign {
+                '*' => at(&before, place + 1) || (next.last() == Some(&true) && (double || *c != '/')),
+                '?' => at(&before, place) && *c != '/',
+                sign => at(&before, place) && sign == c,
+            });
+        }
+        if none {
+            // Either folders and a `/`, or neither.
+            row = std::iter::once(false)
+                .chain(text.iter().enumerate().map(|(place, c)| at(&next, place) && *c == '/'))
+                .zip(before)
+                .map(|(over, skipped)| over || skipped)
+                .collect();
+            rest = rest.get(1..).unwrap_or_default();
+            continue;
+        }
+        row = next;
+    }
+    row.last() == Some(&true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_as_in_gitignore() {
+        let fits = |pattern: &str, path: &str| Ignore::parse(pattern).verdict(path, false) == Some(true);
+        for (pattern, path) in [
+            ("*.tmp.yaml", "a/b.tmp.yaml"),
+            ("drafts.yaml", "a/drafts.yaml"),
+            ("/a.yaml", "a.yaml"),
+            ("a/*.yaml", "a/b.yaml"),
+            ("a/**", "a/b/c.yaml"),
+            ("**/b.yaml", "b.yaml"),
+            ("**/b.yaml", "x/y/b.yaml"),
+            ("a/**/c.yaml", "a/c.yaml"),
+            ("?.yaml", "x.yaml"),
+        ] {
+            assert!(fits(pattern, path), "{pattern} {path}");
+        }
+        for (pattern, path) in [
+            ("/a.yaml", "b/a.yaml"),
+            ("a/*.yaml", "a/b/c.yaml"),
+            ("*.yml", "a.yaml"),
+            ("a/**/c.yaml", "ac.yaml"),
+            ("# a.yaml", "a.yaml"),
+            ("a.yaml/", "a.yaml"),
+        ] {
+            assert!(!fits(pattern, path), "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn the_last_pattern_decides() {
+        let ignore = Ignore::parse("*.yaml\n!keep.yaml\nold/\n");
+        assert_eq!(ignore.verdict("a.yaml", false), Some(true));
+        assert_eq!(ignore.verdict("x/keep.yaml", false), Some(false));
+        assert_eq!(ignore.verdict("old", true), Some(true));
+        assert_eq!(ignore.verdict("old", false), None);
+        assert!(!matches(
+            &"*a".repeat(30).chars().collect::<Vec<_>>(),
+            &"a".repeat(29).chars().collect::<Vec<_>>()
+        ));
+    }
+}

@@ -1,0 +1,86 @@
+//! Resources of every kind with their status, their past, and what they need.
+
+use super::{Plan, ProjectRest, Refusal, RestError, parse};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// A resource with its document and its status.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Resource {
+    pub kind: String,
+    #[serde(default)]
+    pub room: Option<String>,
+    pub name: String,
+    pub id: String,
+    pub generation: u64,
+    pub document: Value,
+    #[serde(default)]
+    pub sources: Value,
+    #[serde(default)]
+    pub status: Value,
+}
+
+impl Resource {
+    /// `True`, `False` or `Unknown` of a condition; nothing where it does not hold it.
+    #[must_use]
+    pub fn condition(&self, name: &str) -> Option<&Value> {
+        let all = self.status["conditions"].as_array()?;
+        all.iter().find(|condition| condition["type"] == name)
+    }
+}
+
+impl ProjectRest {
+    fn v1<'a>(&'a self, segments: &[&'a str]) -> Vec<&'a str> {
+        [&["v1", "projects", self.id.as_str()], segments].concat()
+    }
+
+    /// One resource of a kind, now or at a moment.
+    pub async fn resource(
+        &self,
+        kind: &str,
+        name: &str,
+        query: &[(&str, String)],
+    ) -> Result<Option<Resource>, RestError> {
+        super::optional(self.rest.get_as(&self.v1(&["resources", kind, name]), query).await)
+    }
+
+    /// Every resource of a kind, now or at a moment.
+    pub async fn resources(&self, kind: &str, query: &[(&str, String)]) -> Result<Vec<Resource>, RestError> {
+        self.rest.pages(&self.v1(&["resources", kind]), query, "items").await
+    }
+
+    /// What became of a resource.
+    pub async fn history(
+        &self,
+        kind: &str,
+        name: &str,
+        query: &[(&str, String)],
+    ) -> Result<Value, RestError> {
+        self.rest.get(&self.v1(&["resources", kind, name, "history"]), query).await
+    }
+
+    /// What differs between two moments.
+    pub async fn differences(&self, from: &str, to: Option<&str>) -> Result<Value, RestError> {
+        let mut query = vec![("from", from.to_owned())];
+        query.extend(to.map(|to| ("to", to.to_owned())));
+        self.rest.get(&self.v1(&["differences"]), &query).await
+    }
+
+    /// Every resource as a document.
+    pub async fn documents(&self, at: Option<&str>) -> Result<Vec<Value>, RestError> {
+        let query: Vec<_> = at.map(|at| ("at", at.to_owned())).into_iter().collect();
+        let mut answer = self.rest.get(&self.v1(&["documents"]), &query).await?;
+        parse("documents", answer["documents"].take())
+    }
+
+    /// Every resource with what it needs.
+    pub async fn graph(&self) -> Result<Value, RestError> {
+        self.rest.get(&self.v1(&["graph"]), &[]).await
+    }
+
+    /// Brings back what a source had applied at a moment.
+    pub async fn rollback(&self, to: &str, source: Option<&str>, dry_run: bool) -> Result<Plan, Refusal> {
+        let body = json!({"to": to, "source": source, "dry_run": dry_run});
+        self.rest.planned(&self.v1(&["rollback"]), &body).await
+    }
+}

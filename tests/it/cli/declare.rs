@@ -1,0 +1,86 @@
+//! A repository of documents by the commands: what would change, overlays, pruning, the past and the way back.
+
+use super::Person;
+use crate::support::server::Server;
+
+const ROOM: &str = "version: v1\nkind: Room\nmetadata: {name: desk, annotations: {team: red}}\n";
+const SERVICE: &str =
+    "version: v1\nkind: Service\nmetadata: {name: web, annotations: {meshagent.room: desk}}\nexternal: {}\n";
+
+fn repository() -> (Server, Person) {
+    let server = Server::start(&[]);
+    let person = Person::of(&server);
+    person.file("specs/room.yaml", ROOM);
+    person.file("specs/in/web.yaml", SERVICE);
+    person.file("specs/in/left.yaml", "this is no document");
+    person.file("specs/.meshagentignore", "left.yaml\n");
+    (server, person)
+}
+
+/// What a command prints that found differences.
+#[track_caller]
+fn differs(person: &Person, arguments: &[&str]) -> String {
+    let ran = person.run(arguments);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    ran.stdout
+}
+
+#[test]
+fn what_would_change_is_shown_and_only_that_is_done() {
+    let (_server, person) = repository();
+    let shown = differs(&person, &["diff", "-f", "specs"]);
+    assert!(shown.starts_with("+ room/desk\n+ service/web in room desk\nplan "), "{shown}");
+    let plan: serde_json::Value =
+        serde_json::from_str(&differs(&person, &["diff", "-f", "specs", "-o", "json"])).unwrap();
+    let hash = plan["hash"].as_str().unwrap();
+    person.run(&["apply", "-f", "specs", "--plan", "0"]).fails(1, &["the state changed", hash]);
+    person.run(&["apply", "-f", "specs", "--plan", hash, "--wait", "--timeout", "20s"]).ok();
+    let nothing = person.run(&["diff", "-f", "specs"]).ok();
+    assert!(nothing.stdout.contains("0 to create") && nothing.stdout.contains("2 unchanged"), "{nothing:#?}");
+
+    person.file("over/room.yaml", "kind: Room\nmetadata: {name: desk, annotations: {team: blue}}\n");
+    let over = differs(&person, &["diff", "-f", "specs", "--overlay", "over"]);
+    assert!(
+        over.contains("- metadata.annotations.team: \"red\"\n  + metadata.annotations.team: \"blue\""),
+        "{over}"
+    );
+    person
+        .run(&["apply", "-f", "specs", "--overlay", "over", "--source", "other"])
+        .fails(1, &["room.yaml:1: Room `desk`", "the source `cli` holds this field", "--force-conflicts"]);
+    person.run(&["diff", "-f", "missing"]).fails(2, &["missing"]);
+    person.run(&["diff"]).fails(2, &["no documents are named"]);
+}
+
+#[test]
+fn the_past_is_told_and_brought_back() {
+    let (_server, person) = repository();
+    person.run(&["apply", "-f", "specs"]).ok();
+    let position = person.run(&["diff", "-f", "specs", "-o", "json"]).json()["base"].to_string();
+    person.file("specs/room.yaml", &ROOM.replace("red", "blue"));
+    person.file("specs/.meshagentignore", "in\n");
+    let pruned = person.run(&["apply", "-f", "specs", "--prune"]).ok().stdout;
+    assert_eq!(pruned, "room/desk configured\nservice/web deleted\n");
+    let history = person.run(&["history", "room/desk"]).ok().stdout;
+    assert!(
+        history.contains("room.updated") && history.contains("+ metadata.annotations.team: \"blue\""),
+        "{history}"
+    );
+    let gone = person.run(&["history", "service/web"]).ok().stdout;
+    assert!(gone.contains("service.deleted"), "{gone}");
+    let then = person.run(&["get", "room/desk", "--at", &position, "-o", "json"]).json();
+    assert_eq!(then["metadata"]["annotations"]["team"], "red");
+    let since = differs(&person, &["diff", "--from", &position]);
+    assert!(since.contains("- service/web in room desk"), "{since}");
+    let back = person.run(&["rollback", "--to", &position]).ok();
+    assert_eq!(back.stdout, "room/desk configured\nservice/web created\n");
+    differs(&person, &["diff", "--from", &position]);
+
+    person.run(&["export", "out"]).ok();
+    person.run(&["diff", "-f", "out"]).ok();
+    person.run(&["export", "out"]).fails(1, &["is not empty"]);
+    let why = person.run(&["why", "service/web"]).ok().stdout;
+    assert!(why.contains("service/web in room desk: ready") && why.contains("  room/desk: ready"), "{why}");
+    person.run(&["why", "service/wbe"]).fails(1, &["did you mean `web`?"]);
+    let graph = person.run(&["graph"]).ok().stdout;
+    assert!(graph.contains("service/web in room desk: ready\n  needs room/desk\n"), "{graph}");
+}
