@@ -47,15 +47,19 @@ pub async fn why(ctx: &Ctx, args: WhyArgs) -> Result<(), CliError> {
     let graph = ctx.project()?.graph().await?;
     let one = &args.one;
     let nodes: Vec<&Value> = graph["nodes"].as_array().into_iter().flatten().collect();
-    let kind = crate::spec::Kind::from_argument(one.kind()).map_or(one.kind(), crate::spec::Kind::as_str);
+    let known = crate::spec::Kind::from_argument(one.kind());
+    let kind = known.map_or_else(|| one.kind().to_owned(), |kind| kind.as_str().to_owned());
     let named = |node: &&&Value| {
-        node["kind"].as_str().is_some_and(|text| text.eq_ignore_ascii_case(kind))
+        node["kind"].as_str().is_some_and(|text| text.eq_ignore_ascii_case(&kind))
             && (node["name"] == one.name() || node["id"] == one.name())
             && one.room().is_none_or(|room| node["room"] == room)
     };
     let Some(start) = nodes.iter().find(named) else {
         let error = CliError::user(format!("there is no {} `{}`", one.kind(), one.name()));
-        let names = nodes.iter().filter(|node| node["kind"] == kind).filter_map(|node| node["name"].as_str());
+        let names = nodes
+            .iter()
+            .filter(|node| node["kind"] == kind.as_str())
+            .filter_map(|node| node["name"].as_str());
         return Err(match args::nearest(one.name(), names) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error.hint("`meshagent graph` shows everything there is"),

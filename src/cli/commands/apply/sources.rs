@@ -60,11 +60,6 @@ impl SourceArgs {
         Ok(sources)
     }
 
-    /// Whether no documents are named.
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
-
     /// What the server is asked.
     pub fn request(&self, sources: &Sources) -> PlanRequest {
         PlanRequest {
