@@ -294,7 +294,7 @@ fn restricted(found: &Found, fields: &[String]) -> Value {
         .into_iter()
         .chain(fields.iter().map(String::as_str))
     {
-        if let Some(value) = found.document.pointer(at) {
+        if let Some(value) = plan::at(&found.document, at) {
             plan::put(&mut document, at, value.clone());
         }
     }

@@ -33,7 +33,8 @@ pub fn without_nulls(value: Value) -> Value {
     }
 }
 
-/// Pointers of all fields that a document sets: scalars and lists. Sorted.
+/// Pointers of all fields that a document sets: scalars, lists, and empty mappings, whose pointer ends in `/`: that they are
+/// there is all they say. Sorted.
 #[must_use]
 pub fn leaves(value: &Value) -> Vec<String> {
     let mut found = vec![];
@@ -45,6 +46,12 @@ pub fn leaves(value: &Value) -> Vec<String> {
 fn collect(value: &Value, at: String, found: &mut Vec<String>) {
     match value {
         Value::Null => {}
+        // Notes that are empty say nothing.
+        Value::Object(object) if object.is_empty() => {
+            if !at.is_empty() && !at.ends_with("/annotations") {
+                found.push(format!("{at}/"));
+            }
+        }
         Value::Object(object) => {
             for (key, value) in object {
                 collect(value, format!("{at}/{}", escaped(key)), found);
@@ -71,8 +78,21 @@ pub fn overlap(a: &str, b: &str) -> bool {
     within(a, b) || within(b, a)
 }
 
-/// Puts a value at a pointer, with the objects on the way. Where something else is in the way, it stays.
+/// What a document has at a field, as [`leaves`] names it.
+#[must_use]
+pub fn at<'a>(document: &'a Value, field: &str) -> Option<&'a Value> {
+    document.pointer(field.strip_suffix('/').unwrap_or(field))
+}
+
+/// Puts a value at a pointer, with the objects on the way. Where something else is in the way, it stays. Of a pointer that
+/// ends in `/` the mapping is made where it is missing, and nothing more.
 pub fn put(into: &mut Value, pointer: &str, value: Value) {
+    if let Some(mapping) = pointer.strip_suffix('/') {
+        if into.pointer(mapping).is_none() {
+            put(into, mapping, Value::Object(Map::new()));
+        }
+        return;
+    }
     let mut keys: Vec<String> = pointer.split('/').skip(1).map(unescaped).collect();
     let Some(last) = keys.pop() else { return };
     let mut at = into;
@@ -88,6 +108,7 @@ pub fn put(into: &mut Value, pointer: &str, value: Value) {
 /// A pointer as people read it.
 #[must_use]
 pub fn shown(pointer: &str) -> String {
+    let pointer = pointer.strip_suffix('/').unwrap_or(pointer);
     pointer.split('/').skip(1).fold(String::new(), |path, key| step(&path, &unescaped(key)))
 }
 
@@ -161,7 +182,8 @@ mod tests {
     #[test]
     fn fields_are_scalars_and_lists() {
         let value = json!({"a": {"b/c": 1, "d": [1, {"e": 2}]}, "f": null, "g": {}});
-        assert_eq!(leaves(&value), ["/a/b~1c", "/a/d"]);
+        assert_eq!(leaves(&value), ["/a/b~1c", "/a/d", "/g/"]);
+        assert_eq!(leaves(&json!({"annotations": {}})), [""; 0]);
         assert_eq!(shown("/a/b~1c"), "a.b/c");
         assert_eq!(shown("/metadata/annotations/a.b"), "metadata.annotations[\"a.b\"]");
     }
@@ -177,7 +199,9 @@ mod tests {
         let mut value = json!({"a": 1});
         put(&mut value, "/b/c~1d", json!(2));
         put(&mut value, "/a/x", json!(3));
-        assert_eq!(value, json!({"a": 1, "b": {"c/d": 2}}));
+        put(&mut value, "/b/", json!({"x": 1}));
+        put(&mut value, "/e/", json!({"x": 1}));
+        assert_eq!(value, json!({"a": 1, "b": {"c/d": 2}, "e": {}}));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who holds which fields: a document against what other sources hold of the same resource.
 
-use super::fields::{leaves, overlap, put, shown};
+use super::fields::{at, leaves, overlap, put, shown};
 use super::kinds::Key;
 use super::problem::{Code, Problem};
 use crate::domain::inventory::{Holding, Inventory};
@@ -43,7 +43,7 @@ pub(super) fn reconcile(
         let mut kept = vec![];
         for field in &share.fields {
             let ours: Vec<&String> = fields.iter().filter(|own| overlap(own, field)).collect();
-            let is = current.pointer(field);
+            let is = at(current, field);
             if ours.is_empty() {
                 if let Some(value) = is {
                     put(wanted, field, value.clone());

@@ -12,7 +12,7 @@ mod planner;
 mod problem;
 
 pub use draft::{Draft, Facts, changes};
-pub use fields::{FieldChange, diff, put};
+pub use fields::{FieldChange, at, diff, put};
 pub use kinds::{Found, KINDS, Key, Reference, Resource, resource};
 pub use planner::plan;
 pub use problem::{Code, Problem, Problems};

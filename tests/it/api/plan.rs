@@ -4,7 +4,10 @@ use super::Platform;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use futures_util::StreamExt;
+use meshagent::app::Actor;
+use meshagent::app::plan;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt;
 
@@ -94,7 +97,7 @@ async fn resources_are_told_with_their_status_and_as_they_were() {
     assert_eq!(one["document"]["metadata"]["annotations"]["meshagent.room"], "den");
     assert_eq!(one["status"]["observedGeneration"], 1);
     assert_eq!(one["status"]["conditions"][0]["type"], "Ready");
-    assert_eq!(one["sources"]["a"], json!([]));
+    assert_eq!(one["sources"]["a"], json!(["/external/"]));
     let before = one["resource_version"].to_string();
     desk.made("a", json!([room("den", "y")])).await;
     let now = desk.get("resources/room/den").await;
@@ -123,6 +126,37 @@ async fn resources_are_told_with_their_status_and_as_they_were() {
     ] {
         assert_eq!(desk.send(Method::GET, path, None).await.0, status, "{path}");
     }
+}
+
+#[tokio::test]
+async fn what_was_exported_changes_nothing_and_what_was_applied_rolls_back() {
+    let desk = Desk::new().await;
+    let account = json!({"version": "v1", "kind": "ServiceAccount", "metadata": {"name": "ci"}});
+    let task = json!({"version": "v1", "kind": "ScheduledTask", "schedule": "1 day", "queue": {"name": "q"},
+        "metadata": {"name": "t", "annotations": {"meshagent.room": "den"}}});
+    let mailbox =
+        json!({"version": "v1", "kind": "Mailbox", "address": "A@mail.example", "room": "den", "queue": "q"});
+    desk.made("a", json!([room("den", "x"), service("web", "den"), account, task, mailbox])).await;
+    let before = desk.platform.app.log.head().await.unwrap().to_string();
+    let exported = desk.get("documents").await["documents"].clone();
+    let (_, plan) = desk.send(Method::POST, "plan", Some(json!({"documents": exported}))).await;
+    assert_eq!(plan["summary"]["unchanged"], exported.as_array().unwrap().len(), "{plan}");
+
+    let documents = json!([room("den", "y"), room("late", "")]);
+    let body = json!({"source": "a", "documents": documents, "prune": true});
+    let (status, pruned) = desk.apply(body).await;
+    assert_eq!(status, StatusCode::OK, "{pruned}");
+    assert_eq!(pruned["summary"]["delete"], 4, "{pruned}");
+    let gone = desk.get("resources/services/web/history").await;
+    assert_eq!(gone["history"].as_array().unwrap().last().unwrap()["event"], "service.deleted");
+
+    let dry = json!({"to": before, "dry_run": true});
+    let (_, dry) = desk.send(Method::POST, "rollback", Some(dry)).await;
+    assert_eq!((&dry["summary"]["create"], &dry["summary"]["delete"]), (&json!(4), &json!(1)), "{dry}");
+    let (status, back) = desk.send(Method::POST, "rollback", Some(json!({"to": before}))).await;
+    assert_eq!(status, StatusCode::OK, "{back}");
+    let now = desk.get("documents").await["documents"].clone();
+    assert_eq!(now, exported);
 }
 
 #[tokio::test]
@@ -199,4 +233,21 @@ async fn a_watch_tells_what_there_is_then_what_changes_and_resumes() {
     assert_eq!(events.line().await, "event: ADDED");
     assert!(events.line().await.starts_with("id: "));
     assert!(events.line().await.starts_with("data: {"));
+}
+
+#[tokio::test]
+async fn a_watcher_that_is_too_far_behind_lists_again() {
+    let desk = Desk::new().await;
+    for note in ["x", "y"] {
+        let documents: Vec<Value> = (0..10_100).map(|n| room(&format!("r{n}"), note)).collect();
+        // Not over HTTP: the answer would be more than these tests read.
+        let request =
+            Arc::new(plan::Request { source: "a".to_owned(), documents, ..plan::Request::default() });
+        let actor = Actor::new("test", "watch");
+        desk.platform.app.apply(&actor, desk.platform.project, request, None).await.unwrap();
+    }
+    let (status, mut watch) = Watch::open(&desk, "&resource_version=1", "*/*").await;
+    assert_eq!(status, StatusCode::GONE);
+    let more = tokio::time::timeout(LIMIT, watch.body.next()).await.unwrap().unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&more).contains("watch-expired"));
 }
