@@ -171,7 +171,12 @@ impl Connection {
             return;
         }
         runtime.spawn(async move {
-            if tokio::time::timeout(SEE_THROUGH_MAX, jobs.count()).await.is_err() {
+            let seen_through = tokio::select! {
+                done = tokio::time::timeout(SEE_THROUGH_MAX, jobs.count()) => done.is_ok(),
+                // The room is written by another server from here on.
+                () = session.moved() => return,
+            };
+            if !seen_through {
                 tracing::warn!(room = %session.room.name, participant = %peer.id, "requests of a participant that is gone were given up");
             }
             for toolkit in bus.toolkits().filter(|toolkit| toolkit.holds(&peer)) {

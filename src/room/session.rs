@@ -17,9 +17,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Most toolkits one participant may host.
 pub const REGISTRATIONS_MAX: usize = 256;
@@ -112,7 +113,7 @@ pub struct LiveSession {
     /// Participants cut off because they did not read.
     cut_off: AtomicU64,
     /// Another server runs the room now: what its participants hold is theirs there.
-    moved: AtomicBool,
+    moved: CancellationToken,
 }
 
 impl fmt::Debug for LiveSession {
@@ -139,7 +140,7 @@ impl LiveSession {
             toolkits_changed: watch::Sender::new(0),
             last_shared_id: AtomicU64::new(SHARED_IDS_FROM),
             cut_off: AtomicU64::new(0),
-            moved: AtomicBool::new(false),
+            moved: CancellationToken::new(),
         }
     }
 
@@ -281,11 +282,16 @@ impl LiveSession {
 
     /// Another server runs the room from here on.
     pub fn has_moved(&self) -> bool {
-        self.moved.load(Ordering::Acquire)
+        self.moved.is_cancelled()
+    }
+
+    /// Returns once another server runs the room.
+    pub async fn moved(&self) {
+        self.moved.cancelled().await;
     }
 
     pub fn move_away(&self) {
-        self.moved.store(true, Ordering::Release);
+        self.moved.cancel();
     }
 
     /// Merges attributes and tells those who know the participant by messaging.

@@ -190,20 +190,16 @@ impl Acp {
     }
 
     fn asks(&mut self, id: Value, params: &Value) -> Vec<Act> {
-        let option = |kinds: [&str; 2]| {
-            let all = params.get("options").and_then(Value::as_array);
-            let of = |kind: &str| {
-                let mut all = all.into_iter().flatten();
-                all.find(|option| option.get("kind").and_then(Value::as_str) == Some(kind))
-            };
-            let found = kinds.into_iter().find_map(of)?;
+        let option = |kind: &str| {
+            let mut all = params.get("options").and_then(Value::as_array).into_iter().flatten();
+            let found = all.find(|option| option.get("kind").and_then(Value::as_str) == Some(kind))?;
             found.get("optionId").and_then(Value::as_str).map(str::to_owned)
         };
-        // Once where that is offered: what is asked here is this call.
+        // Only once: what is asked here is this call. A program that offers no such thing hears that nobody answers.
         let asked = Asked {
             id,
-            allow: option(["allow_once", "allow_always"]),
-            reject: option(["reject_once", "reject_always"]),
+            allow: option("allow_once"),
+            reject: option("reject_once"),
         };
         if !self.is_in_turn() || self.asked.len() >= ASKED_MAX {
             return vec![permission(&asked.id, asked.reject.as_deref())];

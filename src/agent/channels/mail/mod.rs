@@ -8,6 +8,7 @@ mod store;
 mod tool;
 
 use super::queue::{Taken, Work, consume, earlier};
+use crate::agent::thread::Earlier;
 use crate::agent::channel::{Agent, Channel, TurnRequest};
 use crate::agent::mail::reply::Outgoing;
 use crate::agent::mail::{Letter, MailConfig, SendError, submit};
@@ -110,7 +111,8 @@ impl Work for Mail {
             participant_id: Some(format!("mail:{}:{}", self.address, letter.id)),
             unattended: true,
             turn_id: Some(turn(attempt)),
-            earlier: earlier(attempt, turn),
+            // Elsewhere a letter is known by the name that its sender gave it: it proves nothing.
+            earlier: if taken.item_id().is_some() { earlier(attempt, turn) } else { Earlier::default() },
             ..TurnRequest::default()
         }))
     }

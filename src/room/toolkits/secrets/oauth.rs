@@ -3,6 +3,7 @@
 
 use super::ask::Asks;
 use super::store::{self, Kept};
+use crate::error_code::RoomCode;
 use crate::id::RoomId;
 use crate::room::lock;
 use crate::room::toolkit::{Call, ToolError};
@@ -27,6 +28,8 @@ const KIND: &str = "oauth";
 const KEEP_TRIES: u32 = 4;
 /// Wait between two of them.
 const KEEP_PAUSE: Duration = Duration::from_millis(250);
+/// Calls that may wait for one consent.
+const WAITING_MAX: usize = 16;
 /// Random bytes of a PKCE verifier.
 const VERIFIER_BYTES: usize = 32;
 
@@ -143,7 +146,7 @@ pub(super) async fn request(
         let data = Bytes::copy_from_slice(refresh.expose());
         let kept =
             Kept { owner, name: id.clone(), id, kind: KIND.to_owned(), delegated_to: Some(delegate), data };
-        let line = renewals.line(call.session.room.id, &kept.id);
+        let line = renewals.line(call.session.room.id, &kept.id)?;
         let _alone = line.lock().await;
         store::put(port, call.session.room.id, &kept).await?;
     }
@@ -174,16 +177,21 @@ pub(super) fn provide(asks: &Asks, call: &Call) -> Result<Content, ToolError> {
 pub(super) struct Renewals(std::sync::Mutex<HashMap<(RoomId, String), Weak<Mutex<()>>>>);
 
 impl Renewals {
-    fn line(&self, room: RoomId, id: &str) -> Arc<Mutex<()>> {
+    /// The line of a consent, unless too many wait in it.
+    fn line(&self, room: RoomId, id: &str) -> Result<Arc<Mutex<()>>, ToolError> {
         let mut lines = lock(&self.0);
         lines.retain(|_, line| line.strong_count() > 0);
         let key = (room, id.to_owned());
         if let Some(line) = lines.get(&key).and_then(Weak::upgrade) {
-            return line;
+            if Arc::strong_count(&line) > WAITING_MAX {
+                let text = format!("{WAITING_MAX} calls wait for this consent already; try again later");
+                return Err(ToolError::new(RoomCode::InvalidState, text));
+            }
+            return Ok(line);
         }
         let line = Arc::new(Mutex::new(()));
         lines.insert(key, Arc::downgrade(&line));
-        line
+        Ok(line)
     }
 }
 
@@ -198,14 +206,14 @@ pub(super) async fn offline(
     let args: Offline = call.args()?;
     let config = config(args.oauth, args.connector.as_ref())?;
     let (id, reader, room) = (config.id(), call.caller.name.clone(), call.session.room.id);
-    let line = renewals.line(room, &id);
+    let alone = renewals.line(room, &id)?.lock_owned().await;
     let wanted = move |secret: &Kept| {
         let by = args.delegated_by.as_deref().is_none_or(|by| by == secret.owner);
         let to = args.delegated_to.is_none() || args.delegated_to == secret.delegated_to;
         secret.kind == KIND && secret.id == id && secret.may_be_read_by(&reader) && by && to
     };
     let renewal = tokio::spawn(async move {
-        let _alone = line.lock().await;
+        let _alone = alone;
         let Some(mut kept) = store::all(&*port, room).await?.into_iter().find(wanted) else {
             return Ok(token(None));
         };
@@ -244,16 +252,17 @@ mod tests {
     fn renewals_of_one_consent_wait_for_each_other_and_for_no_other() {
         let renewals = Renewals::default();
         let room = |n| RoomId::new(ProjectId::new(Uuid::from_u128(1)), Uuid::from_u128(n));
-        let first = renewals.line(room(1), "a");
+        let line = |n, id| renewals.line(room(n), id).unwrap();
+        let first = line(1, "a");
         let alone = first.try_lock().unwrap();
-        assert!(renewals.line(room(1), "a").try_lock().is_err());
-        assert!(
-            renewals.line(room(1), "b").try_lock().is_ok() && renewals.line(room(2), "a").try_lock().is_ok()
-        );
-        drop(alone);
-        assert!(renewals.line(room(1), "a").try_lock().is_ok());
+        assert!(line(1, "a").try_lock().is_err());
+        assert!(line(1, "b").try_lock().is_ok() && line(2, "a").try_lock().is_ok());
+        let waiting: Vec<_> = (0..WAITING_MAX).map(|_| line(1, "a")).collect();
+        assert!(renewals.line(room(1), "a").is_err() && renewals.line(room(1), "b").is_ok());
+        drop((alone, waiting));
+        assert!(line(1, "a").try_lock().is_ok());
         drop(first);
-        renewals.line(room(2), "b");
+        line(2, "b");
         assert_eq!(lock(&renewals.0).len(), 1, "lines that nobody waits in are forgotten");
     }
 }
