@@ -6,6 +6,7 @@ use crate::client::room::{Options, Token};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Jobs of one queue that are worked on at once.
@@ -104,6 +105,8 @@ pub struct ToolsConfig {
     pub shell: Option<ShellConfig>,
     /// `--document-authoring`: the kinds of documents that are written beside widgets, from `--schema`.
     pub documents: Option<Vec<String>>,
+    /// `--computer-use`.
+    pub computer: Option<ComputerConfig>,
     /// `--use-memory`.
     pub memory: Option<MemoryConfig>,
     pub tables: TablesConfig,
@@ -226,6 +229,30 @@ pub enum ShellPlace {
     /// On the agent's machine; `prefix` are the words of what confines each command, if anything does.
     Local { prefix: Vec<String> },
 }
+
+/// A browser that the model steers.
+#[derive(Clone, Debug)]
+pub struct ComputerConfig {
+    pub program: PathBuf,
+    /// Words of what confines it, if anything does.
+    pub prefix: Vec<String>,
+    /// The only folder it writes in; removed with the last copy of this.
+    pub profile: Arc<tempfile::TempDir>,
+    /// Page that a thread begins with.
+    pub starting_url: Option<String>,
+    /// Whether the model may go to any address.
+    pub goto: bool,
+    /// Hosts within this network that it may reach.
+    pub allowed_hosts: Vec<String>,
+}
+
+impl PartialEq for ComputerConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.profile.path() == other.profile.path()
+    }
+}
+
+impl Eq for ComputerConfig {}
 
 /// An endpoint that searches the web.
 #[derive(Clone, PartialEq, Eq)]

@@ -59,6 +59,7 @@ pub struct Engine {
     shell: Option<Arc<tools::shell::Shell>>,
     images: Option<Arc<tools::Images>>,
     documents: Option<tools::Documents>,
+    computer: Option<Arc<tools::Computer>>,
     /// Tools that channels and storage add, for a thread.
     pub extra: Box<dyn Fn(&str) -> Tools + Send + Sync>,
 }
@@ -90,9 +91,13 @@ impl Engine {
             let own = (clock.clone(), ids.clone());
             Arc::new(tools::Images::new(model, endpoint, &client, files, &config.agent_name, own))
         });
+        let computer = config.tools.computer.clone().map(|computer| {
+            let own = (clock.clone(), ids.clone());
+            Arc::new(tools::Computer::new(computer, &client, &config.agent_name, own))
+        });
         let kinds = config.tools.documents.as_deref();
         let documents = kinds.map(|kinds| tools::Documents::new(&client, kinds, ids.clone()));
-        Self { config, client, clock, ids, providers, pins, mcp, shell, images, documents, extra }
+        Self { config, client, clock, ids, providers, pins, mcp, shell, images, documents, computer, extra }
     }
 
     /// Who answers for a model.
@@ -209,6 +214,9 @@ impl Engine {
         if let Some(images) = &self.images {
             tools.extend(images.tools());
         }
+        if let Some(computer) = &self.computer {
+            tools.extend(computer.tools());
+        }
         if config.discovery {
             tools.extend([tools::discovery(&self.client)]);
         }
@@ -261,6 +269,9 @@ impl Engine {
         }
         if let Some(documents) = &self.documents {
             documents.close().await;
+        }
+        if let Some(computer) = &self.computer {
+            computer.close().await;
         }
     }
 

@@ -385,8 +385,9 @@ impl Actor {
                 let by =
                     self.thread.turn_id().and_then(|turn| self.by.get(turn)).cloned().unwrap_or_default();
                 let turn_id = self.thread.turn_id().unwrap_or_default();
-                let mut context =
-                    CallContext::new(&self.path, turn_id, &call.item_id).logged(self.logs.0.clone());
+                let mut context = CallContext::new(&self.path, turn_id, &call.item_id)
+                    .logged(self.logs.0.clone())
+                    .recorded(self.said.0.clone());
                 (context.participant_id, context.sender_name) = (by.participant, by.name);
                 self.work.push(Box::pin(async move {
                     tracing::info!(tool = call.tool, "tool call");

@@ -11,7 +11,7 @@ use crate::agent::message::{
 };
 use crate::agent::model::ModelId;
 use crate::agent::provider::Said;
-use crate::agent::tools::{ToolOutput, ToolResult, ToolSpec, failed_text};
+use crate::agent::tools::{ToolOutput, ToolResult, ToolSpec, computer_asks, failed_text};
 use crate::agent::turn::{self, Event, Failure, Limits, Outcome, Response, Turn};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -283,7 +283,7 @@ impl Running {
     /// Runs a call, or asks those who must be asked first.
     fn call(&mut self, call: ToolCall, stamp: &Stamp, out: &mut Vec<Effect>) {
         let spec = self.tools.iter().find(|spec| spec.tool == call.tool && spec.toolkit == call.toolkit);
-        let approval = spec.is_some_and(|spec| spec.approval);
+        let approval = spec.is_some_and(|spec| spec.approval) || computer_asks(&call);
         if call.toolkit == CLIENT && spec.is_some() {
             self.telling.started(&call, stamp, out);
             self.ask_client(call, stamp, out);

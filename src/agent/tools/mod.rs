@@ -1,6 +1,7 @@
 //! What a model may do: one trait, the kits that flags switch on, and the bounds on what a tool may say.
 
 mod attach;
+mod computer;
 mod dataset;
 mod datetime;
 mod discovery;
@@ -22,6 +23,7 @@ mod web_fetch;
 mod web_search;
 
 pub use attach::attach_file;
+pub use computer::{CALL as COMPUTER_CALL, Computer, KIT as COMPUTER, asks as computer_asks};
 pub use dataset::dataset;
 pub use datetime::datetime;
 pub use discovery::discovery;
@@ -41,10 +43,11 @@ pub use web_search::web_search;
 
 use super::history::{Part, ToolCall};
 use super::message::LogLine;
+use super::provider::Said;
 use super::turn::Failure;
 use crate::client::room::RoomError;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -84,13 +87,14 @@ pub struct CallContext {
     pub participant_id: Option<String>,
     pub sender_name: Option<String>,
     log: Option<mpsc::Sender<(String, Vec<LogLine>)>>,
+    events: Option<mpsc::Sender<Said>>,
 }
 
 impl CallContext {
     #[must_use]
     pub fn new(thread: &str, turn_id: &str, item_id: &str) -> Self {
         let (thread, turn_id, item_id) = (thread.to_owned(), turn_id.to_owned(), item_id.to_owned());
-        Self { thread, turn_id, item_id, participant_id: None, sender_name: None, log: None }
+        Self { thread, turn_id, item_id, participant_id: None, sender_name: None, log: None, events: None }
     }
 
     /// Lets [`CallContext::log`] show its lines in the thread.
@@ -98,6 +102,21 @@ impl CallContext {
     pub fn logged(mut self, to: mpsc::Sender<(String, Vec<LogLine>)>) -> Self {
         self.log = Some(to);
         self
+    }
+
+    /// Lets [`CallContext::tell`] record its events in the thread.
+    #[must_use]
+    pub fn recorded(mut self, to: mpsc::Sender<Said>) -> Self {
+        self.events = Some(to);
+        self
+    }
+
+    /// Records an event in the thread.
+    pub async fn tell(&self, event: Map<String, Value>) {
+        if let Some(events) = &self.events {
+            // Nobody listens any more: the turn was stopped.
+            let _ = events.send(Said::Notice(event)).await;
+        }
     }
 
     /// Shows lines of a running call in the thread; `source` is `stdout` or `stderr`.

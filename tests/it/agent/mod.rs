@@ -1,5 +1,6 @@
 //! Agents as a person runs them: `meshagent process join` as a process, beside a real server.
 
+mod computer;
 mod crash;
 mod documents;
 mod endpoint;

@@ -31,8 +31,17 @@ impl Desk {
 
     /// What a tool answers the model, as one text.
     pub async fn call(&self, tool: &str, arguments: Value) -> String {
+        self.ask(json!({}), tool, arguments).await
+    }
+
+    /// The same in a thread that is named.
+    pub async fn call_in(&self, thread: &str, tool: &str, arguments: Value) -> String {
+        self.ask(json!({"path": thread}), tool, arguments).await
+    }
+
+    async fn ask(&self, mut prompt: Value, tool: &str, arguments: Value) -> String {
         let call = json!({"tool": tool, "arguments": arguments});
-        let prompt = json!({"prompt": format!("Go.\n```tool\n{call}\n```\n")});
+        prompt["prompt"] = json!(format!("Go.\n```tool\n{call}\n```\n"));
         let target = Target::new("support-agent", "run_support-agent_task");
         let answer = text(self.room.invoke(&target, Content::Json(prompt)).await.unwrap());
         let (_, output) = answer.rsplit_once("answered:\n\n").unwrap_or_else(|| panic!("{answer}"));

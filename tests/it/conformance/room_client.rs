@@ -152,3 +152,16 @@ fn python_on_postgres_comes_back_after_kill_9() {
     let Some(url) = postgres::blocking_database() else { return };
     survives(&["--database-url", &url], |server| python("reconnect", server));
 }
+
+#[test]
+fn tokens_for_calls_are_what_other_readers_of_tokens_expect() {
+    let Some(python) = clients::python() else { return };
+    let keys = [
+        ("LIVEKIT_API_KEY", "devkey"),
+        ("LIVEKIT_API_SECRET", "a secret of the livekit server, long enough"),
+    ];
+    let server = Server::start_with(&["--livekit-url", "wss://calls.example:7880"], &keys);
+    let mut command = Command::new(&python.python);
+    command.arg(script("livekit.py")).env("PYTHONDONTWRITEBYTECODE", "1").envs(keys);
+    start(command, &server).must_say("done");
+}

@@ -1,5 +1,6 @@
 //! What integration tests share: servers under test, programs beside them, and the public clients.
 
+pub mod browser;
 pub mod clients;
 pub mod dns;
 pub mod mail;

@@ -24,6 +24,7 @@ pub struct Server {
     pub api_key: String,
     data: TempDir,
     arguments: Vec<String>,
+    env: Vec<(String, String)>,
     child: Child,
     lines: Receiver<String>,
 }
@@ -31,15 +32,23 @@ pub struct Server {
 impl Server {
     /// Starts it with these arguments of `meshagent up` besides its own, and waits until it is ready.
     pub fn start(arguments: &[&str]) -> Server {
+        Self::start_with(arguments, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_with(arguments: &[&str], env: &[(&str, &str)]) -> Server {
         let data = tempfile::tempdir().unwrap();
         let arguments: Vec<String> = arguments.iter().map(|each| (*each).to_owned()).collect();
-        let (child, lines) = spawn(data.path(), "127.0.0.1:0", &arguments);
+        let env: Vec<(String, String)> =
+            env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (child, lines) = spawn(data.path(), "127.0.0.1:0", &arguments, &env);
         let mut server = Server {
             url: String::new(),
             project_id: String::new(),
             api_key: String::new(),
             data,
             arguments,
+            env,
             child,
             lines,
         };
@@ -56,7 +65,7 @@ impl Server {
     /// Starts it again where it was.
     pub fn restart(&mut self) {
         let address = self.address().to_owned();
-        (self.child, self.lines) = spawn(self.data.path(), &address, &self.arguments);
+        (self.child, self.lines) = spawn(self.data.path(), &address, &self.arguments, &self.env);
         self.wait_until_ready();
     }
 
@@ -103,7 +112,12 @@ impl Drop for Server {
     }
 }
 
-fn spawn(data: &Path, listen: &str, arguments: &[String]) -> (Child, Receiver<String>) {
+fn spawn(
+    data: &Path,
+    listen: &str,
+    arguments: &[String],
+    env: &[(String, String)],
+) -> (Child, Receiver<String>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_meshagent"))
         .args(["up", "--listen", listen, "--data-dir"])
         .arg(data)
@@ -112,6 +126,7 @@ fn spawn(data: &Path, listen: &str, arguments: &[String]) -> (Child, Receiver<St
         .env_remove("MESHAGENT_API_KEY")
         .env_remove("MESHAGENT_API_URL")
         .env_remove("MESHAGENT_PROJECT_ID")
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,21 +1,31 @@
 //! The request body. Pure.
 
+use super::computer::Screens;
 use super::native::Native;
 use crate::agent::config::EndpointConfig;
 use crate::agent::history::{Item, Part};
 use crate::agent::provider::names::{Names, function_name};
 use crate::agent::provider::parts::{Shown, shown};
 use crate::agent::provider::{OUTPUT_TOKENS, Request};
-use crate::agent::tools::ToolSpec;
+use crate::agent::tools::{COMPUTER, COMPUTER_CALL, ToolSpec};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+/// Whose models have a computer of their own.
+const OWN_COMPUTER: &str = "openai";
 
 /// `provider` is whose endpoint it is sent to.
 pub(super) fn body(provider: &str, config: &EndpointConfig, request: Request<'_>) -> (Value, Names) {
     let mut names = Names::default();
+    // Models of OpenAI know the computer without a description.
+    let computers = provider == OWN_COMPUTER && request.model.starts_with("gpt-");
     let mut natives = Vec::new();
     let mut tools = Vec::with_capacity(request.tools.len());
     for spec in request.tools {
+        if computers && is_computer(&spec.toolkit, &spec.tool) {
+            tools.push(json!({"type": "computer"}));
+            continue;
+        }
         match Native::of(provider, request.model, spec) {
             Some(native) => {
                 natives.push(native);
@@ -28,9 +38,15 @@ pub(super) fn body(provider: &str, config: &EndpointConfig, request: Request<'_>
         tools.push(json!({"type": "web_search"}));
     }
     let mut called = BTreeMap::new();
+    let mut screens = computers.then(|| Screens::of(request.items));
     let mut input = Vec::with_capacity(request.items.len());
     for item in request.items {
-        input.extend(native_item(item, &natives, &mut called).or_else(|| wire_item(provider, item)));
+        match screens.as_mut().and_then(|screens| screens.items(item)) {
+            Some(items) => input.extend(items),
+            None => {
+                input.extend(native_item(item, &natives, &mut called).or_else(|| wire_item(provider, item)));
+            }
+        }
     }
     let mut body = json!({
         "model": request.model,
@@ -52,6 +68,11 @@ pub(super) fn body(provider: &str, config: &EndpointConfig, request: Request<'_>
         body["include"] = json!(["reasoning.encrypted_content"]);
     }
     (body, names)
+}
+
+/// Whether this is the tool of a browser.
+pub(super) fn is_computer(toolkit: &str, tool: &str) -> bool {
+    toolkit == COMPUTER && tool == COMPUTER_CALL
 }
 
 fn function(spec: &ToolSpec, names: &mut Names) -> Value {
@@ -110,7 +131,7 @@ fn wire_item(provider: &str, item: &Item) -> Option<Value> {
     })
 }
 
-fn wire_part(part: &Part) -> Value {
+pub(super) fn wire_part(part: &Part) -> Value {
     match shown(part) {
         Shown::Text(text) => json!({"type": "input_text", "text": text}),
         Shown::Image { mime_type, data } => {

@@ -1,6 +1,7 @@
 //! OpenAI Responses; Grok and many other endpoints speak it too.
 
 mod body;
+mod computer;
 mod native;
 mod reply;
 

@@ -1,10 +1,12 @@
 //! What a stream of Responses events amounts to. Pure: events in, a response or a refusal out.
 
+use super::computer;
 use super::native::Native;
 use crate::agent::history::Item;
 use crate::agent::provider::endpoint::{Refusal, Reply};
 use crate::agent::provider::names::Names;
 use crate::agent::provider::{ITEMS_MAX, Said};
+use crate::agent::tools::{COMPUTER, COMPUTER_CALL};
 use crate::agent::turn::{Response, Usage};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -46,6 +48,11 @@ impl<'a> Answer<'a> {
                     toolkit,
                     tool,
                 });
+            }
+            "response.output_item.added" if item("type") == "computer_call" => {
+                let (toolkit, tool) = (COMPUTER.to_owned(), COMPUTER_CALL.to_owned());
+                let (item_id, call_id) = (item("id"), item("call_id"));
+                self.said.push(Said::CallPending { item_id, call_id, toolkit, tool });
             }
             "response.output_item.added" if Native::called(&item("type")).is_some() => {
                 let tool = Native::called(&item("type")).map(Native::tool).unwrap_or_default();
@@ -134,6 +141,7 @@ impl<'a> Answer<'a> {
                 let item_id = text("id").to_owned();
                 Some(Item::Call(self.names.call(id, item_id, text("name"), text("arguments").to_owned())))
             }
+            "computer_call" => Some(Item::Call(computer::call(item))),
             kind if Native::called(kind).is_some() => {
                 Native::called(kind).map(|native| Item::Call(native.read(item)))
             }

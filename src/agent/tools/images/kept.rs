@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 const TABLE: &str = "images";
 
-pub(super) struct Kept {
+pub(in crate::agent::tools) struct Kept {
     client: RoomClient,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
@@ -51,25 +51,27 @@ impl Kept {
         self.ready.get_or_try_init(make).await.map(drop)
     }
 
-    /// Keeps an image; its id.
+    /// Keeps an image with notes, by key; its id.
     pub async fn save(
         &self,
         data: Bytes,
         mime_type: &str,
         by: &str,
-        (key, value): (&str, &str),
+        notes: &[(&str, &str)],
     ) -> Result<String, ToolError> {
         self.ready().await?;
         let id = self.ids.fresh().to_string();
         let text = |text: &str| Typed::Text(text.to_owned());
-        let note = Typed::Struct(vec![("key".into(), text(key)), ("value".into(), text(value))]);
+        let note = |(key, value): &(&str, &str)| {
+            Typed::Struct(vec![("key".into(), text(key)), ("value".into(), text(value))])
+        };
         let row = vec![
             ("id".to_owned(), text(&id)),
             ("data".to_owned(), Typed::Binary(data.to_vec())),
             ("mime_type".to_owned(), text(mime_type)),
             ("created_at".to_owned(), Typed::Timestamp { at: self.clock.now().naive_utc(), utc: true }),
             ("created_by".to_owned(), text(by)),
-            ("annotations".to_owned(), Typed::List(vec![note])),
+            ("annotations".to_owned(), Typed::List(notes.iter().map(note).collect())),
         ];
         let failed = |error: typed::TypedError| format!("the image cannot be kept: {error}");
         // The table may have been made with more columns.

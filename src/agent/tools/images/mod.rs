@@ -10,7 +10,7 @@ use crate::agent::history::Part;
 use crate::client::room::RoomClient;
 use crate::clock::{Clock, IdSource};
 use bytes::Bytes;
-use kept::Kept;
+pub(super) use kept::Kept;
 use made::Maker;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -141,7 +141,7 @@ impl Tool for ImageTool {
                 }
                 let data = maker.make(&prompt, &references).await?;
                 let mime_type = kind(&data)?;
-                let id = kept.save(data, mime_type, agent_name, ("prompt", &prompt)).await?;
+                let id = kept.save(data, mime_type, agent_name, &[("prompt", prompt.as_str())]).await?;
                 json!({"saved_image_id": id, "mime_type": mime_type})
             }
             Op::Read => {
@@ -167,7 +167,8 @@ impl Tool for ImageTool {
                 let Import { source_path } = arguments(given)?;
                 let (data, _) = files.read(&source_path).await?;
                 let mime_type = kind(&data)?;
-                let id = kept.save(data, mime_type, agent_name, ("source_path", &source_path)).await?;
+                let id =
+                    kept.save(data, mime_type, agent_name, &[("source_path", source_path.as_str())]).await?;
                 json!({"saved_image_id": id, "source_path": source_path, "mime_type": mime_type})
             }
         };

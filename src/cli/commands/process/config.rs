@@ -162,6 +162,7 @@ fn tools_config(args: &JoinArgs, place: &Place, env: &EndpointsEnv) -> Result<To
         mcp,
         shell,
         scripts: on(process.tools.discover_script_tools.as_ref(), false),
+        computer: super::computer::config(process, env.allowed_hosts.clone())?,
         documents: args.join.documents().then(|| process.tools.schemas.clone()),
         image_model: process.tools.image_generation.clone(),
         tool_search: super::toolkits::tool_search(process),

@@ -2,6 +2,7 @@
 //! `agent` and knows no flag.
 
 pub mod args;
+mod computer;
 pub(super) mod config;
 mod deploy;
 mod inspect;

@@ -8,7 +8,7 @@ mod voice;
 
 pub use program::ProgramArgs;
 pub use room::{JoinOnly, ServiceArgs, WebsocketAuth};
-pub use tools::{ShellArgs, ToolArgs, ToolSearch};
+pub use tools::{BrowserPlace, ShellArgs, ToolArgs, ToolSearch};
 pub use voice::VoiceArgs;
 
 use crate::agent::AgentChannel;

@@ -40,13 +40,19 @@ pub struct ToolArgs {
     #[arg(long, value_name = "MODEL")]
     pub image_generation: Option<String>,
 
-    /// Use a browser
+    /// Use a browser (chromium, or MESHAGENT_BROWSER), whose pages the model sees and steers: public addresses, and the
+    /// hosts in MESHAGENT_ALLOW_HOSTS
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
     pub computer_use: Option<String>,
 
     /// First page of the browser
     #[arg(long, value_name = "URL")]
     pub starting_url: Option<String>,
+
+    /// Where the browser runs on this machine: confined to a folder of its own (sandbox), or with all rights of the agent
+    /// (none) [default: sandbox]
+    #[arg(long, value_enum, value_name = "PLACE")]
+    pub browser_place: Option<BrowserPlace>,
 
     /// Let the model go to any page
     #[arg(long)]
@@ -115,6 +121,13 @@ pub struct ToolArgs {
     pub discovery: bool,
 }
 
+/// `--browser-place`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrowserPlace {
+    Sandbox,
+    None,
+}
+
 /// `--tool-search`.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolSearch {
@@ -126,12 +139,7 @@ pub enum ToolSearch {
 impl ToolArgs {
     pub(super) fn unsupported(&self) -> Vec<String> {
         let on = |switch: &Option<String>| on(switch.as_ref(), false);
-        named(&[
-            ("computer-use", on(&self.computer_use)),
-            ("starting-url", self.starting_url.is_some()),
-            ("allow-goto-url", self.allow_goto_url),
-            ("script-tool", on(&self.script_tool)),
-        ])
+        named(&[("script-tool", on(&self.script_tool))])
     }
 
     /// Flags that only models of OpenAI and Grok can serve; the official tool refuses them for others.
