@@ -196,11 +196,7 @@ impl Acp {
             found.get("optionId").and_then(Value::as_str).map(str::to_owned)
         };
         // Only once: what is asked here is this call. A program that offers no such thing hears that nobody answers.
-        let asked = Asked {
-            id,
-            allow: option("allow_once"),
-            reject: option("reject_once"),
-        };
+        let asked = Asked { id, allow: option("allow_once"), reject: option("reject_once") };
         if !self.is_in_turn() || self.asked.len() >= ASKED_MAX {
             return vec![permission(&asked.id, asked.reject.as_deref())];
         }

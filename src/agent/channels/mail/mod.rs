@@ -8,12 +8,12 @@ mod store;
 mod tool;
 
 use super::queue::{Taken, Work, consume, earlier};
-use crate::agent::thread::Earlier;
 use crate::agent::channel::{Agent, Channel, TurnRequest};
 use crate::agent::mail::reply::Outgoing;
 use crate::agent::mail::{Letter, MailConfig, SendError, submit};
 use crate::agent::message::InputContent;
 use crate::agent::naming;
+use crate::agent::thread::Earlier;
 use crate::agent::tools::{Tool, lost};
 use crate::agent::turn::Failure;
 use crate::client::room::RoomError;

@@ -23,8 +23,10 @@ pub fn config(ctx: &Ctx, args: &JoinArgs) -> Result<agent::Config, CliError> {
     }
     let own = settings::env("MESHAGENT_TOKEN");
     if args.process.program.program_token && own.is_none() {
-        return Err(CliError::user("--program-token gives the program the agent's token, and without a room it has none")
-            .hint("set MESHAGENT_TOKEN to a token for it, or name a room with --room"));
+        return Err(CliError::user(
+            "--program-token gives the program the agent's token, and without a room it has none",
+        )
+        .hint("set MESHAGENT_TOKEN to a token for it, or name a room with --room"));
     }
     let key = own.or_else(|| ctx.api_key().map(|key| key.expose().to_owned()));
     let named = args.join.agent_name.clone().filter(|name| !name.is_empty());

@@ -131,6 +131,8 @@ pub(super) async fn request(
             "scopes": config.scopes,
         }},
     });
+    // Before anybody is asked: what they give must find a place.
+    let line = renewals.line(call.session.room.id, &id)?;
     let code =
         asks.ask(call, &args.participant_id, "secrets.request_oauth_token", asked, args.timeout).await?;
     let code = String::from_utf8_lossy(&code).into_owned();
@@ -146,7 +148,6 @@ pub(super) async fn request(
         let data = Bytes::copy_from_slice(refresh.expose());
         let kept =
             Kept { owner, name: id.clone(), id, kind: KIND.to_owned(), delegated_to: Some(delegate), data };
-        let line = renewals.line(call.session.room.id, &kept.id)?;
         let _alone = line.lock().await;
         store::put(port, call.session.room.id, &kept).await?;
     }
