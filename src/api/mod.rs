@@ -5,6 +5,7 @@
 
 mod access;
 mod accounts;
+mod agents;
 mod auth;
 mod body;
 mod error;

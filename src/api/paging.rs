@@ -18,6 +18,7 @@ pub(super) struct Paging {
     offset: Option<usize>,
     continuation_token: Option<String>,
     filter: Option<String>,
+    view: Option<String>,
 }
 
 /// One page of what there is.
@@ -39,6 +40,11 @@ impl Paging {
     pub fn wants(&self, name: &str) -> bool {
         let Some(filter) = self.filter.as_deref().filter(|f| !f.is_empty()) else { return true };
         name.to_lowercase().contains(&filter.to_lowercase())
+    }
+
+    /// Whether the inventory is asked for, and not only what callers work with.
+    pub fn wants_all(&self) -> bool {
+        self.view.as_deref() == Some("all")
     }
 
     /// Cuts a page out of all that passed the filter.

@@ -125,7 +125,10 @@ async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Value>, Problem> {
     let world = api.app.world();
-    let mut rooms: Vec<_> = world.rooms(project).filter(|(_, r)| paging.wants(r.name.as_str())).collect();
+    // Rooms of managed agents are found by their agents.
+    let shown = |id: RoomId| paging.wants_all() || world.agent_of(id).is_none();
+    let mut rooms: Vec<_> =
+        world.rooms(project).filter(|(id, r)| shown(*id) && paging.wants(r.name.as_str())).collect();
     rooms.sort_by(|a, b| a.1.name.cmp(&b.1.name));
     let page = paging.cut(rooms)?;
     let items: Vec<Value> = page.items.iter().map(|(id, room)| wire(*id, room)).collect();

@@ -87,14 +87,19 @@ struct Wanted {
 
 fn wire(api: &Api, id: SessionId, session: &Session) -> Value {
     let participants = if session.is_active() { json!(api.host.roles(session.room)) } else { json!({}) };
+    let world = api.app.world();
+    let agent = world.agent_of(session.room);
+    let kind = if agent.is_some() { "agent" } else { "room" };
     json!({
         "id": id.to_string(), "room_id": session.room.to_string(), "room_name": session.room_name,
-        "created_at": session.started_at, "is_active": session.is_active(), "kind": "room",
+        "agent_id": agent.map(|(id, _)| id.to_string()),
+        "agent_name": agent.map(|(_, agent)| &agent.spec.metadata.name),
+        "created_at": session.started_at, "is_active": session.is_active(), "kind": kind,
         "participants": participants, "ended_at": session.ended.map(|(at, _)| at),
     })
 }
 
-fn page(
+pub(super) fn page(
     api: &Api,
     project: ProjectId,
     paging: &Paging,

@@ -85,6 +85,14 @@ impl Error {
         }
     }
 
+    pub(crate) fn no_agent(name: &str) -> Self {
+        Self::NotFound {
+            kind: "agent",
+            name: name.to_owned(),
+            hint: "`meshagent agent list` shows those that exist",
+        }
+    }
+
     pub(crate) fn no_account(name: &str) -> Self {
         Self::NotFound {
             kind: "service account",

@@ -4,6 +4,7 @@
 //! controllers' and edges' business; here only facts are made.
 
 mod accounts;
+pub mod agents;
 mod apply;
 pub mod delegation;
 mod error;

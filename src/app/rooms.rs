@@ -1,5 +1,6 @@
 //! Rooms.
 
+use super::agents::not_of_agent;
 use super::{Actor, App, Change, Decision, Error};
 use crate::domain::names::{self, Kind, Names};
 use crate::domain::room::{self, Room};
@@ -35,6 +36,7 @@ impl App {
         let project = id.project();
         self.transact(actor, |world| {
             let room = world.room(id).ok_or_else(|| Error::no_room(&id.to_string()))?;
+            not_of_agent(world, id)?;
             let mut changes = vec![];
             if let Some(new) = update.name.as_ref().filter(|n| **n != room.name) {
                 changes.push(claim(world, project, Kind::Room, None, new.as_str(), id.uuid())?);
@@ -52,16 +54,22 @@ impl App {
     /// Deletes a room with its services, scheduled tasks and mailboxes.
     pub async fn delete_room(&self, actor: &Actor, id: RoomId) -> Result<(), Error> {
         self.transact(actor, |world| {
-            let room = world.room(id).ok_or_else(|| Error::no_room(&id.to_string()))?;
-            let gone = Room::decide(Some(room), room::Command::Delete).map_err(Error::rejected)?;
-            let project = id.project();
-            let mut changes = contents(world, id)?;
-            changes.push(Change::new(project, id.stream(), gone));
-            changes.push(release(world, project, Kind::Room, None, room.name.as_str())?);
-            Ok(Decision { changes, answer: () })
+            not_of_agent(world, id)?;
+            Ok(Decision { changes: room_gone(world, id)?, answer: () })
         })
         .await
     }
+}
+
+/// The end of a room, with everything that lives in it.
+pub(super) fn room_gone(world: &World, id: RoomId) -> Result<Vec<Change>, Error> {
+    let room = world.room(id).ok_or_else(|| Error::no_room(&id.to_string()))?;
+    let gone = Room::decide(Some(room), room::Command::Delete).map_err(Error::rejected)?;
+    let project = id.project();
+    let mut changes = contents(world, id)?;
+    changes.push(Change::new(project, id.stream(), gone));
+    changes.push(release(world, project, Kind::Room, None, room.name.as_str())?);
+    Ok(changes)
 }
 
 /// The end of everything that lives in a room.

@@ -1,5 +1,6 @@
 //! Services of projects and rooms.
 
+use super::agents::{not_of_agent, not_the_agent};
 use super::rooms::{claim, release};
 use super::{Actor, App, Change, Decision, Error};
 use crate::domain::Entity;
@@ -21,6 +22,7 @@ impl App {
         self.transact(actor, |world| {
             if let Some(room) = room {
                 world.room(room).ok_or_else(|| Error::no_room(&room.to_string()))?;
+                not_of_agent(world, room)?;
             }
             let claimed = claim(world, project, Kind::Service, room, &spec.metadata.name, id.uuid())?;
             let created = service::Created { room, spec: spec.clone() };
@@ -40,6 +42,7 @@ impl App {
         let project = id.project();
         self.transact(actor, |world| {
             let service = find(world, id)?;
+            not_the_agent(world, id)?;
             let mut changes = vec![];
             let (old, new) = (&service.spec.metadata.name, &spec.metadata.name);
             if old != new {
@@ -69,6 +72,7 @@ impl App {
         let project = id.project();
         self.transact(actor, |world| {
             let service = find(world, id)?;
+            not_the_agent(world, id)?;
             let events = Service::decide(Some(service), service::Command::Delete).map_err(Error::rejected)?;
             let name = &service.spec.metadata.name;
             let released = release(world, project, Kind::Service, service.room, name)?;

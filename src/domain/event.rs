@@ -4,8 +4,8 @@
 //! with an upcaster in [`super::upcast`] and a stored fixture.
 
 use super::{
-    account, controller, instance, inventory, mailbox, member, names, project, room, scheduled_task, secret,
-    service, session, subscription, upcast, webhook,
+    account, controller, instance, inventory, mailbox, managed_agent, member, names, project, room,
+    scheduled_task, secret, service, session, subscription, upcast, webhook,
 };
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,9 @@ events! {
     AccountCreated(account::Profile) = "account.created" v 1;
     AccountDeleted(Nothing) = "account.deleted" v 1;
     AccountUpdated(account::Profile) = "account.updated" v 1;
+    AgentCreated(managed_agent::Wanted) = "agent.created" v 1;
+    AgentDeleted(Nothing) = "agent.deleted" v 1;
+    AgentUpdated(managed_agent::Wanted) = "agent.updated" v 1;
     ApiKeyCreated(account::KeyCreated) = "apikey.created" v 1;
     ApiKeyRevoked(Nothing) = "apikey.revoked" v 1;
     ControllerStalled(controller::Stalled) = "controller.stalled" v 1;

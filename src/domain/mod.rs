@@ -10,6 +10,7 @@ pub mod event;
 pub mod instance;
 pub mod inventory;
 pub mod mailbox;
+pub mod managed_agent;
 pub mod member;
 pub mod names;
 pub mod project;

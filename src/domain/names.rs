@@ -18,6 +18,7 @@ pub enum Kind {
     Service,
     ServiceAccount,
     MailboxAddress,
+    ManagedAgent,
     /// Its scope is the service account that owns it.
     Secret,
     /// Its scope is the caller that owns it.
@@ -32,6 +33,7 @@ impl fmt::Display for Kind {
             Self::Service => "service",
             Self::ServiceAccount => "service account",
             Self::MailboxAddress => "mailbox",
+            Self::ManagedAgent => "agent",
             Self::Secret | Self::UserSecret => "secret",
         })
     }

@@ -4,6 +4,7 @@ use crate::domain::account::{ApiKey, ServiceAccount};
 use crate::domain::instance::{self, Instance};
 use crate::domain::inventory::Inventory;
 use crate::domain::mailbox::Mailbox;
+use crate::domain::managed_agent::ManagedAgent;
 use crate::domain::names::Names;
 use crate::domain::project::Project;
 use crate::domain::room::Room;
@@ -42,6 +43,8 @@ pub struct ProjectView {
     pub services: Table<Service>,
     pub tasks: Table<ScheduledTask>,
     pub mailboxes: Table<Mailbox>,
+    #[serde(default)]
+    pub agents: Table<ManagedAgent>,
     pub accounts: Table<ServiceAccount>,
     pub keys: Table<ApiKey>,
     pub sessions: Table<Session>,
@@ -66,7 +69,8 @@ impl ProjectView {
     /// Takes one event in. An event of a stream that this version does not fold changes nothing.
     pub(super) fn apply(&mut self, recorded: &Recorded, event: &Event) {
         use crate::id::{
-            ApiKeyId, MailboxId, OwnedSecretId, ScheduledTaskId, ServiceAccountId, ServiceId, WebhookId,
+            ApiKeyId, MailboxId, ManagedAgentId, OwnedSecretId, ScheduledTaskId, ServiceAccountId, ServiceId,
+            WebhookId,
         };
         let (stream, version, at) = (&recorded.stream, recorded.version, recorded.recorded_at);
         match stream.category() {
@@ -91,6 +95,7 @@ impl ProjectView {
             }
             ScheduledTaskId::CATEGORY => fold(&mut self.tasks, stream, version, event, at),
             MailboxId::CATEGORY => fold(&mut self.mailboxes, stream, version, event, at),
+            ManagedAgentId::CATEGORY => fold(&mut self.agents, stream, version, event, at),
             ServiceAccountId::CATEGORY => fold(&mut self.accounts, stream, version, event, at),
             OwnedSecretId::CATEGORY => fold(&mut self.secrets, stream, version, event, at),
             ApiKeyId::CATEGORY => fold(&mut self.keys, stream, version, event, at),

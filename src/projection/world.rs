@@ -5,6 +5,7 @@ use crate::domain::account::{ApiKey, ServiceAccount};
 use crate::domain::instance::{self, Instance};
 use crate::domain::inventory::Inventory;
 use crate::domain::mailbox::Mailbox;
+use crate::domain::managed_agent::ManagedAgent;
 use crate::domain::names::Kind;
 use crate::domain::room::Room;
 use crate::domain::scheduled_task::ScheduledTask;
@@ -16,8 +17,8 @@ use crate::domain::webhook::Webhook;
 use crate::domain::{DecodeError, Event};
 use crate::eventlog::Recorded;
 use crate::id::{
-    ApiKeyId, MailboxId, OwnedSecretId, Position, ProjectId, RoomId, ScheduledTaskId, ServiceAccountId,
-    ServiceId, SessionId, WebhookId,
+    ApiKeyId, MailboxId, ManagedAgentId, OwnedSecretId, Position, ProjectId, RoomId, ScheduledTaskId,
+    ServiceAccountId, ServiceId, SessionId, WebhookId,
 };
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,7 @@ impl World {
         service, services: services, ServiceId => Service;
         task, tasks: tasks, ScheduledTaskId => ScheduledTask;
         mailbox, mailboxes: mailboxes, MailboxId => Mailbox;
+        agent, agents: agents, ManagedAgentId => ManagedAgent;
         account, accounts: accounts, ServiceAccountId => ServiceAccount;
         key, keys: keys, ApiKeyId => ApiKey;
         session, sessions: sessions, SessionId => Session;
@@ -125,6 +127,13 @@ impl World {
         })
     }
 
+    /// The managed agent that lives in a room: they have the same UUID.
+    #[must_use]
+    pub fn agent_of(&self, room: RoomId) -> Option<(ManagedAgentId, &ManagedAgent)> {
+        let id = ManagedAgentId::new(room.project(), room.uuid());
+        Some((id, self.agent(id)?))
+    }
+
     /// The run of a room that has not ended.
     #[must_use]
     pub fn active_session(&self, room: RoomId) -> Option<(SessionId, &Session)> {
@@ -150,6 +159,7 @@ impl World {
             ServiceId::CATEGORY => of!(services),
             ScheduledTaskId::CATEGORY => of!(tasks),
             MailboxId::CATEGORY => of!(mailboxes),
+            ManagedAgentId::CATEGORY => of!(agents),
             ServiceAccountId::CATEGORY => of!(accounts),
             ApiKeyId::CATEGORY => of!(keys),
             SessionId::CATEGORY => of!(sessions),

@@ -36,6 +36,7 @@ kind_marks! {
     ProjectKind = "Project";
     RoomKind = "Room";
     ServiceAccountKind = "ServiceAccount";
+    ManagedAgentKind = "ManagedAgent";
 }
 
 /// Name and notes of a service or service template.

@@ -244,7 +244,7 @@ fn secrets_proxy() -> Vec<String> {
     vec!["secrets:proxy".to_owned()]
 }
 
-fn trimmed_lower<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+pub(super) fn trimmed_lower<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let email = String::deserialize(from)?.trim().to_lowercase();
     if email.is_empty() {
         return Err(serde::de::Error::custom(
@@ -254,7 +254,7 @@ fn trimmed_lower<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D:
     Ok(email)
 }
 
-fn trimmed_unique<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+pub(super) fn trimmed_unique<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let mut kept: Vec<String> = Vec::new();
     for scope in Vec::<String>::deserialize(from)? {
         let scope = scope.trim().to_owned();

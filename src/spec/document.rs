@@ -2,7 +2,8 @@
 
 use super::common::annotation;
 use super::{
-    Mailbox, Project, Room, Route, ScheduledTask, Service, ServiceAccount, ServiceTemplate, service,
+    Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service, ServiceAccount, ServiceTemplate,
+    service,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -20,6 +21,7 @@ pub enum Document {
     ScheduledTask(ScheduledTask),
     Mailbox(Mailbox),
     Route(Route),
+    ManagedAgent(ManagedAgent),
 }
 
 impl Document {
@@ -34,6 +36,7 @@ impl Document {
             Self::ScheduledTask(_) => Kind::ScheduledTask,
             Self::Mailbox(_) => Kind::Mailbox,
             Self::Route(_) => Kind::Route,
+            Self::ManagedAgent(_) => Kind::ManagedAgent,
         }
     }
 
@@ -48,6 +51,7 @@ impl Document {
             Self::ScheduledTask(task) => task.metadata.name.as_deref().unwrap_or_default(),
             Self::Mailbox(mailbox) => &mailbox.address,
             Self::Route(route) => &route.metadata.name,
+            Self::ManagedAgent(agent) => &agent.metadata.name,
         }
     }
 
@@ -62,6 +66,7 @@ impl Document {
             Self::ScheduledTask(task) => Some(&task.metadata.annotations),
             Self::Mailbox(mailbox) => Some(&mailbox.annotations),
             Self::Route(route) => Some(&route.metadata.annotations),
+            Self::ManagedAgent(agent) => Some(&agent.metadata.annotations),
         };
         annotation(notes, key)
     }
@@ -69,7 +74,7 @@ impl Document {
     /// Name of the room it belongs to, where the document says so.
     pub fn room(&self) -> Option<&str> {
         match self {
-            Self::Project(_) | Self::Room(_) | Self::ServiceAccount(_) => None,
+            Self::Project(_) | Self::Room(_) | Self::ServiceAccount(_) | Self::ManagedAgent(_) => None,
             Self::Mailbox(mailbox) => Some(&mailbox.room),
             Self::Route(route) => route.backend.room.as_ref().map(|room| room.name.as_str()),
             Self::Service(_) | Self::ServiceTemplate(_) | Self::ScheduledTask(_) => {
@@ -90,11 +95,12 @@ pub enum Kind {
     ScheduledTask,
     Mailbox,
     Route,
+    ManagedAgent,
 }
 
 impl Kind {
     /// All kinds, in the order in which they depend on each other.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Project,
         Kind::Room,
         Kind::ServiceAccount,
@@ -103,6 +109,7 @@ impl Kind {
         Kind::ScheduledTask,
         Kind::Mailbox,
         Kind::Route,
+        Kind::ManagedAgent,
     ];
 
     /// The text in `kind:`.
@@ -116,6 +123,7 @@ impl Kind {
             Kind::ScheduledTask => "ScheduledTask",
             Kind::Mailbox => "Mailbox",
             Kind::Route => "Route",
+            Kind::ManagedAgent => "ManagedAgent",
         }
     }
 
@@ -130,6 +138,7 @@ impl Kind {
             Kind::ScheduledTask => "scheduled-task",
             Kind::Mailbox => "mailbox",
             Kind::Route => "route",
+            Kind::ManagedAgent => "managed-agent",
         }
     }
 

@@ -12,6 +12,8 @@ mod document;
 pub mod grant;
 pub mod llm;
 mod mailbox;
+mod managed_agent;
+mod managed_agent_rules;
 mod parse;
 mod port;
 mod problem;
@@ -34,8 +36,8 @@ pub use agent::{
     MessagingProtocol, Prompt, PromptContent, QueueChannel, ThreadingMode, ToolkitChannel,
 };
 pub use common::{
-    Annotations, MailboxKind, Metadata, NamedMetadata, ProjectKind, RoomKind, RouteKind, ScheduledTaskKind,
-    SecretRef, ServiceAccountKind, ServiceKind, ServiceTemplateKind, Version,
+    Annotations, MailboxKind, ManagedAgentKind, Metadata, NamedMetadata, ProjectKind, RoomKind, RouteKind,
+    ScheduledTaskKind, SecretRef, ServiceAccountKind, ServiceKind, ServiceTemplateKind, Version,
 };
 pub use container::{
     ConfigMount, Container, EmptyDirMount, EnvironmentTemplate, EnvironmentVariable, FileMount, ImageMount,
@@ -43,6 +45,10 @@ pub use container::{
 };
 pub use document::{Document, Kind};
 pub use mailbox::Mailbox;
+pub use managed_agent::{
+    AgentHeader, AgentMcpServer, AgentRunAs, AgentToolkit, AgentVariable, AllowedModel, ECHO_MODEL,
+    IMAGE_MODEL, LlmDelegation, ManagedAgent, ModelProvider, ThreadIsolation,
+};
 pub use parse::{
     PROBLEMS_MAX, Written, check_set, document_from_json, from_json, parse, parse_files, parse_template,
     scope_from_token, validate, values,

@@ -5,7 +5,9 @@ use super::problem::{Finding, Mark, Path, Problem, Step, nearest, shown};
 use super::schema::{self, Spec};
 use super::tree::{self, Node, Shape};
 use super::{ApiScope, Document, Kind, rules};
-use super::{Mailbox, Project, Room, Route, ScheduledTask, Service, ServiceAccount, ServiceTemplate};
+use super::{
+    Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service, ServiceAccount, ServiceTemplate,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -78,7 +80,11 @@ fn twice(second: &Written, first: &Written) -> Problem {
 
 /// One kind from the JSON of a request, read as leniently as the public clients do, or everything wrong with it.
 pub fn from_json<T: Spec>(value: Value) -> Result<T, Vec<Problem>> {
-    let value = if T::KIND == Kind::Route { super::route::migrated(value) } else { value };
+    let value = match T::KIND {
+        Kind::Route => super::route::migrated(value),
+        Kind::ManagedAgent => super::managed_agent::migrated(value),
+        _ => value,
+    };
     let node = Node::of_json(value);
     let (typed, document) = typed::<T>(&node).map_err(|findings| placed("", &node, findings))?;
     let findings = rules::check(&document);
@@ -182,6 +188,7 @@ pub(super) fn document(node: &Node) -> Result<Document, Vec<Finding>> {
         Kind::ScheduledTask => typed::<ScheduledTask>(node).map(|(_, document)| document),
         Kind::Mailbox => typed::<Mailbox>(node).map(|(_, document)| document),
         Kind::Route => typed::<Route>(node).map(|(_, document)| document),
+        Kind::ManagedAgent => typed::<ManagedAgent>(node).map(|(_, document)| document),
     }?;
     let mut findings = rules::check(&document);
     if kind != Kind::ServiceTemplate {

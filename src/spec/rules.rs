@@ -6,7 +6,9 @@ use super::{
     Agent, Container, Document, Mailbox, Port, PortNumber, RESERVED_PORT, ScheduledTask, Service,
     ServiceTemplate,
 };
-use super::{EVENT_PREFIX, EVENTS, EnvironmentVariable, route_rules, schedule::Schedule};
+use super::{
+    EVENT_PREFIX, EVENTS, EnvironmentVariable, managed_agent_rules, route_rules, schedule::Schedule,
+};
 use crate::name::{QueueName, RoomName};
 
 /// Everything that the rules of its kind say against a document.
@@ -28,6 +30,7 @@ pub(super) fn check(document: &Document) -> Vec<Finding> {
             out.name(&route.metadata.name);
             out.0.extend(route_rules::check(route));
         }
+        Document::ManagedAgent(agent) => out.0.extend(managed_agent_rules::check(agent)),
     }
     if let (Document::Service(_) | Document::ServiceTemplate(_) | Document::ScheduledTask(_), Some(room)) =
         (document, document.room())

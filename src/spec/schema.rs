@@ -1,8 +1,8 @@
 //! JSON Schema of every kind, made from the types.
 
 use super::{
-    ApiScope, Document, Kind, Mailbox, Project, Room, Route, ScheduledTask, Service, ServiceAccount,
-    ServiceTemplate,
+    ApiScope, Document, Kind, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service,
+    ServiceAccount, ServiceTemplate,
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
@@ -28,12 +28,12 @@ macro_rules! kinds {
     };
 }
 
-kinds!(Project, Room, ServiceAccount, Service, ServiceTemplate, ScheduledTask, Mailbox, Route);
+kinds!(Project, Room, ServiceAccount, Service, ServiceTemplate, ScheduledTask, Mailbox, Route, ManagedAgent);
 
 static SCOPE: LazyLock<Value> = LazyLock::new(make::<ApiScope>);
 
 /// Every kind, in the order in which they depend on each other.
-pub const fn kinds() -> [Kind; 8] {
+pub const fn kinds() -> [Kind; 9] {
     Kind::ALL
 }
 

@@ -1,6 +1,7 @@
 //! One file or folder per noun; each has its clap types and a `run`. They use the clients and print, and know nothing
 //! of the server's inside.
 
+mod agent;
 mod apply;
 mod ask;
 mod bench;
@@ -128,6 +129,9 @@ pub enum Command {
     /// MCP servers as toolkits of a room, and toolkits of a room for MCP clients
     #[command(subcommand)]
     Mcp(mcp::Command),
+    /// Managed agents: agents that the server runs by itself
+    #[command(subcommand, visible_alias = "agents")]
+    Agent(agent::Command),
     /// Run, describe and deploy process-backed agents
     #[command(subcommand)]
     Process(process::Command),
@@ -181,6 +185,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Llm(command) => llm::run(&ctx(globals)?, command).await,
         Command::Log(command) => log::run(command).await,
         Command::Mcp(command) => mcp::run(globals, command).await,
+        Command::Agent(command) => agent::run(&ctx(globals)?, command).await,
         Command::Process(command) => process::run(globals, command).await,
         Command::Version => version::run(&ctx(globals)?).await,
         Command::Completion(args) => completion::run(&args),

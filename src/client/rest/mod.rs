@@ -2,6 +2,7 @@
 //! Knows nothing of the command line; takes the server's address and a bearer.
 
 mod access;
+mod agents;
 mod error;
 mod files;
 mod llm;
@@ -15,6 +16,7 @@ mod secrets;
 mod tasks;
 mod webhooks;
 
+pub use agents::{AgentConnection, ManagedAgent};
 pub use error::RestError;
 pub use files::{Entry, FileTarget, Files, Stat, TargetKind};
 pub use models::{

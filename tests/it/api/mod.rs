@@ -3,6 +3,7 @@
 mod access;
 mod files;
 mod llm;
+mod managed;
 mod oauth;
 mod plan;
 mod proxy;

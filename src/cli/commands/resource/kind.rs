@@ -15,13 +15,14 @@ pub enum Kind {
     Mailbox,
     Session,
     ServiceAccount,
+    Agent,
 }
 
 /// A kind, its names, its columns with the place of each in a resource.
 type Entry = (Kind, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// Each kind with its name, other ways to write it, and its table's columns (JSON pointers).
-const KINDS: [Entry; 7] = [
+const KINDS: [Entry; 8] = [
     (
         Kind::Project,
         &["project", "projects"],
@@ -65,6 +66,11 @@ const KINDS: [Entry; 7] = [
         Kind::ServiceAccount,
         &["service-account", "service-accounts", "serviceaccount", "serviceaccounts", "sa"],
         &[("id", "/id"), ("name", "/name"), ("description", "/description")],
+    ),
+    (
+        Kind::Agent,
+        &["agent", "agents", "managed-agent", "managed-agents", "managedagent", "managedagents"],
+        &[("id", "/id"), ("name", "/name"), ("isolation", "/configuration/thread_isolation")],
     ),
 ];
 
@@ -114,7 +120,7 @@ impl Kind {
             Self::Service => [text("/metadata/name"), text("/id")],
             Self::ScheduledTask => [text("/spec/metadata/name"), text("/id")],
             Self::Session => [text("/id"), text("/id")],
-            Self::Project | Self::Room | Self::ServiceAccount => [text("/name"), text("/id")],
+            Self::Project | Self::Room | Self::ServiceAccount | Self::Agent => [text("/name"), text("/id")],
         }
     }
 

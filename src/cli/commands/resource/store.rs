@@ -36,6 +36,7 @@ pub async fn list(ctx: &Ctx, kind: Kind, room: Option<&str>) -> Result<Vec<Value
         Kind::Mailbox => values(project.mailboxes(room, None).await?),
         Kind::Session => values(project.sessions(SESSIONS_MAX, room_id.as_deref()).await?),
         Kind::ServiceAccount => values(project.service_accounts().await?),
+        Kind::Agent => values(project.agents(None).await?),
     }
 }
 
@@ -54,6 +55,7 @@ pub async fn look_up(
         Kind::ServiceAccount => {
             ctx.project()?.service_account(name).await?.map(serde_json::to_value).transpose()?
         }
+        Kind::Agent => ctx.project()?.agent(name).await?.map(serde_json::to_value).transpose()?,
         Kind::ScheduledTask | Kind::Session => {
             let all = list(ctx, kind, room).await?;
             all.into_iter().find(|resource| kind.names(resource).contains(&name))
@@ -90,6 +92,7 @@ pub async fn delete(ctx: &Ctx, kind: Kind, resource: &Value, room: Option<&str>)
         Kind::ScheduledTask => project.delete_task(id).await?,
         Kind::Mailbox => project.delete_mailbox(name).await?,
         Kind::ServiceAccount => project.delete_service_account(id).await?,
+        Kind::Agent => project.delete_agent(id).await?,
         Kind::Session => project.kill_session(id).await?,
         Kind::Project => return Err(CliError::user("projects cannot be deleted")),
     }
