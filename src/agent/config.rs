@@ -134,6 +134,8 @@ pub struct McpConfig {
     pub proxy: Option<(String, String)>,
     /// `--mcp-secret`: which secrets of the project may be sent where.
     pub secrets: Vec<McpSecret>,
+    /// Servers of every turn, in the form in which turns name them. Where there are any, turns name none.
+    pub servers: Vec<Value>,
 }
 
 /// A secret of the project, and the only address of a server that it may be sent to.
@@ -330,6 +332,16 @@ pub struct EndpointConfig {
     /// Most tokens of one answer; without it what the provider's language has for the model.
     pub max_output_tokens: Option<u64>,
     pub reasoning_effort: Option<String>,
+    /// Where the provider searches, where it does.
+    pub search_domains: SearchDomains,
+}
+
+/// Hosts that a search of the provider's is held to. Empty: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SearchDomains {
+    pub allowed: Vec<String>,
+    /// Only Anthropic takes this, and not together with the other.
+    pub blocked: Vec<String>,
 }
 
 impl std::fmt::Debug for EndpointConfig {
@@ -367,4 +379,6 @@ pub struct ThreadsConfig {
     pub single: bool,
     /// Whether threads are kept in the room's datasets; else they last as long as somebody has them open.
     pub stored: bool,
+    /// Whether every participant has their own threads, and hears of no others.
+    pub by_participant: bool,
 }

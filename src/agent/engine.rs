@@ -186,7 +186,7 @@ impl Engine {
         let config = &self.config.tools;
         let mut tools = (self.extra)(thread);
         if self.config.threads.stored {
-            tools.extend(tools::thread(&self.client, thread, &self.config.threads.dir));
+            tools.extend(tools::thread(&self.client, thread, &self.config.threads.folder_of(thread)));
         }
         let files = tools::Files::new(&self.client, &config.mounts);
         let allowed = Allowed::new(config.allowed_hosts.clone());
@@ -251,6 +251,8 @@ impl Engine {
 
     /// Adds the tools of the MCP servers that a turn names; what it goes without, in words.
     async fn mcp_tools(&self, wanted: &[Value], tools: &mut Tools) -> Vec<String> {
+        let own = self.config.tools.mcp.as_ref().map(|mcp| mcp.servers.as_slice()).unwrap_or_default();
+        let wanted = if own.is_empty() { wanted } else { own };
         if wanted.is_empty() {
             return Vec::new();
         }

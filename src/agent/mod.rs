@@ -14,6 +14,7 @@ pub mod channel_spec;
 pub mod channels;
 pub mod config;
 pub mod engine;
+mod folder;
 pub mod history;
 pub mod job;
 mod listing;

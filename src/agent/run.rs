@@ -85,10 +85,11 @@ fn start(
     opened: &[Arc<dyn Channel>],
 ) -> Result<(Agent, mpsc::Sender<ToHub>), AgentError> {
     let clock: Arc<dyn Clock> = Arc::new(System);
-    let index = match config.threads.stored {
-        true => Some(Index::new(client.clone(), &config.threads.dir)?),
-        false => None,
-    };
+    if config.threads.stored {
+        // Only to see that the folder can be.
+        Index::new(client.clone(), &config.threads.dir)?;
+    }
+    let listing = Listing::new(config.threads.stored.then(|| client.clone()), &config.threads, clock.clone());
     let (hub, told) = mpsc::channel(HUB_MAX);
     let (jobs, list) = mpsc::channel(listing::JOBS_MAX);
     let own: Arc<OnceLock<Agent>> = Arc::default();
@@ -104,7 +105,7 @@ fn start(
     let agent = Agent { engine: engine.clone(), hub: hub.clone() };
     // Set once, here.
     let _ = own.set(agent.clone());
-    tokio::spawn(Listing::new(index, clock).work(list, hub.clone()));
+    tokio::spawn(listing.work(list, hub.clone()));
     tokio::spawn(Hub::new(engine, hub.clone(), jobs).work(told));
     Ok((agent, hub))
 }

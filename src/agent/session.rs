@@ -1,10 +1,14 @@
-//! A person's side of a conversation with an agent: over the room's messaging, or with an agent in this same process.
+//! A person's side of a conversation with an agent: over the room's messaging, over a socket of its own, or with an agent in this same
+//! process.
+
+mod socket;
 
 use super::channel::{Agent, OUTBOX_MAX, Outgoing};
 use super::message::{Body, Message};
 use crate::client::room::{Push, RoomClient, RoomError, RoomMessage};
 use crate::clock::{Clock, IdSource, System};
 use serde_json::{Map, Value};
+use socket::Socket;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 
@@ -22,12 +26,15 @@ pub enum SessionError {
     Left { name: String },
     #[error("messages came faster than they were read, and {missed} are lost; open the thread again")]
     Behind { missed: u64 },
-    #[error("the agent in this process has ended")]
+    #[error("the agent has ended")]
     Ended,
+    #[error("the agent does not answer: {why}")]
+    Socket { why: String },
 }
 
 enum Way {
     Room { room: RoomClient, pushes: broadcast::Receiver<Push>, agent_id: String, agent_name: String },
+    Socket(Box<Socket>),
     Local { agent: Agent, id: String, inbox: mpsc::Receiver<Outgoing> },
 }
 
@@ -81,6 +88,12 @@ impl Session {
         Ok(Self { way: Way::Room { room, pushes, agent_id, agent_name }, attributes })
     }
 
+    /// Talks to an agent at its own socket, `ws(s)://…`, with a token for it.
+    pub async fn at(url: &str, token: &str) -> Result<Self, SessionError> {
+        let socket = Box::new(Socket::dial(url, token).await?);
+        Ok(Self { way: Way::Socket(socket), attributes: Map::new() })
+    }
+
     /// Talks to an agent of this process, as `name`.
     pub async fn with_agent(agent: Agent, name: &str) -> Self {
         let (outbox, inbox) = mpsc::channel(OUTBOX_MAX);
@@ -97,6 +110,7 @@ impl Session {
             Way::Room { room, agent_id, .. } => {
                 room.send_message(agent_id, "agent-message", &full, None).await?
             }
+            Way::Socket(socket) => socket.say(&full).await?,
             Way::Local { agent, id, .. } => agent.say(id, full).await,
         }
         Ok(message.message_id)
@@ -105,6 +119,7 @@ impl Session {
     /// The next thing the agent says.
     pub async fn hear(&mut self) -> Result<Map<String, Value>, SessionError> {
         match &mut self.way {
+            Way::Socket(socket) => socket.hear().await,
             Way::Local { inbox, .. } => {
                 let outgoing = inbox.recv().await.ok_or(SessionError::Ended)?;
                 Ok((*outgoing.message).clone())
@@ -136,6 +151,7 @@ impl Session {
     pub async fn end(self) {
         match self.way {
             Way::Room { room, .. } => room.close().await,
+            Way::Socket(socket) => socket.end().await,
             Way::Local { agent, id, .. } => agent.disconnect(&id).await,
         }
     }

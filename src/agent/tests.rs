@@ -24,7 +24,12 @@ fn config(room: &FakeRoom, channels: &[&str]) -> Config {
         tools: ToolsConfig { storage: true, time: true, ..ToolsConfig::default() },
         endpoints: EndpointsConfig::default(),
         programs: super::config::ProgramsConfig::default(),
-        threads: ThreadsConfig { dir: "dataset://agents/bob/threads".into(), single: false, stored: false },
+        threads: ThreadsConfig {
+            dir: "dataset://agents/bob/threads".into(),
+            single: false,
+            stored: false,
+            by_participant: false,
+        },
         mail: MailConfig {
             host: "127.0.0.1".into(),
             port: 1,

@@ -1,5 +1,6 @@
 //! Managed agents: agents that this server runs, and the way to talk to them.
 
+mod connect;
 mod sessions;
 
 use super::auth::{Access, Caller, InProject};
@@ -31,6 +32,7 @@ pub(super) fn routes() -> Vec<Route> {
         route(Method::PUT, ONE, "update_agent", "Change a managed agent", put(update)).takes::<Changed>(),
         route(Method::DELETE, ONE, "delete_agent", "Delete a managed agent with its threads", delete(remove)),
     ];
+    routes.push(connect::route());
     routes.extend(sessions::routes());
     routes
 }

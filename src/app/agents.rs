@@ -2,8 +2,10 @@
 //! have the agent's UUID, come with it, change with it and go with it.
 
 mod service;
+mod socket;
 
-pub use service::{CONFIGURATION_VARIABLE, SECRET_VARIABLE, THREADS_FOLDER};
+pub use service::SECRET_VARIABLE;
+pub use socket::AGENT_GRANT;
 
 use super::rooms::{claim, release, room_gone};
 use super::{Actor, App, Change, Decision, Error};

@@ -58,6 +58,8 @@ pub struct Bearer {
     pub room: Option<String>,
     /// `None`: no room API at all.
     pub api: Option<ApiScope>,
+    /// Name of the one managed agent that the token lets its bearer talk to.
+    pub agent: Option<String>,
     /// The API key that signed it; `None` for the server's own.
     pub key: Option<ApiKeyId>,
     /// Set in tokens the server minted for a service it runs.
@@ -253,6 +255,6 @@ fn read(
         }
         None => None,
     };
-    let room = text("room");
-    Ok(Bearer { project, name: claims.name, role, room, api, key, service })
+    let (room, agent) = (text("room"), text("agent"));
+    Ok(Bearer { project, name: claims.name, role, room, api, agent, key, service })
 }

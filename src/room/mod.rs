@@ -5,12 +5,14 @@
 //! socket   upgrade, read loop, write loop          outbox   bounded line of what is to be written
 //! hub      live sessions by room                   session  participants, registrations, hosted calls
 //! connection → invoke → guard → toolkits/*         hosted   calls relayed to a participant's toolkit (stream: its machine)
+//! agents   conversations with managed agents
 //! tunnel   TCP connections to ports of containers
 //! world    what the edge needs from the outside, as traits
 //! ```
 //!
 //! May not know the log, SQL, the REST edge or how a service is started: it asks for those through [`world`].
 
+pub mod agents;
 pub mod bus;
 pub mod call_out;
 pub mod connection;

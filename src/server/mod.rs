@@ -1,6 +1,7 @@
 //! The composition root: options become ports, ports become the application, the application gets its edges and
 //! controllers. Everything is made here, once, and stopped here, in the opposite order.
 
+mod agents;
 mod cleanup;
 mod containers;
 mod doors;

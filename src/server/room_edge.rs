@@ -1,5 +1,6 @@
 //! The room edge with all its toolkits: what a new Room API adds to is [`toolkits`].
 
+use super::agents::ServedAgents;
 use super::containers::volume;
 use super::doors::Doors;
 use super::gate::TokenGate;
@@ -10,8 +11,10 @@ use super::stores::Stores;
 use crate::app::App;
 use crate::blob::Blobs;
 use crate::containers::Containers as Engines;
+use crate::control::ControlHandle;
 use crate::dataset::DatasetStore;
 use crate::document::Documents;
+use crate::room::agents::{self, AgentEdge};
 use crate::room::toolkit::Toolkit;
 use crate::room::toolkits::containers::{ContainerParts, Containers};
 use crate::room::toolkits::{
@@ -35,6 +38,7 @@ pub(super) struct RoomParts<'a> {
     pub doors: &'a Arc<Doors>,
     pub options: &'a Options,
     pub engines: &'a Arc<Engines>,
+    pub control: &'a Arc<ControlHandle>,
 }
 
 /// The endpoints, and the toolkit that cleans up after sessions.
@@ -56,7 +60,14 @@ pub(super) fn make(parts: RoomParts<'_>) -> Made {
     let gate = Arc::new(TokenGate { app: Arc::clone(parts.app), limits: parts.options.room_limits });
     let tunnels =
         TunnelEdge { hub: Arc::clone(parts.hub), gate: gate.clone(), containers: Arc::clone(&containers) };
-    let router = router(RoomEdge { bus, gate }).merge(tunnel::router(tunnels));
+    let served = ServedAgents {
+        app: Arc::clone(parts.app),
+        limits: parts.options.room_limits,
+        control: Arc::clone(parts.control),
+    };
+    let conversations = AgentEdge { hub: Arc::clone(parts.hub), agents: Arc::new(served) };
+    let router =
+        router(RoomEdge { bus, gate }).merge(tunnel::router(tunnels)).merge(agents::router(conversations));
     Made { router, containers }
 }
 

@@ -135,6 +135,7 @@ impl Server {
             doors: &doors,
             options: &options,
             engines: &engines,
+            control: &control,
         });
         let api = Api {
             app: Arc::clone(&app),

@@ -13,6 +13,8 @@ pub const ENVIRONMENT_MAX: usize = 64;
 pub const AGENT_NAME_MAX: usize = 63;
 /// Largest document, bytes as JSON.
 pub const AGENT_BYTES_MAX: usize = 96 * 1024;
+/// Variable that tells the process of a managed agent what it is to be: its document, as JSON.
+pub const AGENT_VARIABLE: &str = "MESHAGENT_MANAGED_AGENT";
 /// The model that needs no provider: it says again what it is told. Written with any provider.
 pub const ECHO_MODEL: &str = "builtin/echo";
 /// The model that makes images where none is named.

@@ -46,8 +46,8 @@ pub use container::{
 pub use document::{Document, Kind};
 pub use mailbox::Mailbox;
 pub use managed_agent::{
-    AgentHeader, AgentMcpServer, AgentRunAs, AgentToolkit, AgentVariable, AllowedModel, ECHO_MODEL,
-    IMAGE_MODEL, LlmDelegation, ManagedAgent, ModelProvider, ThreadIsolation,
+    AGENT_VARIABLE, AgentHeader, AgentMcpServer, AgentRunAs, AgentToolkit, AgentVariable, AllowedModel,
+    ECHO_MODEL, IMAGE_MODEL, LlmDelegation, ManagedAgent, ModelProvider, ThreadIsolation,
 };
 pub use parse::{
     PROBLEMS_MAX, Written, check_set, document_from_json, from_json, parse, parse_files, parse_template,

@@ -27,7 +27,7 @@ async fn endpoint(answers: Vec<(u16, String)>) -> (Endpoint<Responses>, Script) 
         base_url,
         api_key: "s3cret".into(),
         max_output_tokens: Some(9),
-        reasoning_effort: None,
+        ..EndpointConfig::default()
     };
     let quick = Backoff { first: Duration::from_millis(1), max: Duration::from_millis(2) };
     let provider = Endpoint::new(Responses::OpenAi, config, Arc::new(crate::clock::System));

@@ -11,9 +11,15 @@ impl Hub {
         ThreadEntry { path, name, created_at: now.clone(), modified_at: now }
     }
 
-    pub(super) fn announce(&mut self, body: Body, by: Option<&str>) {
+    /// Tells those who watch the list in which the thread of `path` is.
+    pub(super) fn announce(&mut self, path: &str, body: Body, by: Option<&str>) {
         let message = Arc::new(message::live(&self.message(body).full()));
+        let threads = &self.engine.config.threads;
         let mut to = self.watching.clone();
+        if threads.by_participant {
+            let name = |id: &String| self.participants.get(id).map(|p| p.name.as_str());
+            to.retain(|id| name(id).is_some_and(|name| threads.is_theirs(path, name)));
+        }
         to.extend(by.map(str::to_owned));
         for id in to {
             self.send(&id, message.clone());
@@ -22,15 +28,18 @@ impl Hub {
 
     pub(super) fn listed(&mut self, listed: Listed) {
         match listed {
-            Listed::Created(thread) => self.announce(Body::ThreadCreated(ThreadNotice { thread }), None),
+            Listed::Created(thread) => {
+                self.announce(&thread.path.clone(), Body::ThreadCreated(ThreadNotice { thread }), None);
+            }
             Listed::Updated { thread, by } => {
-                self.announce(Body::ThreadUpdated(ThreadNotice { thread }), by.as_deref())
+                let path = thread.path.clone();
+                self.announce(&path, Body::ThreadUpdated(ThreadNotice { thread }), by.as_deref());
             }
             Listed::Deleted { path, by } => {
                 if let Some(process) = self.threads.remove(&path).and_then(|thread| thread.process) {
                     self.ending.insert(path.clone(), process.end());
                 }
-                self.announce(Body::ThreadDeleted(ThreadDeleted { path }), Some(&by));
+                self.announce(&path.clone(), Body::ThreadDeleted(ThreadDeleted { path }), Some(&by));
             }
             Listed::Admitted { by, message, listed: true } => self.route(&by, *message),
             Listed::Admitted { by, message, listed: false } => self.not_ours(&by, &message),

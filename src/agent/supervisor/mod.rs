@@ -202,13 +202,14 @@ impl Hub {
     fn turn(&mut self, request: TurnRequest, mut done: oneshot::Sender<Outcome>) {
         let now = self.engine.clock.now();
         let is_new = request.new_thread || request.thread.is_none();
-        let path = request.thread.clone().unwrap_or_else(|| self.new_path());
+        let by = request.sender_name.as_deref().unwrap_or_default();
+        let path = request.thread.clone().unwrap_or_else(|| self.new_path(by));
         if is_new {
             let name = request.thread_name.clone().unwrap_or_else(|| naming::from_content(&request.content));
             let entry = self.entry(path.clone(), name);
             let (stored, listed) = oneshot::channel();
             self.job(Job::Put { entry: entry.clone(), stored: Some(stored) });
-            self.announce(Body::ThreadCreated(ThreadNotice { thread: entry }), None);
+            self.announce(&path, Body::ThreadCreated(ThreadNotice { thread: entry }), None);
             if request.model_names_thread {
                 self.name_by_model(&path, &request.content);
             }

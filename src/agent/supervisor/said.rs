@@ -2,8 +2,8 @@
 
 use super::{Hub, Job};
 use crate::agent::message::{
-    Body, Failed, InputContent, Message, Models, OfItem, OpenThread, Rejected, StartThread, ThreadNotice,
-    ThreadStarted, TurnStart,
+    Body, Failed, InputContent, Message, Models, OfItem, OpenThread, Rejected, StartThread, SteerRejected,
+    ThreadNotice, ThreadStarted, TurnStart,
 };
 use crate::agent::process::In;
 use crate::agent::storage::Place;
@@ -27,8 +27,13 @@ impl Hub {
             }
         };
         // Who it is from is known, whatever it says.
-        message.sender_name = Some(name).filter(|name| !name.is_empty());
+        message.sender_name = Some(name.clone()).filter(|name| !name.is_empty());
         let threads = &self.engine.config.threads;
+        if threads.by_participant
+            && !message.body.thread_id().is_none_or(|path| threads.is_theirs(path, &name))
+        {
+            return self.not_theirs(id, &message);
+        }
         match message.body.thread_id().map_or(Whose::Own, |path| whose(path, &threads.dir)) {
             _ if !threads.stored => self.route(id, message),
             Whose::Own => self.route(id, message),
@@ -49,6 +54,28 @@ impl Hub {
             let error = Failed { message: text, code: Some("thread_process_creation_failed".into()) };
             let source_message_id = message.message_id.clone();
             self.tell(id, Body::StartRejected(Rejected { thread_id: path, source_message_id, error }));
+        }
+    }
+
+    /// Where everybody has their own threads, others' are as if they were not there.
+    fn not_theirs(&mut self, id: &str, message: &Message) {
+        let path = message.body.thread_id().unwrap_or_default().to_owned();
+        tracing::warn!(participant = id, path, "a message about another's thread is dropped");
+        let error = Failed {
+            message: format!("thread {path} is not available"),
+            code: Some("thread_not_available".into()),
+        };
+        let source_message_id = message.message_id.clone();
+        match &message.body {
+            Body::TurnStart(_) => {
+                self.tell(id, Body::StartRejected(Rejected { thread_id: path, source_message_id, error }));
+            }
+            Body::TurnSteer(steer) => {
+                let turn_id = steer.turn_id.clone();
+                let rejected = SteerRejected { thread_id: path, turn_id, source_message_id, error };
+                self.tell(id, Body::SteerRejected(rejected));
+            }
+            _ => {}
         }
     }
 
@@ -109,7 +136,8 @@ impl Hub {
             Body::ThreadList(page) => {
                 let limit = usize::try_from(page.limit.clamp(1, 200)).unwrap_or(200);
                 let offset = usize::try_from(page.offset.max(0)).unwrap_or(0);
-                self.job(Job::List { to: id.to_owned(), message_id: source, limit, offset });
+                let folder = self.engine.config.threads.folder_for(self.name_of(id));
+                self.job(Job::List { to: id.to_owned(), message_id: source, folder, limit, offset });
             }
             Body::ThreadWatch(_) => {
                 self.watching.insert(id.to_owned());
@@ -139,23 +167,25 @@ impl Hub {
         By { participant: Some(id.to_owned()), name, unattended: false }
     }
 
-    pub(super) fn new_path(&self) -> String {
+    fn name_of(&self, id: &str) -> &str {
+        self.participants.get(id).map(|p| p.name.as_str()).unwrap_or_default()
+    }
+
+    /// Path of a thread that participant `name` begins.
+    pub(super) fn new_path(&self, name: &str) -> String {
         let threads = &self.engine.config.threads;
-        if threads.single {
-            format!("{}/main", threads.dir)
-        } else {
-            format!("{}/{}", threads.dir, self.fresh())
-        }
+        let folder = threads.folder_for(name);
+        if threads.single { format!("{folder}/main") } else { format!("{folder}/{}", self.fresh()) }
     }
 
     fn start_thread(&mut self, id: &str, message: &Message, start: StartThread) {
-        let path = self.new_path();
+        let path = self.new_path(self.name_of(id));
         let content = start.content.clone().unwrap_or_default();
         let named = start.name.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
         let name = named.clone().unwrap_or_else(|| naming::from_content(&content));
         let entry = self.entry(path.clone(), name);
         self.job(Job::Put { entry: entry.clone(), stored: None });
-        self.announce(Body::ThreadCreated(ThreadNotice { thread: entry }), Some(id));
+        self.announce(&path, Body::ThreadCreated(ThreadNotice { thread: entry }), Some(id));
         let source_message_id = message.message_id.clone();
         let started = ThreadStarted { source_message_id, thread_id: path.clone(), realtime_connection: None };
         self.tell(id, Body::ThreadStarted(started));

@@ -3,16 +3,12 @@
 use crate::id::ManagedAgentId;
 use crate::spec::grant::{AgentsGrant, DatasetGrant, LlmGrant, StorageGrant};
 use crate::spec::{
-    AgentToolkit, ApiScope, Container, EnvironmentVariable, ManagedAgent, ParticipantRole, Port, PortNumber,
-    PortType, RunAs, Service, TokenValue,
+    AGENT_VARIABLE, AgentToolkit, ApiScope, Container, EnvironmentVariable, ManagedAgent, ParticipantRole,
+    Port, PortNumber, PortType, RunAs, Service, TokenValue,
 };
 
-/// Holds the agent's document, as JSON.
-pub const CONFIGURATION_VARIABLE: &str = "MESHAGENT_MANAGED_AGENT";
 /// Holds what the tokens of its socket are signed with. The controller of services sets it.
 pub const SECRET_VARIABLE: &str = "MESHAGENT_SECRET";
-/// Where the threads are, among the datasets of the agent's room. Not named after the agent, whose name may change.
-pub const THREADS_FOLDER: &str = "dataset://threads";
 
 const IMAGE: &str = "meshagent/cli:default";
 const COMMAND: &str = "meshagent agent serve";
@@ -31,7 +27,7 @@ pub(super) fn of(id: ManagedAgentId, agent: &ManagedAgent) -> Service {
     let document = ManagedAgent { id: Some(id.to_string()), environment: vec![], ..agent.clone() };
     let document = serde_json::to_string(&document).unwrap_or_default();
     let mut environment = vec![
-        EnvironmentVariable { value: Some(document), ..variable(CONFIGURATION_VARIABLE) },
+        EnvironmentVariable { value: Some(document), ..variable(AGENT_VARIABLE) },
         EnvironmentVariable { token: Some(token), ..variable(TOKEN_VARIABLE) },
     ];
     environment.extend(agent.environment.iter().map(|own| EnvironmentVariable {

@@ -185,7 +185,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Llm(command) => llm::run(&ctx(globals)?, command).await,
         Command::Log(command) => log::run(command).await,
         Command::Mcp(command) => mcp::run(globals, command).await,
-        Command::Agent(command) => agent::run(&ctx(globals)?, command).await,
+        Command::Agent(command) => agent::run(globals, command).await,
         Command::Process(command) => process::run(globals, command).await,
         Command::Version => version::run(&ctx(globals)?).await,
         Command::Completion(args) => completion::run(&args),

@@ -1,5 +1,6 @@
 //! Carries the steps of a plan out, and records what was seen. No choices are made here.
 
+use super::agents;
 use super::environment::{self, Place, Refused, Value};
 use super::invoke::add_env;
 use super::plan::{Act, Mark, Step, reason};
@@ -144,7 +145,9 @@ impl Execute {
         };
         let variables = environment::variables(&service.spec, container, &place, &self.parts.settings)?;
         let name = &service.spec.metadata.name;
-        let env = mint_all(&self.parts.app, key.service, name, room, variables).await?;
+        let mut env = mint_all(&self.parts.app, key.service, name, room, variables).await?;
+        let secret = agents::secret(&self.parts.app, key).await;
+        env.extend(secret.map_err(|message| Refused { reason: reason::TOKEN_FAILED, message })?);
         let mut extras = environment::extras(&service.spec, container, mark.session, &self.parts.app.world());
         if in_container {
             extras.credentials = credentials(&self.parts.app, key.room.project(), container).await?;

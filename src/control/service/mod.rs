@@ -4,6 +4,7 @@
 //! [`plan`] decides, `execute` carries out and records what it saw. What runs is known from the runtime alone; what
 //! this run of the server started, and for which session, is remembered beside it. It knows no adapter of a runtime.
 
+mod agents;
 mod attend;
 mod call;
 pub mod elsewhere;
@@ -332,9 +333,10 @@ pub(super) fn lasting(instance: &Instance) -> bool {
     reason.is_some_and(|reason| plan::LASTING_REASONS.contains(&reason))
 }
 
-/// The services of a room: its own and its project's.
+/// The services of a room: its own and its project's. In the room of a managed agent there is the agent alone.
 fn services_of(world: &World, room: RoomId) -> impl Iterator<Item = (ServiceId, &Service)> {
-    let here = move |service: &Service| service.room.is_none_or(|own| own == room);
+    let alone = agents::is_home(world, room);
+    let here = move |service: &Service| service.room.map_or(!alone, |own| own == room);
     world.services(room.project()).filter(move |(_, service)| here(service))
 }
 
@@ -355,6 +357,10 @@ pub(super) fn rooms_with_new_services(world: &World, now: DateTime<Utc>, window:
     for (project, _) in world.projects() {
         for (_, service) in world.services(project) {
             let Some(room) = service.room.filter(|_| service.spec.enabled && runs(service)) else { continue };
+            // A managed agent waits for somebody to talk to.
+            if agents::is_home(world, room) {
+                continue;
+            }
             if now - service.updated_at <= window && never_ran_since_change(world, room, service) {
                 rooms.push(room);
             }

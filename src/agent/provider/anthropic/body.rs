@@ -34,7 +34,14 @@ pub(super) fn body(config: &EndpointConfig, request: Request<'_>) -> (Value, Nam
         })
         .collect();
     if request.web_search {
-        tools.push(json!({"type": "web_search_20250305", "name": "web_search"}));
+        let mut search = json!({"type": "web_search_20250305", "name": "web_search"});
+        let domains = &config.search_domains;
+        for (field, hosts) in [("allowed_domains", &domains.allowed), ("blocked_domains", &domains.blocked)] {
+            if !hosts.is_empty() {
+                search[field] = json!(hosts);
+            }
+        }
+        tools.push(search);
     }
     let of_model = || {
         let of = |(prefix, max): &(&str, u64)| request.model.starts_with(prefix).then_some(*max);

@@ -35,7 +35,11 @@ pub(super) fn body(provider: &str, config: &EndpointConfig, request: Request<'_>
         }
     }
     if request.web_search {
-        tools.push(json!({"type": "web_search"}));
+        let mut search = json!({"type": "web_search"});
+        if !config.search_domains.allowed.is_empty() {
+            search["filters"] = json!({"allowed_domains": config.search_domains.allowed});
+        }
+        tools.push(search);
     }
     let mut called = BTreeMap::new();
     let mut screens = computers.then(|| Screens::of(request.items));
@@ -147,6 +151,7 @@ pub(super) fn wire_part(part: &Part) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::config::SearchDomains;
     use crate::agent::history::ToolCall;
 
     #[test]
@@ -173,6 +178,7 @@ mod tests {
             api_key: String::new(),
             max_output_tokens: Some(5),
             reasoning_effort: Some("low".into()),
+            search_domains: SearchDomains { allowed: vec!["docs.rs".into()], ..SearchDomains::default() },
         };
         let items: Vec<_> = items.iter().collect();
         let request = Request {
@@ -194,7 +200,10 @@ mod tests {
         assert_eq!(grok["input"][4]["encrypted_content"], "of grok");
         assert_eq!((&body["store"], &body["stream"]), (&json!(false), &json!(true)));
         assert_eq!(body["reasoning"]["effort"], "low");
-        assert_eq!(body["tools"], json!([{"type": "web_search"}]));
+        assert_eq!(
+            body["tools"],
+            json!([{"type": "web_search", "filters": {"allowed_domains": ["docs.rs"]}}])
+        );
     }
 
     #[test]

@@ -168,6 +168,7 @@ mod tests {
                 .iter()
                 .map(|(id, url)| McpSecret { id: (*id).to_owned(), url: Url::parse(url).unwrap() })
                 .collect(),
+            servers: Vec::new(),
         }
     }
 

@@ -1,9 +1,12 @@
 //! `meshagent agent …`: agents that the server runs by itself.
 
+mod serve;
+mod talk;
+
 use crate::cli::args;
 use crate::cli::error::CliError;
 use crate::cli::output::{self, Format, OutputArgs, Table};
-use crate::cli::resolve::Ctx;
+use crate::cli::resolve::{Ctx, Globals};
 use crate::client::rest::{ManagedAgent, ProjectRest};
 use crate::spec::{self, Document};
 use serde_json::{Value, json};
@@ -22,6 +25,11 @@ pub enum Command {
     Delete(Which),
     /// List the managed agents of the project
     List(List),
+    /// Talk to a managed agent, or ask it one thing
+    Use(talk::Use),
+    /// Run a managed agent: the server does
+    #[command(hide = true)]
+    Serve,
     /// Show one managed agent
     Get {
         /// Name or id
@@ -91,9 +99,15 @@ pub struct List {
     output: OutputArgs,
 }
 
-pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
+pub async fn run(globals: Globals, command: Command) -> Result<(), CliError> {
+    if matches!(command, Command::Serve) {
+        return serve::run().await;
+    }
+    let ctx = &Ctx::load(globals)?;
     let project = ctx.project()?;
     match command {
+        Command::Serve => Ok(()),
+        Command::Use(args) => talk::run(ctx, args).await,
         Command::Create(args) => {
             let document = args.configuration.read().await?;
             let agent = project.create_agent(&document, args.if_not_exists).await?;

@@ -6,7 +6,8 @@ use super::join::JoinArgs;
 use crate::agent::Config;
 use crate::agent::config::{
     COMPACTION_THRESHOLD, EndpointConfig, EndpointsConfig, MCP_CALL_MAX, MODEL_CALLS_MAX, McpConfig,
-    RulesConfig, STOP_GRACE, SearchConfig, ThreadsConfig, ToolsConfig, WebSocketAuth, WebSocketConfig,
+    RulesConfig, STOP_GRACE, SearchConfig, SearchDomains, ThreadsConfig, ToolsConfig, WebSocketAuth,
+    WebSocketConfig,
 };
 use crate::agent::mail::{DEFAULT_HOST, DEFAULT_PORT, MailConfig};
 use crate::agent::model::{self, ModelId};
@@ -135,6 +136,7 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
             dir,
             single: process.threads.single(),
             stored: !process.threads.without_storage(),
+            by_participant: false,
         },
         decision_model: decision_model(&process.model, &models)?,
         model_calls_max: MODEL_CALLS_MAX,
@@ -179,6 +181,7 @@ fn mcp_config(process: &ProcessArgs, place: &Place, env: &EndpointsEnv) -> Resul
         allowed_hosts: env.allowed_hosts.clone(),
         proxy: place.api_url.clone().zip(env.api_key.clone()),
         secrets: super::toolkits::mcp_secrets(process)?,
+        servers: vec![],
     })
 }
 
@@ -310,6 +313,7 @@ fn endpoint(limits: &Limits, env: &EndpointEnv, public: &str, proxy: &str) -> En
         api_key: api_key.to_owned(),
         max_output_tokens: limits.max_output_tokens.or(env.max_output_tokens),
         reasoning_effort: limits.reasoning_effort.clone(),
+        search_domains: SearchDomains::default(),
     }
 }
 

@@ -33,7 +33,11 @@ pub async fn run(globals: Globals, args: JoinArgs) -> Result<(), CliError> {
     if args.process.channels.is_empty() {
         return Err(super::no_channel());
     }
-    let config = config(&Ctx::load(globals)?, &args).await?;
+    run_agent(config(&Ctx::load(globals)?, &args).await?).await
+}
+
+/// Runs an agent until it is told to stop or the room ends the session.
+pub async fn run_agent(config: agent::Config) -> Result<(), CliError> {
     let stop = CancellationToken::new();
     let watcher = tokio::spawn(stop_on_signal(stop.clone())?);
     let ended = agent::run(config, stop).await;

@@ -17,6 +17,7 @@ pub mod talk;
 mod toolkits;
 mod use_agent;
 
+pub use join::run_agent;
 pub use rewrite::rewrite;
 
 use crate::cli::error::CliError;

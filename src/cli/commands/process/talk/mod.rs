@@ -11,7 +11,7 @@ use crate::agent::session::{Session, SessionError};
 use crate::agent::thread::transcript;
 use crate::cli::error::CliError;
 use crate::cli::output;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use shown::{as_input, call, call_error, failed, kind, text};
 use std::collections::VecDeque;
 
@@ -45,6 +45,10 @@ pub struct Talk {
     listed: Vec<String>,
     /// Calls that wait for the person, by turn and item.
     approvals: VecDeque<(String, String)>,
+    /// The turn from which on a thread is shown when it is opened first; the beginning, unless given.
+    since: Option<String>,
+    /// The answer so far, where it is printed as JSON in the end.
+    collected: Option<String>,
 }
 
 fn content(text: &str) -> Vec<InputContent> {
@@ -66,7 +70,23 @@ impl Talk {
             mid_line: false,
             listed: Vec::new(),
             approvals: VecDeque::new(),
+            since: None,
+            collected: None,
         }
+    }
+
+    /// Shows the thread from this turn on.
+    #[must_use]
+    pub fn since(mut self, turn: Option<String>) -> Self {
+        self.since = turn;
+        self
+    }
+
+    /// [`Talk::once`] prints `{"thread_path", "response"}`.
+    #[must_use]
+    pub fn as_json(mut self) -> Self {
+        self.collected = Some(String::new());
+        self
     }
 
     /// Asks one thing, prints the answer, and leaves. A failed turn is an error.
@@ -88,8 +108,13 @@ impl Talk {
                 }
                 "turn.start.rejected" if self.is_ours(source) => return Err(failed(&heard)),
                 "text_content.delta" if ours.as_deref() == Some(text(&heard, "turn_id")) => {
-                    self.mid_line = true;
-                    output::data(text(&heard, "text"))?;
+                    match &mut self.collected {
+                        Some(all) => all.push_str(text(&heard, "text")),
+                        None => {
+                            self.mid_line = true;
+                            output::data(text(&heard, "text"))?;
+                        }
+                    }
                 }
                 "text_content.ended" if ours.as_deref() == Some(text(&heard, "turn_id")) => {
                     self.ended(&heard)?;
@@ -101,6 +126,9 @@ impl Talk {
                     self.end_line()?;
                     let ended = heard.get("error").is_none_or(Value::is_null);
                     self.session.end().await;
+                    if let (true, Some(response)) = (ended, &self.collected) {
+                        output::json(&json!({"thread_path": self.thread, "response": response}))?;
+                    }
                     return if ended { Ok(()) } else { Err(failed(&heard)) };
                 }
                 _ => {}
@@ -143,8 +171,12 @@ impl Talk {
     }
 
     async fn open(&mut self, thread_id: String, load: bool) -> Result<(), CliError> {
-        let open =
-            OpenThread { thread_id: thread_id.clone(), backend: None, load: Some(load), since_turn: None };
+        let open = OpenThread {
+            thread_id: thread_id.clone(),
+            backend: None,
+            load: Some(load),
+            since_turn: self.since.take(),
+        };
         let asked = self.session.say(Body::ThreadOpen(open)).await?;
         self.thread = Some(thread_id);
         self.turn = None;
