@@ -9,7 +9,7 @@ use crate::client::token::{Participant, sign};
 use crate::spec::{ApiScope, ParticipantRole};
 use serde::Deserialize;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Mint a participant token from a file:
 ///
@@ -49,25 +49,35 @@ enum Kind {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "version and kind are read so that they are checked")]
-struct Document {
+pub struct Document {
     version: V1,
     kind: Kind,
     room: Option<String>,
-    identity: String,
+    /// Participant name in the token.
+    pub identity: String,
     role: Option<ParticipantRole>,
-    api: ApiScope,
+    pub api: ApiScope,
+}
+
+impl Document {
+    /// The document in a file; `-` is stdin.
+    pub fn read(path: &Path) -> Result<Self, CliError> {
+        let text = args::read_text(path)?;
+        let document: Self = serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(&text))
+            .map_err(|error| {
+                CliError::user(format!("{} is not a participant token document: {error}", path.display()))
+                    .hint("`meshagent token --help` shows one")
+            })?;
+        if document.api.llm.is_none() {
+            let error = CliError::user("the token's `api` has no `llm` grant");
+            return Err(error.hint("add `llm: {}` under `api:`"));
+        }
+        Ok(document)
+    }
 }
 
 pub async fn run(ctx: &Ctx, args: Args) -> Result<(), CliError> {
-    let text = args::read_text(&args.input)?;
-    let document: Document = serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(&text))
-        .map_err(|error| {
-            CliError::user(format!("{} is not a participant token document: {error}", args.input.display()))
-                .hint("`meshagent token --help` shows one")
-        })?;
-    if document.api.llm.is_none() {
-        return Err(CliError::user("the token's `api` has no `llm` grant").hint("add `llm: {}` under `api:`"));
-    }
+    let document = Document::read(&args.input)?;
     let role = document.role.map(|role| json!(role).as_str().unwrap_or_default().to_owned());
     let key = args.key.or_else(|| ctx.api_key().map(|key| key.expose().to_owned()));
     let token = if let Some(key) = key {

@@ -3,10 +3,11 @@
 use super::link::{Link, chunk, unexpected};
 use super::{RoomClient, RoomError};
 use crate::wire::{Content, Control, content::STATUS_NORMAL, pack};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
+const CALL_OUT: &str = "room.call";
 const REQUEST_CHUNK: &str = "room.tool_call_request_chunk";
 
 /// Which tool to call, and for whom.
@@ -69,6 +70,21 @@ impl RoomClient {
             Content::Json(value) => Ok(value),
             Content::Empty => Ok(Value::Null),
             other => Err(unexpected(&target.label(), &other, "json")),
+        }
+    }
+
+    /// Has the room call an agent elsewhere: it takes part as `name` and may do no more than this participant.
+    pub async fn call_out(
+        &self,
+        name: &str,
+        url: &str,
+        arguments: &Map<String, Value>,
+    ) -> Result<(), RoomError> {
+        let header = json!({"name": name, "url": url, "arguments": arguments, "api": null});
+        let link = self.shared.link(CALL_OUT).await?;
+        match link.request(CALL_OUT, pack(&header, &[])).await? {
+            Content::Empty => Ok(()),
+            other => Err(unexpected(CALL_OUT, &other, "nothing")),
         }
     }
 

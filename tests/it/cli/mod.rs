@@ -4,6 +4,7 @@ mod connect;
 mod containers;
 mod declare;
 mod llm;
+mod managed;
 mod mcp;
 mod offline;
 mod resources;

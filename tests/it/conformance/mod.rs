@@ -6,6 +6,7 @@ mod command_line;
 mod containers;
 mod installed;
 mod llm;
+mod managed;
 mod memory;
 mod methods;
 mod roles;

@@ -1,5 +1,7 @@
 //! `meshagent room agent …`: what can be called in a room, and calling it.
 
+mod call;
+
 use super::{connect, missing};
 use crate::cli::args;
 use crate::cli::error::CliError;
@@ -35,6 +37,9 @@ pub enum Command {
                             --tool run_support_agent_task --arguments '{\"prompt\":\"Draft a reply.\"}'"
     )]
     InvokeTool(InvokeTool),
+    /// Call an agent or toolkit that runs elsewhere into the room, by its webhook
+    #[command(subcommand)]
+    Call(call::Command),
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,6 +75,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             output::json(&toolkits.iter().map(describe).collect::<Vec<Value>>())
         }
         Command::InvokeTool(args) => invoke(ctx, args).await,
+        Command::Call(command) => call::run(ctx, command).await,
     }
 }
 

@@ -108,21 +108,34 @@ pub async fn connect_as(
     role: &str,
     key: Option<&str>,
 ) -> Result<RoomClient, CliError> {
-    let base = settings::env("MESHAGENT_ROOM_URL").map_or_else(|| ctx.api_url(), Ok)?;
-    let api = json!(ApiScope::agent_default());
-    let key = key.map(str::to_owned).or_else(|| ctx.api_key().map(|key| key.expose().to_owned()));
-    let token = if let Some(token) = settings::env("MESHAGENT_TOKEN") {
-        token
-    } else if let Some(key) = key {
-        let (name, room, role) = (name.to_owned(), Some(room.to_owned()), Some(role.to_owned()));
-        let participant = Participant { name, room, role, api: Some(api) };
-        sign(&key, &participant).map_err(|error| CliError::user(error.to_string()))?
-    } else {
-        let request = json!({"name": name, "room_name": room, "role": role, "api": api});
-        ctx.project()?.participant_token(&request).await?
-    };
-    let options = Options::new(room_url(&base, room), Token::new(token));
+    let api = Some(json!(ApiScope::agent_default()));
+    let (name, room, role) = (name.to_owned(), Some(room.to_owned()), Some(role.to_owned()));
+    let options = options_of(ctx, &Participant { name, room, role, api }, key).await?;
     Ok(RoomClient::connect(options).await?)
+}
+
+/// Enters a room as a participant, for as long as the connection lasts.
+pub async fn connect_with(ctx: &Ctx, who: &Participant, key: Option<&str>) -> Result<RoomClient, CliError> {
+    Ok(RoomClient::connect(options_of(ctx, who, key).await?.retry(Retry::Never)).await?)
+}
+
+async fn options_of(ctx: &Ctx, who: &Participant, key: Option<&str>) -> Result<Options, CliError> {
+    let base = settings::env("MESHAGENT_ROOM_URL").map_or_else(|| ctx.api_url(), Ok)?;
+    let token = token_of(ctx, who, key).await?;
+    Ok(Options::new(room_url(&base, who.room.as_deref().unwrap_or_default()), Token::new(token)))
+}
+
+/// A participant's token: the environment's own, else one signed by an API key or made by the server.
+pub async fn token_of(ctx: &Ctx, who: &Participant, key: Option<&str>) -> Result<String, CliError> {
+    if let Some(token) = settings::env("MESHAGENT_TOKEN") {
+        return Ok(token);
+    }
+    let key = key.map(str::to_owned).or_else(|| ctx.api_key().map(|key| key.expose().to_owned()));
+    if let Some(key) = key {
+        return sign(&key, who).map_err(|error| CliError::user(error.to_string()));
+    }
+    let request = json!({"name": who.name, "room_name": who.room, "role": who.role, "api": who.api});
+    Ok(ctx.project()?.participant_token(&request).await?)
 }
 
 /// The address of the server that hosts a room, and a token for the room.
