@@ -5,6 +5,7 @@ mod containers;
 mod declare;
 mod llm;
 mod managed;
+mod managed_calls;
 mod mcp;
 mod offline;
 mod resources;
