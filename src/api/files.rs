@@ -29,9 +29,11 @@ use uuid::Uuid;
 
 const ROOT: &str = "/files/{project_id}/rooms/{room}/";
 const FILE: &str = "/files/{project_id}/rooms/{room}/{*path}";
+const AGENT_ROOT: &str = "/files/{project_id}/agents/{agent}/";
+const AGENT_FILE: &str = "/files/{project_id}/agents/{agent}/{*path}";
 
 pub(super) fn routes() -> Vec<Route> {
-    of_rooms().into_iter().chain(beside_rooms()).collect()
+    of_rooms().into_iter().chain(of_agents()).chain(beside_rooms()).collect()
 }
 
 fn of_rooms() -> Vec<Route> {
@@ -66,6 +68,33 @@ fn of_rooms() -> Vec<Route> {
             FILE,
             "change_files",
             "Makes a folder, or copies or moves what is elsewhere here (`action`: mkdir, copy, move)",
+            post(actions::act),
+        )
+        .takes::<actions::Asked>(),
+    ]
+}
+
+/// Files of managed agents: those of the rooms in which they live.
+fn of_agents() -> Vec<Route> {
+    let route = |method, path, name, summary, handler| {
+        Route::new(method, path, name, summary, Access::Member, handler)
+    };
+    vec![
+        route(Method::GET, AGENT_ROOT, "list_agent_files", "As `list_files`, of a managed agent", get(read)),
+        route(Method::GET, AGENT_FILE, "get_agent_file", "As `get_file`, of a managed agent", get(read)),
+        route(Method::PUT, AGENT_FILE, "put_agent_file", "As `put_file`, of a managed agent", put(store)),
+        route(
+            Method::DELETE,
+            AGENT_FILE,
+            "delete_agent_file",
+            "As `delete_file`, of a managed agent",
+            delete(remove),
+        ),
+        route(
+            Method::POST,
+            AGENT_FILE,
+            "change_agent_files",
+            "As `change_files`, of a managed agent",
             post(actions::act),
         )
         .takes::<actions::Asked>(),
@@ -138,14 +167,47 @@ impl FromRequestParts<Api> for Place {
             .await
             .map_err(|error| Problem::bad_request(error.to_string()))?;
         let param = |name: &str| params.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_owned());
-        let text = param("room").unwrap_or_default();
-        let (room, state) = super::rooms::find(api, project, &caller, &text)?;
-        let path = param("path").unwrap_or_default().trim_matches('/').to_owned();
-        Ok(Self { project, room, room_name: state.name.to_string(), path, caller })
+        let path = param("path").unwrap_or_default();
+        match param("agent") {
+            Some(agent) => Self::of_agent(api, project, &caller, &agent, &path),
+            None => Self::of_room(api, project, &caller, &param("room").unwrap_or_default(), &path),
+        }
     }
 }
 
 impl Place {
+    fn of_room(
+        api: &Api,
+        project: ProjectId,
+        caller: &Caller,
+        room: &str,
+        path: &str,
+    ) -> Result<Self, Problem> {
+        let (room, state) = super::rooms::find(api, project, caller, room)?;
+        let path = path.trim_matches('/').to_owned();
+        Ok(Self { project, room, room_name: state.name.to_string(), path, caller: caller.clone() })
+    }
+
+    fn of_agent(
+        api: &Api,
+        project: ProjectId,
+        caller: &Caller,
+        agent: &str,
+        path: &str,
+    ) -> Result<Self, Problem> {
+        let found = api.app.agent_named(project, agent).map(|(id, _)| id.room());
+        if let (Caller::Participant(_), Err(_)) = (caller, &found) {
+            // Whoever may reach no agent's files learns of no agent.
+            caller.check_room("")?;
+        }
+        let room = found?;
+        let state = api.app.world().room(room).map(|state| state.name.to_string());
+        let room_name = state.ok_or_else(|| Error::no_agent(agent))?;
+        caller.check_room(&room_name)?;
+        let path = path.trim_matches('/').to_owned();
+        Ok(Self { project, room, room_name, path, caller: caller.clone() })
+    }
+
     /// Participants may do what their token's storage grant says; service accounts everything.
     fn may(&self, action: FileAction, path: &str, subtree: bool) -> Result<(), Problem> {
         let Caller::Participant(bearer) = &self.caller else { return Ok(()) };

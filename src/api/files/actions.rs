@@ -7,7 +7,6 @@ use crate::blob::BlobError;
 use crate::spec::grant::FileAction;
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -122,15 +121,9 @@ impl Place {
                 target.project_id
             )));
         }
-        if target.kind == TargetKind::Agent {
-            return Err(Problem::new(
-                StatusCode::NOT_FOUND,
-                "not-found",
-                format!("there is no managed agent `{}` here; files are kept by room", target.name),
-            ));
+        match target.kind {
+            TargetKind::Room => Self::of_room(api, own, caller, &target.name, &path),
+            TargetKind::Agent => Self::of_agent(api, own, caller, &target.name, &path),
         }
-        let (room, state) = super::super::rooms::find(api, own, caller, &target.name)?;
-        let path = path.trim_matches('/').to_owned();
-        Ok(Self { project: own, room, room_name: state.name.to_string(), path, caller: caller.clone() })
     }
 }

@@ -1,6 +1,5 @@
 //! The processes of managed agents: what only they are told, and where they listen.
 
-use super::plan::LASTING_REASONS;
 use super::{Services, runs};
 use crate::app::App;
 use crate::app::agents::SECRET_VARIABLE;
@@ -10,9 +9,6 @@ use crate::projection::World;
 use crate::runtime::{EnvValue, InstanceKey};
 use crate::spec::PortNumber;
 use std::net::SocketAddr;
-
-/// Ends and failed starts after which an agent is taken for one that does not start.
-const FAILURES_MAX: u32 = 3;
 
 /// The secret of the agent's socket, for the service that is a managed agent.
 pub(super) async fn secret(app: &App, key: &InstanceKey) -> Result<Option<(String, EnvValue)>, String> {
@@ -45,18 +41,13 @@ impl Services {
         let seen =
             session.and_then(|session| world.instance(instance::Key { session, service: agent.service() }));
         let Some(seen) = seen.filter(|seen| seen.generation == service.generation) else { return Ok(None) };
-        if seen.phase == Phase::Running {
-            let port = self.execute.probes.number(&key, PortNumber::Any);
-            return Ok(match port {
-                Some(port) => parts.runtime.reach(&key, port).await,
-                None => None,
-            });
+        match (seen.phase, self.execute.probes.number(&key, PortNumber::Any)) {
+            (Phase::Running, Some(port)) => Ok(parts.runtime.reach(&key, port).await),
+            (Phase::Failed, _) => {
+                Err(seen.last_start_error.clone().unwrap_or_else(|| "it cannot be started".to_owned()))
+            }
+            // One that ended is started again.
+            (Phase::Running | Phase::Exited | Phase::Stopped, _) => Ok(None),
         }
-        let lasting = seen.last_start_reason.as_deref().is_some_and(|why| LASTING_REASONS.contains(&why));
-        if lasting || seen.failures >= FAILURES_MAX {
-            let ended = || format!("its process ended {} times in a row; it is started again", seen.failures);
-            return Err(seen.last_start_error.clone().unwrap_or_else(ended));
-        }
-        Ok(None)
     }
 }

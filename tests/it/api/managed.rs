@@ -2,6 +2,8 @@
 
 use super::Platform;
 use axum::http::{Method, StatusCode};
+use meshagent::app::token::Mint;
+use meshagent::spec::ApiScope;
 use serde_json::{Value, json};
 
 /// A document as the official client sends it: everything is there, and much of it null.
@@ -115,4 +117,41 @@ async fn what_cannot_be_honoured_is_refused_and_nothing_is_made() {
     assert_eq!(p.ok(Method::GET, "/agents", None).await, {
         json!({"agents": [], "total": 0, "continuation_token": null})
     });
+}
+
+#[tokio::test]
+async fn an_agent_has_files_of_its_own() {
+    let p = Platform::new().await;
+    p.ok(Method::POST, "/agents", Some(made("helper"))).await;
+    p.ok(Method::POST, "/rooms", Some(json!({"name": "den"}))).await;
+    let base = format!("/files/{}/agents/helper/", p.project);
+    let file = format!("{base}notes/a.json");
+    let send = async |method, path: &str, body| p.send(method, path, Some(&p.key), body).await;
+    assert_eq!(send(Method::HEAD, &file, None).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(send(Method::PUT, &file, Some(json!({"x": 1}))).await.0, StatusCode::OK);
+    assert_eq!(send(Method::GET, &file, None).await, (StatusCode::OK, json!({"x": 1})));
+    let (_, list) = send(Method::GET, &format!("{base}?list=&prefix=notes"), None).await;
+    assert_eq!(list["entries"][0]["name"], "a.json");
+    let source = json!({"target": {"project_id": p.project.to_string(), "kind": "agent", "name": "helper"},
+        "path": "notes/a.json"});
+    let copy = format!("/files/{}/rooms/den/b.json?action=copy", p.project);
+    assert_eq!(send(Method::POST, &copy, Some(json!({"source": source}))).await.0, StatusCode::OK);
+    let copied = format!("/files/{}/rooms/den/b.json", p.project);
+    assert_eq!(send(Method::GET, &copied, None).await.1, json!({"x": 1}));
+    let nobody = format!("/files/{}/agents/nobody/a", p.project);
+    assert_eq!(send(Method::GET, &nobody, None).await.0, StatusCode::NOT_FOUND);
+
+    // A participant of a room reaches that room, and learns of no agent.
+    let mut mint = Mint::new(p.project, "visitor");
+    mint.room = Some("den".to_owned());
+    mint.api = Some(ApiScope::full());
+    let visitor = p.app.mint(mint).await.unwrap();
+    let source = json!({"source": source});
+    for (method, path, body) in
+        [(Method::GET, &file, None), (Method::GET, &nobody, None), (Method::POST, &copy, Some(source))]
+    {
+        let (status, body) = p.send(method, path, Some(&visitor), body).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}: {body}");
+    }
+    assert_eq!(send(Method::DELETE, &file, None).await.0, StatusCode::OK);
 }
