@@ -60,6 +60,10 @@ fn agents_are_made_changed_and_deleted_by_commands_and_documents() {
     }
     assert!(person.run(&["get", "agents"]).ok().stdout.contains("parrot"));
     person.run(&["describe", "agent", "parrot"]).ok();
+    let whose = ["--agent", "parrot"];
+    person.run(&[&["agent", "storage", "cp"], &whose[..], &[file, "agent://kept/it.yaml"]].concat()).ok();
+    let kept = person.run(&[&["files", "get"], &whose[..], &["agent://kept/it.yaml"]].concat()).ok();
+    assert!(kept.stdout.contains("name: parrot"), "{kept:?}");
     person.run(&["delete", "agent", "parrot"]).ok();
     person.run(&["agent", "delete", "--id", id]).ok();
     assert!(person.run(&["agent", "list"]).ok().stdout.is_empty());

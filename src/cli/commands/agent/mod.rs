@@ -3,6 +3,7 @@
 mod serve;
 mod talk;
 
+use super::room::storage;
 use crate::cli::args;
 use crate::cli::error::CliError;
 use crate::cli::output::{self, Format, OutputArgs, Table};
@@ -27,6 +28,9 @@ pub enum Command {
     List(List),
     /// Talk to a managed agent, or ask it one thing
     Use(talk::Use),
+    /// Files of managed agents: --agent NAME, agent://PATH (the same as `files`)
+    #[command(subcommand)]
+    Storage(storage::Command),
     /// Run a managed agent: the server does
     #[command(hide = true)]
     Serve,
@@ -108,6 +112,7 @@ pub async fn run(globals: Globals, command: Command) -> Result<(), CliError> {
     match command {
         Command::Serve => Ok(()),
         Command::Use(args) => talk::run(ctx, args).await,
+        Command::Storage(command) => storage::run(ctx, command).await,
         Command::Create(args) => {
             let document = args.configuration.read().await?;
             let agent = project.create_agent(&document, args.if_not_exists).await?;
