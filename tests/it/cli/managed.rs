@@ -279,3 +279,27 @@ async fn stored_threads_are_kept_apart_by_participant() {
 async fn threads_in_memory_are_kept_apart_by_participant() {
     threads_are_kept_apart(false).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_host_the_agent_passes_conversations_on() {
+    let Some(url) = crate::support::postgres::database().await else { return };
+    let shared = tempfile::tempdir().unwrap();
+    let folder = shared.path().to_str().unwrap().to_owned();
+    let start = move |name: &str| {
+        Server::start(&["--database-url", &url, "--shared-dir", &folder, "--server-name", name])
+    };
+    let both = tokio::task::spawn_blocking(move || {
+        let (one, two) = (start("one"), start("two"));
+        Person::of(&one).run(&["agent", "create", "-c", &document("helper", &json!({}))]).ok();
+        (one, two)
+    });
+    let (one, two) = both.await.unwrap();
+    let (url, jwt) = connected(&one, "ann@x").await;
+    let mut here = Session::at(&url, &jwt).await.unwrap();
+    let thread = begun(&mut here, "said at its host").await;
+    let mut there = Session::at(&url.replace(&one.url[4..], &two.url[4..]), &jwt).await.unwrap();
+    assert_eq!(listed(&mut there).await, [thread]);
+    begun(&mut there, "said elsewhere").await;
+    assert_eq!(listed(&mut here).await.len(), 2);
+    tokio::task::spawn_blocking(move || drop((one, two, shared))).await.unwrap();
+}
