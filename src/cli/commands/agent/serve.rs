@@ -2,8 +2,8 @@
 
 use crate::agent::config::{
     COMPACTION_THRESHOLD, EndpointConfig, EndpointsConfig, MCP_CALL_MAX, MODEL_CALLS_MAX, McpConfig,
-    McpSecret, RulesConfig, STOP_GRACE, SearchDomains, ThreadsConfig, ToolsConfig, WebSocketAuth,
-    WebSocketConfig,
+    McpSecret, ProgramsConfig, RulesConfig, STOP_GRACE, SearchDomains, ThreadsConfig, ToolsConfig,
+    WebSocketAuth, WebSocketConfig,
 };
 use crate::agent::mail::{DEFAULT_PORT, MailConfig};
 use crate::agent::{self, AgentChannel, Config};
@@ -76,6 +76,7 @@ fn config(document: &ManagedAgent, at: Surroundings) -> Result<Config, CliError>
         },
         tools: tools(document, &at)?,
         endpoints: endpoints(document, &at),
+        programs: ProgramsConfig::default(),
         threads: ThreadsConfig {
             dir: THREADS_FOLDER.to_owned(),
             single: false,
