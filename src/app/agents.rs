@@ -5,6 +5,7 @@ mod service;
 mod socket;
 
 pub use service::SECRET_VARIABLE;
+pub(in crate::app) use service::of as service_of;
 pub use socket::AGENT_GRANT;
 
 use super::rooms::{claim, release, room_gone};
@@ -76,7 +77,7 @@ impl App {
             }
             changes.push(Change::new(project, id.stream(), events));
             let runs = world.service(id.service()).ok_or_else(|| Error::no_service(new))?;
-            let wanted = service::of(id, &spec);
+            let wanted = service_of(id, &spec);
             let events =
                 Service::decide(Some(runs), ServiceCommand::Update(wanted)).map_err(Error::rejected)?;
             changes.push(Change::new(project, id.service().stream(), events));
@@ -131,23 +132,28 @@ fn find(world: &World, id: ManagedAgentId) -> Result<&ManagedAgent, Error> {
     world.agent(id).ok_or_else(|| Error::no_agent(&id.to_string()))
 }
 
-/// The beginning of an agent's room and service.
-fn home(world: &World, id: ManagedAgentId, spec: &spec::ManagedAgent) -> Result<Vec<Change>, Error> {
-    let (project, room) = (id.project(), id.room());
-    let text = format!("agent-{}", id.uuid().simple());
-    let name = RoomName::new(text.as_str())
+/// The room of an agent, as it begins.
+pub(super) fn home_of(id: ManagedAgentId, spec: &spec::ManagedAgent) -> Result<room::Created, Error> {
+    let name = RoomName::new(format!("agent-{}", id.uuid().simple()))
         .map_err(|error| Error::Invalid { code: "name-invalid", text: error.to_string() })?;
-    let created = room::Created {
+    Ok(room::Created {
         name,
         metadata: Map::new(),
         annotations: BTreeMap::from([(AGENT_ANNOTATION.to_owned(), spec.metadata.name.clone())]),
         enabled: true,
-    };
+    })
+}
+
+/// The beginning of an agent's room and service.
+fn home(world: &World, id: ManagedAgentId, spec: &spec::ManagedAgent) -> Result<Vec<Change>, Error> {
+    let (project, room) = (id.project(), id.room());
+    let created = home_of(id, spec)?;
+    let claimed = claim(world, project, Kind::Room, None, created.name.as_str(), id.uuid())?;
     let made = Room::decide(None, room::Command::Create(created)).map_err(Error::rejected)?;
-    let runs = Created { room: Some(room), spec: service::of(id, spec) };
+    let runs = Created { room: Some(room), spec: service_of(id, spec) };
     let runs = Service::decide(None, ServiceCommand::Create(runs)).map_err(Error::rejected)?;
     Ok(vec![
-        claim(world, project, Kind::Room, None, &text, id.uuid())?,
+        claimed,
         Change::new(project, room.stream(), made),
         claim(world, project, Kind::Service, Some(room), &spec.metadata.name, id.uuid())?,
         Change::new(project, id.service().stream(), runs),

@@ -167,6 +167,7 @@ impl App {
             Kind::Service => (names::Kind::Service, project),
             Kind::ServiceAccount => (names::Kind::ServiceAccount, project),
             Kind::Mailbox => (names::Kind::MailboxAddress, ProjectId::PLATFORM),
+            Kind::ManagedAgent => (names::Kind::ManagedAgent, project),
             _ => return Ok(None),
         };
         let filter = Filter {

@@ -17,7 +17,7 @@ const LIVENESS: &str = "/healthz";
 const TOKEN_VARIABLE: &str = "MESHAGENT_TOKEN";
 
 /// The service of an agent.
-pub(super) fn of(id: ManagedAgentId, agent: &ManagedAgent) -> Service {
+pub(in crate::app) fn of(id: ManagedAgentId, agent: &ManagedAgent) -> Service {
     let name = &agent.metadata.name;
     let variable =
         |name: &str| EnvironmentVariable { name: name.to_owned(), value: None, token: None, secret: None };

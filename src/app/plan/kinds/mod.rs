@@ -4,6 +4,7 @@
 //! A resource of any kind is a document (JSON, without nulls), and that is all the planner sees of it.
 
 mod account;
+mod agent;
 mod mailbox;
 mod room;
 mod service;
@@ -25,8 +26,8 @@ use std::fmt;
 use uuid::Uuid;
 
 /// Every kind, in the order in which they depend on each other.
-pub const KINDS: [&dyn Resource; 5] =
-    [&room::Rooms, &account::Accounts, &service::Services, &task::Tasks, &mailbox::Mailboxes];
+pub const KINDS: [&dyn Resource; 6] =
+    [&room::Rooms, &account::Accounts, &service::Services, &task::Tasks, &mailbox::Mailboxes, &agent::Agents];
 
 /// The row of a kind; `None` for kinds that are no resources of a project.
 #[must_use]

@@ -33,11 +33,14 @@ impl Resource for Rooms {
 
     fn all(&self, world: &World, project: ProjectId) -> Vec<(Uuid, Key)> {
         let key = |room: &Room| Key::new(Kind::Room, None, room.name.as_str());
-        world.rooms(project).map(|(id, room)| (id.uuid(), key(room))).collect()
+        // Those of managed agents are theirs.
+        let shown = world.rooms(project).filter(|(id, _)| world.agent_of(*id).is_none());
+        shown.map(|(id, room)| (id.uuid(), key(room))).collect()
     }
 
     fn read(&self, world: &World, project: ProjectId, id: Uuid) -> Option<Found> {
-        let room = world.room(RoomId::new(project, id))?;
+        let id = RoomId::new(project, id);
+        let room = world.room(id).filter(|_| world.agent_of(id).is_none())?;
         let document = spec::Room {
             version: Version::V1,
             kind: RoomKind::Mark,
@@ -78,7 +81,9 @@ impl Resource for Rooms {
     }
 
     fn changed(&self, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {
-        differing(&old.rooms, &new.rooms)
+        let of_agent = |id: &Uuid| old.agents.contains_key(id) || new.agents.contains_key(id);
+        let all = differing(&old.rooms, &new.rooms);
+        all.into_iter().filter(|id| !of_agent(id)).collect()
     }
 
     fn change(&self, draft: &mut Draft<'_>, change: Change<'_>) -> Result<(), Error> {

@@ -28,11 +28,15 @@ impl Resource for Services {
     }
 
     fn all(&self, world: &World, project: ProjectId) -> Vec<(Uuid, Key)> {
-        world.services(project).map(|(id, service)| (id.uuid(), key(world, service))).collect()
+        // Those of managed agents are theirs.
+        let own = |service: &Service| service.room.is_some_and(|room| world.agent_of(room).is_some());
+        let shown = world.services(project).filter(|(_, service)| !own(service));
+        shown.map(|(id, service)| (id.uuid(), key(world, service))).collect()
     }
 
     fn read(&self, world: &World, project: ProjectId, id: Uuid) -> Option<Found> {
-        let service = world.service(ServiceId::new(project, id))?;
+        let own = |service: &Service| service.room.is_some_and(|room| world.agent_of(room).is_some());
+        let service = world.service(ServiceId::new(project, id)).filter(|service| !own(service))?;
         Some(Found {
             key: key(world, service),
             document: document_of(&service.spec),
@@ -50,7 +54,9 @@ impl Resource for Services {
     }
 
     fn changed(&self, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {
-        differing(&old.services, &new.services)
+        let of_agent = |id: &Uuid| old.agents.contains_key(id) || new.agents.contains_key(id);
+        let all = differing(&old.services, &new.services);
+        all.into_iter().filter(|id| !of_agent(id)).collect()
     }
 
     fn change(&self, draft: &mut Draft<'_>, change: Change<'_>) -> Result<(), Error> {

@@ -210,24 +210,3 @@ async fn find(project: &ProjectRest, name: &str) -> Result<ManagedAgent, CliErro
         None => error.hint("`meshagent agent list` shows those there are"),
     })
 }
-
-/// Makes an agent as a document says. `None`: it was not there; else whether it was another.
-pub async fn put(
-    project: &ProjectRest,
-    wanted: &spec::ManagedAgent,
-    dry_run: bool,
-) -> Result<Option<bool>, CliError> {
-    let document = serde_json::to_value(spec::ManagedAgent { id: None, ..wanted.clone() })?;
-    let Some(old) = project.agent(&wanted.metadata.name).await? else {
-        if !dry_run {
-            project.create_agent(&document, false).await?;
-        }
-        return Ok(None);
-    };
-    let is = spec::from_json::<spec::ManagedAgent>(old.configuration).ok();
-    let same = is.is_some_and(|is| is == spec::ManagedAgent { id: is.id.clone(), ..wanted.clone() });
-    if !same && !dry_run {
-        project.update_agent(&old.id, &document).await?;
-    }
-    Ok(Some(!same))
-}
