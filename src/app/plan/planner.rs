@@ -12,6 +12,7 @@ use crate::domain::inventory::{Holding, Inventory};
 use crate::spec::{self, Kind, nearest};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
 
@@ -328,7 +329,7 @@ impl<'a> Planner<'a> {
         }
         gone.sort_by_key(|(id, kind)| (*kind, *id));
         let going: HashSet<Uuid> = gone.iter().map(|(id, _)| *id).collect();
-        let needed = self.needed(read);
+        let needed = if gone.is_empty() { HashMap::new() } else { self.needed(read) };
         for (id, kind) in gone {
             let step = self.pruned(id, kind, &needed, &going);
             steps.extend(step);
@@ -340,13 +341,24 @@ impl<'a> Planner<'a> {
     fn needed(&self, read: &[Read<'_>]) -> HashMap<Uuid, String> {
         let mut needed = HashMap::new();
         for one in read {
-            for reference in &one.references {
+            for reference in self.all_references(one).iter() {
                 if let Some(id) = self.known.get(&reference.key) {
                     needed.entry(*id).or_insert_with(|| one.key.to_string());
                 }
             }
         }
         needed
+    }
+
+    /// What a document needs, one that is as it was applied too.
+    fn all_references<'r>(&self, one: &'r Read<'_>) -> Cow<'r, [Reference]> {
+        if one.wanted.is_some() {
+            return Cow::Borrowed(&one.references);
+        }
+        let wanted = spec::document_from_json(one.value.clone()).map(|document| kinds::document_of(&document));
+        // It was read and applied before.
+        let found = wanted.ok().and_then(|wanted| self.references(one.index, one.resource, &one.key, &wanted).ok());
+        Cow::Owned(found.unwrap_or_default())
     }
 
     fn pruned(
