@@ -184,7 +184,7 @@ impl Renewals {
         lines.retain(|_, line| line.strong_count() > 0);
         let key = (room, id.to_owned());
         if let Some(line) = lines.get(&key).and_then(Weak::upgrade) {
-            if Arc::strong_count(&line) > WAITING_MAX {
+            if Arc::strong_count(&line) > 1 + WAITING_MAX {
                 let text = format!("{WAITING_MAX} calls wait for this consent already; try again later");
                 return Err(ToolError::new(RoomCode::InvalidState, text));
             }
