@@ -1,6 +1,7 @@
 //! Rooms.
 
 use super::agents::not_of_agent;
+use super::mailboxes::held;
 use super::{Actor, App, Change, Decision, Error};
 use crate::domain::names::{self, Kind, Names};
 use crate::domain::room::{self, Room};
@@ -91,7 +92,13 @@ fn contents(world: &World, room: RoomId) -> Result<Vec<Change>, Error> {
         let gone =
             mailbox::Mailbox::decide(Some(mailbox), mailbox::Command::Delete).map_err(Error::rejected)?;
         changes.push(Change::new(project, id.stream(), gone));
-        changes.push(release(world, ProjectId::PLATFORM, Kind::MailboxAddress, None, &mailbox.address)?);
+        changes.push(release(
+            world,
+            ProjectId::PLATFORM,
+            Kind::MailboxAddress,
+            None,
+            &held(&mailbox.address),
+        )?);
     }
     Ok(changes)
 }

@@ -86,19 +86,6 @@ pub struct Status {
     pub conditions: Vec<Condition>,
 }
 
-impl Status {
-    #[must_use]
-    pub fn condition(&self, of: Type) -> Option<&Condition> {
-        self.conditions.iter().find(|condition| condition.r#type == of)
-    }
-
-    /// Whether it is as wanted.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.condition(Type::Ready).is_some_and(|condition| condition.status == "True")
-    }
-}
-
 /// How far something is.
 enum Verdict {
     Ready(Reason, String),
@@ -228,7 +215,7 @@ impl<'a> Health<'a> {
         let since = service.updated_at;
         let rooms: Vec<SessionId> = match service.room {
             Some(room) => self.running.get(&room).copied().into_iter().collect(),
-            None => self.running.values().copied().collect(),
+            None => self.world.sessions_of_all(self.project).map(|(session, _)| session).collect(),
         };
         let instances = rooms
             .iter()

@@ -134,6 +134,12 @@ impl World {
         Some((id, self.agent(id)?))
     }
 
+    /// Runs that have not ended of rooms in which the project's own services run too: not those of managed agents.
+    pub fn sessions_of_all(&self, project: ProjectId) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.sessions(project)
+            .filter(|(_, session)| session.is_active() && self.agent_of(session.room).is_none())
+    }
+
     /// The run of a room that has not ended.
     #[must_use]
     pub fn active_session(&self, room: RoomId) -> Option<(SessionId, &Session)> {

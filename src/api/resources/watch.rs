@@ -1,7 +1,7 @@
 //! Following the resources of a kind: what there is, then every change, with bookmarks, resumed at any position that the
 //! log can still tell cheaply. A watcher is told states and not each fact between two looks.
 
-use super::{IsNoneOr, health, wire};
+use super::{health, is_wanted, wire};
 use crate::api::{Api, Problem};
 use crate::app::Error;
 use crate::app::plan::Resource;
@@ -234,7 +234,7 @@ impl Watcher {
     fn object(&self, told: Told, id: Uuid) -> Option<Value> {
         let world = if told == Told::Deleted { &self.before } else { &self.world };
         let found = self.resource.read(world, self.project, id)?;
-        if !self.room.is_none_or_is(found.key.room.as_deref()) {
+        if !is_wanted(self.room.as_deref(), found.key.room.as_deref()) {
             return None;
         }
         let mut object = wire(&health(&self.api, world, self.project), world, self.project, id, &found);

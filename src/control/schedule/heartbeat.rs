@@ -143,8 +143,7 @@ fn rooms(world: &World, id: ServiceId, service: &Service) -> Vec<RoomId> {
         let enabled = world.room(room).is_some_and(|room| room.enabled);
         return if enabled { vec![room] } else { vec![] };
     }
-    let active = world.sessions(id.project()).filter(|(_, session)| session.is_active());
-    active.map(|(_, session)| session.room).collect()
+    world.sessions_of_all(id.project()).map(|(_, session)| session.room).collect()
 }
 
 #[cfg(test)]

@@ -148,6 +148,5 @@ fn rooms(world: &World, id: ServiceId, service: &Service, spec: &ScheduledTask) 
     if let Some(name) = spec.annotation(ROOM) {
         return world.room_named(id.project(), name).map(|(room, _)| room).into_iter().collect();
     }
-    let active = world.sessions(id.project()).filter(|(_, session)| session.is_active());
-    active.map(|(_, session)| session.room).collect()
+    world.sessions_of_all(id.project()).map(|(_, session)| session.room).collect()
 }
