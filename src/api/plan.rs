@@ -70,7 +70,7 @@ impl Wanted {
     fn split(self) -> (Arc<Request>, Option<String>) {
         let Self { documents, source, room, prune, force, replace, expected } = self;
         let source = source.unwrap_or_else(|| SOURCE_DEFAULT.to_owned());
-        (Arc::new(Request { source, documents, room, prune, force, replace }), expected)
+        (Arc::new(Request { source, documents, room, prune, force, replace, ..Request::default() }), expected)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Looking back: the state as it was, what became of one resource, how two moments differ, and the way back.
 
-use super::plan::{self, FieldChange, Found, KINDS, Key, Plan, Request, Resource};
-use super::{Actor, App, Error};
+use super::plan::{self, FieldChange, Found, KINDS, Key, Request, Resource};
+use super::{App, Error};
 use crate::domain::Event;
 use crate::domain::inventory::Inventory;
 use crate::domain::names::{self, Names};
@@ -12,7 +12,7 @@ use crate::spec::{self, Kind};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -227,17 +227,8 @@ impl App {
             Some(restricted(&found, &share.fields))
         });
         let documents = documents.collect();
-        Ok(Request { source, documents, room: None, prune: true, force: true, replace: true })
-    }
-
-    /// Brings back what a source had applied at a moment, in one transaction.
-    pub async fn roll_back(
-        self: &Arc<Self>,
-        actor: &Actor,
-        project: ProjectId,
-        request: Request,
-    ) -> Result<Plan, Error> {
-        self.apply(actor, project, Arc::new(request), None).await
+        let spared = older(&then, &now, project, &source);
+        Ok(Request { source, documents, room: None, prune: true, force: true, replace: true, spared })
     }
 }
 
@@ -271,6 +262,19 @@ fn compare(old: &World, new: &World, project: ProjectId) -> Vec<Difference> {
         }
     }
     differences
+}
+
+/// What a source holds now that was there already: it was adopted since, not made, and is no source's to delete.
+fn older(then: &World, now: &World, project: ProjectId, source: &str) -> BTreeSet<Uuid> {
+    let there: HashMap<Key, Uuid> =
+        KINDS.iter().flat_map(|resource| resource.all(then, project)).map(|(id, key)| (key, id)).collect();
+    let ids: BTreeSet<Uuid> = there.values().copied().collect();
+    let is_older = |id: &Uuid, kind: Kind| {
+        let key = || Some(plan::resource(kind)?.read(now, project, *id)?.key);
+        ids.contains(id) || key().is_some_and(|key| there.contains_key(&key))
+    };
+    let held = now.inventory(project).into_iter().flat_map(|inventory| inventory.of(source));
+    held.filter(|(id, kind, _)| is_older(id, *kind)).map(|(id, ..)| id).collect()
 }
 
 fn only_source(then: &World, now: &World, project: ProjectId) -> Result<String, Error> {

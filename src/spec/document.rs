@@ -142,11 +142,26 @@ impl Kind {
         }
     }
 
-    /// The kind with this text, as in `kind:` or as in names of files; letter case does not matter.
+    /// Other names than those of `kind:` and of files.
+    const fn short_names(self) -> &'static [&'static str] {
+        match self {
+            Kind::ServiceAccount => &["sa"],
+            Kind::Service => &["svc"],
+            Kind::ScheduledTask => &["task"],
+            Kind::ManagedAgent => &["agent"],
+            _ => &[],
+        }
+    }
+
+    /// The kind as people write it: as in `kind:` or as in names of files, or short; one or many, in any letter case.
     pub fn from_argument(text: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str().eq_ignore_ascii_case(text) || kind.slug().eq_ignore_ascii_case(text))
+        let plain: String = text.chars().filter(|c| !matches!(c, '-' | '_')).collect();
+        let plain = plain.to_ascii_lowercase();
+        let one = plain.strip_suffix("es").filter(|text| text.ends_with('x')).or(plain.strip_suffix('s'));
+        let is = |kind: &Self, text: &str| {
+            kind.as_str().eq_ignore_ascii_case(text) || kind.short_names().contains(&text)
+        };
+        Self::ALL.into_iter().find(|kind| is(kind, &plain) || one.is_some_and(|one| is(kind, one)))
     }
 
     /// The kind with this exact text.

@@ -20,6 +20,7 @@ fn request(of: &Value) -> Request {
         prune: flag("prune"),
         force: flag("force"),
         replace: flag("replace"),
+        ..Request::default()
     }
 }
 

@@ -56,9 +56,7 @@ struct Wanted {
 
 /// The row of a kind by its text, in any form.
 fn kind_of(text: &str) -> Result<&'static dyn Resource, Problem> {
-    let singular = text.strip_suffix("es").filter(|text| text.ends_with('x')).or(text.strip_suffix('s'));
-    let found = Kind::from_argument(text).or_else(|| Kind::from_argument(singular?));
-    found.and_then(resource).ok_or_else(|| {
+    Kind::from_argument(text).and_then(resource).ok_or_else(|| {
         let known = kind_names().collect::<Vec<_>>().join(", ");
         let near = nearest(text, kind_names()).map(|near| format!("; did you mean `{near}`?"));
         Problem::not_found(format!("no kind `{text}` here{}; there are: {known}", near.unwrap_or_default()))
@@ -122,7 +120,7 @@ async fn list(
     }
     let world = world_at(&api, project, wanted.at.as_deref()).await?;
     let mut all = resource.all(&world, project);
-    all.retain(|(_, key)| paging.wants(&key.name) && wanted.room.is_none_or_is(key.room.as_deref()));
+    all.retain(|(_, key)| paging.wants(&key.name) && is_wanted(wanted.room.as_deref(), key.room.as_deref()));
     all.sort_by(|a, b| a.1.cmp(&b.1));
     let page = paging.cut(all)?;
     let health = health(&api, &world, project);
@@ -136,15 +134,9 @@ async fn list(
     Ok(Json(answer).into_response())
 }
 
-trait IsNoneOr {
-    fn is_none_or_is(&self, room: Option<&str>) -> bool;
-}
-
-impl IsNoneOr for Option<String> {
-    /// Whether nothing is wanted, or just this.
-    fn is_none_or_is(&self, room: Option<&str>) -> bool {
-        self.is_none() || self.as_deref() == room
-    }
+/// Whether no room is wanted, or just this.
+fn is_wanted(wanted: Option<&str>, room: Option<&str>) -> bool {
+    wanted.is_none() || wanted == room
 }
 
 /// A resource by its name in a place, or by its id.
@@ -162,10 +154,8 @@ fn find(
     }
     let wanted = resource.canonical(name);
     let all = resource.all(world, project);
-    let same: Vec<_> = all
-        .iter()
-        .filter(|(_, key)| key.name == wanted && (room.is_none() || key.room.as_deref() == room))
-        .collect();
+    let same: Vec<_> =
+        all.iter().filter(|(_, key)| key.name == wanted && is_wanted(room, key.room.as_deref())).collect();
     let kind = resource.kind().slug();
     match same.as_slice() {
         [(id, _)] => resource.read(world, project, *id).map(|found| (*id, found)),

@@ -145,7 +145,7 @@ async fn rollback(
     let result = if wanted.dry_run {
         api.app.plan(project, Arc::new(request)).await
     } else {
-        api.app.roll_back(&caller.actor(), project, request).await
+        api.app.apply(&caller.actor(), project, Arc::new(request), None).await
     };
     Ok(plan::answer(result))
 }

@@ -4,10 +4,10 @@ use crate::app::token::{Grant, Mint};
 use crate::app::{App, Error};
 use crate::id::ManagedAgentId;
 use crate::vault::Secret;
+use crate::wire::trace::hex;
 use aws_lc_rs::hmac;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
-use std::fmt::Write;
 
 /// Name of the grant whose scope is the name of an agent that its bearer may talk to.
 pub const AGENT_GRANT: &str = "agent";
@@ -36,12 +36,7 @@ impl App {
         let server = self.server_secret().await?;
         let key = hmac::Key::new(hmac::HMAC_SHA256, server.expose());
         let tag = hmac::sign(&key, format!("{PURPOSE}/{}/{agent}", agent.project()).as_bytes());
-        let mut text = String::with_capacity(2 * tag.as_ref().len());
-        for byte in tag.as_ref() {
-            // Writing into a text does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Ok(Secret::from(text))
+        Ok(Secret::from(hex(tag.as_ref())))
     }
 
     /// What an agent's own socket takes for `name`.

@@ -98,6 +98,17 @@ impl<'a> Draft<'a> {
         self.changes.push(Change::new(self.project, stream, events));
     }
 
+    /// Facts for one stream, as its rules decide.
+    pub fn decide<E: Entity>(
+        &mut self,
+        stream: StreamId,
+        state: Option<&E>,
+        command: E::Command,
+    ) -> Result<(), Error> {
+        self.push(stream, E::decide(state, command).map_err(Error::rejected)?);
+        Ok(())
+    }
+
     /// Takes a name for something.
     pub fn claim(
         &mut self,

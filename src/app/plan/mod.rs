@@ -24,7 +24,7 @@ use crate::spec::Kind;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use uuid::Uuid;
 
@@ -51,6 +51,8 @@ pub struct Request {
     pub force: bool,
     /// Delete and make anew what cannot be changed in place.
     pub replace: bool,
+    /// What pruning lets go of and does not delete.
+    pub spared: BTreeSet<Uuid>,
 }
 
 /// What the plan stands on.
@@ -198,7 +200,7 @@ impl Summary {
 const HASH_BYTES: usize = 16;
 
 fn short_hash(hash: Sha256) -> String {
-    hash.finalize().iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    crate::wire::trace::hex(&hash.finalize()[..HASH_BYTES])
 }
 
 /// Whether a text can name a source.

@@ -1,7 +1,7 @@
 //! The order of documents: what is needed comes before what needs it, kinds in the order of the table, else as given.
 
 use super::DEPENDS_ON;
-use super::kinds::{KINDS, Key, Reference};
+use super::kinds::{self, KINDS, Key, Reference};
 use super::problem::{Code, Problem};
 use crate::spec::Kind;
 use serde_json::Value;
@@ -119,7 +119,8 @@ pub(super) fn declared(
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (kind, name) = part.split_once('/').ok_or_else(|| format!("`{part}` is not KIND/NAME"))?;
         let kind = Kind::from_argument(kind).ok_or_else(|| format!("there is no kind `{kind}`"))?;
-        let own = Key::new(kind, key.room.clone(), name);
+        let name = kinds::resource(kind).map_or_else(|| name.to_owned(), |resource| resource.canonical(name));
+        let own = Key::new(kind, key.room.clone(), name.as_str());
         let of_project = Key::new(kind, None, name);
         let key = if known(&own) { own } else { of_project };
         references.push(Reference { path: format!("metadata.annotations[{DEPENDS_ON:?}]"), key });

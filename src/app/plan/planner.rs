@@ -4,7 +4,7 @@ use super::fields::{diff, shown};
 use super::holdings::{self, own_fields};
 use super::kinds::{self, Home, KINDS, Key, Reference, Resource};
 use super::order;
-use super::problem::{Code, Problem, Problems};
+use super::problem::{Code, PROBLEMS_MAX, Problem, Problems};
 use super::{
     Action, DEPENDS_ON, DOCUMENTS_MAX, Ground, Plan, Request, Step, is_source, kind_names, short_hash,
 };
@@ -13,6 +13,7 @@ use crate::spec::{self, Kind, nearest};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
 
@@ -64,8 +65,22 @@ struct Planner<'a> {
     inventory: Inventory,
     /// Everything that is there.
     known: HashMap<Key, Uuid>,
+    /// What the documents are about; only looked for where one declares what it needs, which is rare.
+    asked: OnceCell<HashSet<Key>>,
     problems: Vec<Problem>,
     taken: BTreeMap<String, Vec<Holding>>,
+}
+
+/// What a document is about: its kind, its name, and its room where its kind has one. `room` is for those that do not
+/// say theirs.
+fn key_of(resource: &dyn Resource, value: &Value, room: Option<&str>) -> Key {
+    let written = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let said = Some(written("/metadata/annotations/meshagent.room")).filter(|room| !room.is_empty()).or(room);
+    let room = match resource.home() {
+        Home::Project => None,
+        Home::Room | Home::RoomOrProject => said.map(str::to_owned),
+    };
+    Key::new(resource.kind(), room, resource.canonical(written(resource.name_at())))
 }
 
 impl<'a> Planner<'a> {
@@ -89,6 +104,7 @@ impl<'a> Planner<'a> {
             request,
             inventory: ground.world.inventory(ground.project).cloned().unwrap_or_default(),
             known: all.map(|(id, key)| (key, id)).collect(),
+            asked: OnceCell::new(),
             problems: vec![],
             taken: BTreeMap::new(),
         })
@@ -126,13 +142,7 @@ impl<'a> Planner<'a> {
             return Err(unreadable(index, kind_text, written("/metadata/name"), value));
         };
         let name = written(resource.name_at());
-        let room = written("/metadata/annotations/meshagent.room");
-        let said = Some(room).filter(|room| !room.is_empty()).or(self.request.room.as_deref());
-        let room = match resource.home() {
-            Home::Project => None,
-            Home::Room | Home::RoomOrProject => said.map(str::to_owned),
-        };
-        let key = Key::new(resource.kind(), room, resource.canonical(name));
+        let key = key_of(resource, value, self.request.room.as_deref());
         let digest = digest(value, key.room.as_deref());
         if self.is_as_applied(resource, &key, &digest) {
             return Ok(Read { index, resource, key, value, digest, references: vec![], wanted: None });
@@ -183,16 +193,18 @@ impl<'a> Planner<'a> {
         Ok(references)
     }
 
-    /// Whether a document is about this resource; only asked for declared dependencies, which are rare.
+    /// Whether a document is about this resource.
     fn is_asked_for(&self, key: &Key) -> bool {
-        let Some(resource) = kinds::resource(key.kind) else { return false };
-        self.request.documents.iter().any(|value| {
-            let written = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
-            let room = written("/metadata/annotations/meshagent.room").or(self.request.room.as_deref());
-            written("/kind") == Some(key.kind.as_str())
-                && written(resource.name_at()).is_some_and(|name| resource.canonical(name) == key.name)
-                && (resource.home() == Home::Project || room == key.room.as_deref())
-        })
+        self.asked.get_or_init(|| self.keys()).contains(key)
+    }
+
+    /// What the documents are about.
+    fn keys(&self) -> HashSet<Key> {
+        let key = |value: &Value| {
+            let kind = value.pointer("/kind").and_then(Value::as_str).and_then(Kind::from_text)?;
+            Some(key_of(kinds::resource(kind)?, value, self.request.room.as_deref()))
+        };
+        self.request.documents.iter().filter_map(key).collect()
     }
 
     /// The very same document was applied by this source last, and nothing changed since.
@@ -217,7 +229,10 @@ impl<'a> Planner<'a> {
                 let text = format!("there is no {}", named(&reference.key));
                 let problem =
                     Problem::of(Code::Reference, Some(one.index), &one.key, text).at(&reference.path);
-                problems.push(match nearest(&reference.key.name, same) {
+                // No more are shown.
+                let near =
+                    if problems.len() < PROBLEMS_MAX { nearest(&reference.key.name, same) } else { None };
+                problems.push(match near {
                     Some(near) => problem.hint(format!("did you mean `{near}`?")),
                     None => problem.hint("add a document for it, or make it first"),
                 });
@@ -328,7 +343,8 @@ impl<'a> Planner<'a> {
             }
         }
         gone.sort_by_key(|(id, kind)| (*kind, *id));
-        let going: HashSet<Uuid> = gone.iter().map(|(id, _)| *id).collect();
+        let going: HashSet<Uuid> =
+            gone.iter().map(|(id, _)| *id).filter(|id| !self.request.spared.contains(id)).collect();
         let needed = if gone.is_empty() { HashMap::new() } else { self.needed(read) };
         for (id, kind) in gone {
             let step = self.pruned(id, kind, &needed, &going);
@@ -355,9 +371,11 @@ impl<'a> Planner<'a> {
         if one.wanted.is_some() {
             return Cow::Borrowed(&one.references);
         }
-        let wanted = spec::document_from_json(one.value.clone()).map(|document| kinds::document_of(&document));
+        let wanted =
+            spec::document_from_json(one.value.clone()).map(|document| kinds::document_of(&document));
         // It was read and applied before.
-        let found = wanted.ok().and_then(|wanted| self.references(one.index, one.resource, &one.key, &wanted).ok());
+        let found =
+            wanted.ok().and_then(|wanted| self.references(one.index, one.resource, &one.key, &wanted).ok());
         Cow::Owned(found.unwrap_or_default())
     }
 
@@ -374,7 +392,9 @@ impl<'a> Planner<'a> {
         let others: Vec<&String> = self.inventory.sources(id).map(|(source, _)| source).collect();
         let others: Vec<&str> =
             others.into_iter().filter(|source| **source != self.request.source).map(String::as_str).collect();
-        let (action, note) = if others.is_empty() {
+        let (action, note) = if self.request.spared.contains(&id) {
+            (Action::Unchanged, Some("let go; it was there before this source held it".to_owned()))
+        } else if others.is_empty() {
             (Action::Delete, None)
         } else {
             (Action::Unchanged, Some(format!("let go; still held by `{}`", others.join("`, `"))))

@@ -6,6 +6,8 @@ use axum::http::{Method, Request, StatusCode, header};
 use futures_util::StreamExt;
 use meshagent::app::Actor;
 use meshagent::app::plan;
+use meshagent::domain::room::Created;
+use meshagent::name::RoomName;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,6 +159,32 @@ async fn what_was_exported_changes_nothing_and_what_was_applied_rolls_back() {
     assert_eq!(status, StatusCode::OK, "{back}");
     let now = desk.get("documents").await["documents"].clone();
     assert_eq!(now, exported);
+}
+
+#[tokio::test]
+async fn a_rollback_lets_go_of_what_was_there_before_and_deletes_what_was_made_since() {
+    let desk = Desk::new().await;
+    let actor = Actor::new("test", "by hand");
+    let created = Created {
+        name: RoomName::new("old").unwrap(),
+        metadata: serde_json::Map::new(),
+        annotations: std::collections::BTreeMap::new(),
+        enabled: true,
+    };
+    desk.platform.app.create_room(&actor, desk.platform.project, created, false).await.unwrap();
+    desk.made("a", json!([room("den", "x")])).await;
+    let before = desk.platform.app.log.head().await.unwrap().to_string();
+    desk.made("a", json!([room("den", "x"), room("old", "adopted"), room("late", "")])).await;
+    let (status, back) = desk.send(Method::POST, "rollback", Some(json!({"to": before}))).await;
+    assert_eq!(status, StatusCode::OK, "{back}");
+    assert_eq!((&back["summary"]["delete"], &back["summary"]["unchanged"]), (&json!(1), &json!(2)), "{back}");
+    assert!(back.to_string().contains("it was there before"), "{back}");
+    assert_eq!(desk.send(Method::GET, "resources/rooms/late", None).await.0, StatusCode::NOT_FOUND);
+    desk.get("resources/rooms/old").await;
+    // It is not held any more: pruning leaves it alone.
+    let (_, pruned) = desk.apply(json!({"source": "a", "documents": [], "prune": true})).await;
+    assert_eq!(pruned["summary"]["delete"], 1, "{pruned}");
+    desk.get("resources/rooms/old").await;
 }
 
 #[tokio::test]

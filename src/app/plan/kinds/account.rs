@@ -5,7 +5,6 @@ use crate::app::plan::Ground;
 use crate::app::plan::draft::Draft;
 use crate::app::plan::problem::{Code, Problem};
 use crate::app::{DEFAULT_ACCOUNT, Error};
-use crate::domain::Entity;
 use crate::domain::account::{Command, OPERATOR, Profile, ServiceAccount};
 use crate::domain::names;
 use crate::id::{ProjectId, ServiceAccountId, StreamId};
@@ -84,16 +83,14 @@ impl Resource for Accounts {
             Change::Create { id, key, document } => {
                 let profile = profile(typed(key, document)?, None);
                 draft.claim(project, names::Kind::ServiceAccount, None, &key.name, id)?;
-                let made = ServiceAccount::decide(None, Command::Create(profile)).map_err(Error::rejected)?;
-                draft.push(ServiceAccountId::new(project, id).stream(), made);
+                let id = ServiceAccountId::new(project, id);
+                draft.decide::<ServiceAccount>(id.stream(), None, Command::Create(profile))?;
             }
             Change::Update { id, key, document } => {
                 let id = ServiceAccountId::new(project, id);
                 let old = draft.world().account(id);
                 let profile = profile(typed(key, document)?, old.map(|old| &old.profile));
-                let events =
-                    ServiceAccount::decide(old, Command::Update(profile)).map_err(Error::rejected)?;
-                draft.push(id.stream(), events);
+                draft.decide(id.stream(), old, Command::Update(profile))?;
             }
             Change::Delete { id } => {
                 let id = ServiceAccountId::new(project, id);

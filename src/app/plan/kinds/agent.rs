@@ -5,9 +5,9 @@ use crate::app::Error;
 use crate::app::agents::{home_of, service_of};
 use crate::app::plan::draft::Draft;
 use crate::domain::managed_agent::{Command, ManagedAgent};
+use crate::domain::names;
 use crate::domain::room::{self, Room};
 use crate::domain::service::{self, Service};
-use crate::domain::{Entity, names};
 use crate::id::{ManagedAgentId, ProjectId, StreamId};
 use crate::projection::{ProjectView, World};
 use crate::spec::{self, Kind};
@@ -59,11 +59,7 @@ impl Resource for Agents {
     }
 
     fn contents(&self, world: &World, project: ProjectId, id: Uuid) -> Vec<(Kind, Uuid)> {
-        let room = ManagedAgentId::new(project, id).room();
-        let tasks = world.tasks(project).filter(|(_, task)| task.room == room);
-        let mailboxes = world.mailboxes(project).filter(|(_, mailbox)| mailbox.room == room);
-        let tasks = tasks.map(|(id, _)| (Kind::ScheduledTask, id.uuid()));
-        tasks.chain(mailboxes.map(|(id, _)| (Kind::Mailbox, id.uuid()))).collect()
+        super::room::inside(world, ManagedAgentId::new(project, id).room()).collect()
     }
 
     fn change(&self, draft: &mut Draft<'_>, change: Change<'_>) -> Result<(), Error> {
@@ -77,11 +73,9 @@ impl Resource for Agents {
                 let (id, spec) =
                     (ManagedAgentId::new(project, id), typed::<spec::ManagedAgent>(key, document)?);
                 let runs = service::Command::Update(service_of(id, &spec));
-                let runs = Service::decide(draft.world().service(id.service()), runs);
-                let events = ManagedAgent::decide(draft.world().agent(id), Command::Update(spec));
-                draft.push(id.stream(), events.map_err(Error::rejected)?);
-                draft.push(id.service().stream(), runs.map_err(Error::rejected)?);
-                Ok(())
+                let world = draft.world();
+                draft.decide(id.stream(), world.agent(id), Command::Update(spec))?;
+                draft.decide(id.service().stream(), world.service(id.service()), runs)
             }
             Change::Delete { id } => delete(draft, ManagedAgentId::new(project, id)),
         }
@@ -100,31 +94,24 @@ fn create(
     draft.claim(project, names::Kind::Room, None, home.name.as_str(), id.uuid())?;
     draft.claim(project, names::Kind::Service, Some(room), &key.name, id.uuid())?;
     let runs = service::Created { room: Some(room), spec: service_of(id, &spec) };
-    let made = ManagedAgent::decide(None, Command::Create(spec)).map_err(Error::rejected)?;
-    draft.push(id.stream(), made);
-    let made = Room::decide(None, room::Command::Create(home)).map_err(Error::rejected)?;
-    draft.push(room.stream(), made);
-    let made = Service::decide(None, service::Command::Create(runs)).map_err(Error::rejected)?;
-    draft.push(id.service().stream(), made);
-    Ok(())
+    draft.decide::<ManagedAgent>(id.stream(), None, Command::Create(spec))?;
+    draft.decide::<Room>(room.stream(), None, room::Command::Create(home))?;
+    draft.decide::<Service>(id.service().stream(), None, service::Command::Create(runs))
 }
 
 fn delete(draft: &mut Draft<'_>, id: ManagedAgentId) -> Result<(), Error> {
     let (project, world) = (id.project(), draft.world());
     let agent = world.agent(id).ok_or_else(|| Error::no_agent(&id.to_string()))?;
     let name = &agent.spec.metadata.name;
-    let gone = ManagedAgent::decide(Some(agent), Command::Delete).map_err(Error::rejected)?;
     draft.release(project, names::Kind::ManagedAgent, None, name)?;
-    draft.push(id.stream(), gone);
+    draft.decide(id.stream(), Some(agent), Command::Delete)?;
     if let Some(runs) = world.service(id.service()) {
-        let gone = Service::decide(Some(runs), service::Command::Delete).map_err(Error::rejected)?;
         draft.release(project, names::Kind::Service, Some(id.room()), &runs.spec.metadata.name)?;
-        draft.push(id.service().stream(), gone);
+        draft.decide(id.service().stream(), Some(runs), service::Command::Delete)?;
     }
     if let Some(room) = world.room(id.room()) {
-        let gone = Room::decide(Some(room), room::Command::Delete).map_err(Error::rejected)?;
         draft.release(project, names::Kind::Room, None, room.name.as_str())?;
-        draft.push(id.room().stream(), gone);
+        draft.decide(id.room().stream(), Some(room), room::Command::Delete)?;
     }
     Ok(())
 }

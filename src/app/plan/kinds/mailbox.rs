@@ -6,7 +6,6 @@ use crate::app::mailboxes::{check_address, held};
 use crate::app::plan::Ground;
 use crate::app::plan::draft::Draft;
 use crate::app::plan::problem::{Code, Problem};
-use crate::domain::Entity;
 use crate::domain::mailbox::{Command, Mailbox};
 use crate::domain::names;
 use crate::id::{MailboxId, ProjectId, StreamId};
@@ -102,22 +101,22 @@ impl Resource for Mailboxes {
             Change::Create { id, key, document } => {
                 let mailbox = read(draft, key, document)?;
                 draft.claim(platform, names::Kind::MailboxAddress, None, &key.name, id)?;
-                let made = Mailbox::decide(None, Command::Create(mailbox)).map_err(Error::rejected)?;
-                draft.push(MailboxId::new(project, id).stream(), made);
+                draft.decide::<Mailbox>(
+                    MailboxId::new(project, id).stream(),
+                    None,
+                    Command::Create(mailbox),
+                )?;
             }
             Change::Update { id, key, document } => {
                 let mailbox = read(draft, key, document)?;
                 let id = MailboxId::new(project, id);
-                let old = draft.world().mailbox(id);
-                let events = Mailbox::decide(old, Command::Update(mailbox)).map_err(Error::rejected)?;
-                draft.push(id.stream(), events);
+                draft.decide(id.stream(), draft.world().mailbox(id), Command::Update(mailbox))?;
             }
             Change::Delete { id } => {
                 let id = MailboxId::new(project, id);
                 let old = draft.world().mailbox(id).ok_or_else(|| Error::no_mailbox(&id.to_string()))?;
-                let gone = Mailbox::decide(Some(old), Command::Delete).map_err(Error::rejected)?;
                 draft.release(platform, names::Kind::MailboxAddress, None, &held(&old.address))?;
-                draft.push(id.stream(), gone);
+                draft.decide(id.stream(), Some(old), Command::Delete)?;
             }
         }
         Ok(())

@@ -5,7 +5,6 @@ use crate::app::Error;
 use crate::app::plan::Ground;
 use crate::app::plan::draft::Draft;
 use crate::app::plan::problem::{Code, Problem};
-use crate::domain::Entity;
 use crate::domain::names;
 use crate::domain::room::{self, Room};
 use crate::id::{ProjectId, RoomId, StreamId};
@@ -73,11 +72,7 @@ impl Resource for Rooms {
     fn contents(&self, world: &World, project: ProjectId, id: Uuid) -> Vec<(Kind, Uuid)> {
         let room = RoomId::new(project, id);
         let services = world.services(project).filter(|(_, service)| service.room == Some(room));
-        let tasks = world.tasks(project).filter(|(_, task)| task.room == room);
-        let mailboxes = world.mailboxes(project).filter(|(_, mailbox)| mailbox.room == room);
-        let services = services.map(|(id, _)| (Kind::Service, id.uuid()));
-        let tasks = tasks.map(|(id, _)| (Kind::ScheduledTask, id.uuid()));
-        services.chain(tasks).chain(mailboxes.map(|(id, _)| (Kind::Mailbox, id.uuid()))).collect()
+        services.map(|(id, _)| (Kind::Service, id.uuid())).chain(inside(world, room)).collect()
     }
 
     fn changed(&self, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {
@@ -98,8 +93,11 @@ impl Resource for Rooms {
                     enabled: spec.enabled,
                 };
                 draft.claim(project, names::Kind::Room, None, &key.name, id)?;
-                let made = Room::decide(None, room::Command::Create(created)).map_err(Error::rejected)?;
-                draft.push(RoomId::new(project, id).stream(), made);
+                draft.decide::<Room>(
+                    RoomId::new(project, id).stream(),
+                    None,
+                    room::Command::Create(created),
+                )?;
             }
             Change::Update { id, key, document } => {
                 let spec: spec::Room = typed(key, document)?;
@@ -110,18 +108,24 @@ impl Resource for Rooms {
                     enabled: Some(spec.enabled),
                 };
                 let id = RoomId::new(project, id);
-                let command = room::Command::Update(updated);
-                let events = Room::decide(draft.world().room(id), command).map_err(Error::rejected)?;
-                draft.push(id.stream(), events);
+                draft.decide(id.stream(), draft.world().room(id), room::Command::Update(updated))?;
             }
             Change::Delete { id } => {
                 let id = RoomId::new(project, id);
                 let old = draft.world().room(id).ok_or_else(|| Error::no_room(&id.to_string()))?;
-                let gone = Room::decide(Some(old), room::Command::Delete).map_err(Error::rejected)?;
                 draft.release(project, names::Kind::Room, None, old.name.as_str())?;
-                draft.push(id.stream(), gone);
+                draft.decide(id.stream(), Some(old), room::Command::Delete)?;
             }
         }
         Ok(())
     }
+}
+
+/// What a room has beside its services.
+pub(super) fn inside(world: &World, room: RoomId) -> impl Iterator<Item = (Kind, Uuid)> {
+    let project = room.project();
+    let tasks = world.tasks(project).filter(move |(_, task)| task.room == room);
+    let mailboxes = world.mailboxes(project).filter(move |(_, mailbox)| mailbox.room == room);
+    let tasks = tasks.map(|(id, _)| (Kind::ScheduledTask, id.uuid()));
+    tasks.chain(mailboxes.map(|(id, _)| (Kind::Mailbox, id.uuid())))
 }

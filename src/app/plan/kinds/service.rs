@@ -3,7 +3,6 @@
 use super::{Change, Found, Home, Key, Resource, differing, document_of, typed};
 use crate::app::Error;
 use crate::app::plan::draft::Draft;
-use crate::domain::Entity;
 use crate::domain::names;
 use crate::domain::service::{Command, Created, Service};
 use crate::id::{ProjectId, RoomId, ServiceId, StreamId};
@@ -28,15 +27,13 @@ impl Resource for Services {
     }
 
     fn all(&self, world: &World, project: ProjectId) -> Vec<(Uuid, Key)> {
-        // Those of managed agents are theirs.
-        let own = |service: &Service| service.room.is_some_and(|room| world.agent_of(room).is_some());
-        let shown = world.services(project).filter(|(_, service)| !own(service));
+        let shown = world.services(project).filter(|(_, service)| !is_of_agent(world, service));
         shown.map(|(id, service)| (id.uuid(), key(world, service))).collect()
     }
 
     fn read(&self, world: &World, project: ProjectId, id: Uuid) -> Option<Found> {
-        let own = |service: &Service| service.room.is_some_and(|room| world.agent_of(room).is_some());
-        let service = world.service(ServiceId::new(project, id)).filter(|service| !own(service))?;
+        let service =
+            world.service(ServiceId::new(project, id)).filter(|service| !is_of_agent(world, service))?;
         Some(Found {
             key: key(world, service),
             document: document_of(&service.spec),
@@ -66,24 +63,30 @@ impl Resource for Services {
                 let room = key.room.as_deref().map(|room| draft.room(room)).transpose()?;
                 let created = Created { room, spec: typed(key, document)? };
                 draft.claim(project, names::Kind::Service, room, &key.name, id)?;
-                let made = Service::decide(None, Command::Create(created)).map_err(Error::rejected)?;
-                draft.push(ServiceId::new(project, id).stream(), made);
+                draft.decide::<Service>(
+                    ServiceId::new(project, id).stream(),
+                    None,
+                    Command::Create(created),
+                )?;
             }
             Change::Update { id, key, document } => {
                 let id = ServiceId::new(project, id);
                 let command = Command::Update(typed(key, document)?);
-                let events = Service::decide(draft.world().service(id), command).map_err(Error::rejected)?;
-                draft.push(id.stream(), events);
+                draft.decide(id.stream(), draft.world().service(id), command)?;
             }
             Change::Delete { id } => {
                 let id = ServiceId::new(project, id);
                 let old = draft.world().service(id).ok_or_else(|| Error::no_service(&id.to_string()))?;
-                let gone = Service::decide(Some(old), Command::Delete).map_err(Error::rejected)?;
                 let room: Option<RoomId> = old.room;
                 draft.release(project, names::Kind::Service, room, &old.spec.metadata.name)?;
-                draft.push(id.stream(), gone);
+                draft.decide(id.stream(), Some(old), Command::Delete)?;
             }
         }
         Ok(())
     }
+}
+
+/// Whether a service runs a managed agent, whose it is then.
+fn is_of_agent(world: &World, service: &Service) -> bool {
+    service.room.is_some_and(|room| world.agent_of(room).is_some())
 }

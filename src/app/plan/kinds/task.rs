@@ -3,7 +3,6 @@
 use super::{Change, Found, Home, Key, Resource, differing, document_of, typed};
 use crate::app::Error;
 use crate::app::plan::draft::Draft;
-use crate::domain::Entity;
 use crate::domain::scheduled_task::{Command, Created, ScheduledTask};
 use crate::id::{ProjectId, ScheduledTaskId, StreamId};
 use crate::projection::{ProjectView, World};
@@ -60,21 +59,17 @@ impl Resource for Tasks {
             Change::Create { id, key, document } => {
                 let room = draft.room(key.room.as_deref().unwrap_or_default())?;
                 let created = Created { room, spec: typed(key, document)? };
-                let made = ScheduledTask::decide(None, Command::Create(created)).map_err(Error::rejected)?;
-                draft.push(ScheduledTaskId::new(project, id).stream(), made);
+                let id = ScheduledTaskId::new(project, id);
+                draft.decide::<ScheduledTask>(id.stream(), None, Command::Create(created))?;
             }
             Change::Update { id, key, document } => {
                 let id = ScheduledTaskId::new(project, id);
                 let command = Command::Update(typed(key, document)?);
-                let events =
-                    ScheduledTask::decide(draft.world().task(id), command).map_err(Error::rejected)?;
-                draft.push(id.stream(), events);
+                draft.decide(id.stream(), draft.world().task(id), command)?;
             }
             Change::Delete { id } => {
                 let id = ScheduledTaskId::new(project, id);
-                let gone = ScheduledTask::decide(draft.world().task(id), Command::Delete)
-                    .map_err(Error::rejected)?;
-                draft.push(id.stream(), gone);
+                draft.decide(id.stream(), draft.world().task(id), Command::Delete)?;
             }
         }
         Ok(())
