@@ -3,10 +3,11 @@
 //!
 //! Whoever talks is in the agent's room for as long: it keeps the room, and the agent with it, alive.
 
+use super::forward::{Upstream, asking};
 use super::hub::{Hub, JoinError};
 use super::outbox::{Batch, Outbox};
 use super::session::{LiveSession, Peer};
-use super::socket::refuse;
+use super::socket::{TOKEN_BYTES_MAX, refuse};
 use super::world::{Admission, Refusal};
 use crate::id::ManagedAgentId;
 use async_trait::async_trait;
@@ -22,12 +23,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::connect_async_with_config;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self as ws, Bytes};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 /// Conversations of this server at a time.
 pub const CONVERSATIONS_MAX: usize = 4_096;
@@ -47,8 +46,6 @@ const SEND_MAX: Duration = Duration::from_secs(30);
 const PROTOCOL: &str = "meshagent-msgpack";
 /// How sub-protocols begin that carry a token.
 const TOKEN_PROTOCOLS: [&str; 3] = ["meshagent-agent.", "meshagent-token.", "bearer."];
-/// Longest token taken, bytes.
-const TOKEN_BYTES_MAX: usize = 64 * 1024;
 
 /// Somebody who may talk to an agent.
 #[derive(Debug, Clone)]
@@ -99,8 +96,6 @@ pub fn router(edge: AgentEdge) -> Router {
 struct Asked {
     token: Option<String>,
 }
-
-type Upstream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 async fn enter(
     State(shared): State<Shared>,
@@ -206,11 +201,7 @@ async fn here(edge: &AgentEdge, caller: &Caller) -> Result<Upstream, String> {
 }
 
 async fn dial(url: &str, token: &str) -> Result<Upstream, String> {
-    let url = url.replacen("http", "ws", usize::from(url.starts_with("http")));
-    let mut request = url.into_client_request().map_err(|error| error.to_string())?;
-    let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| error.to_string())?;
-    bearer.set_sensitive(true);
-    request.headers_mut().insert(header::AUTHORIZATION, bearer);
+    let mut request = asking(url, token)?;
     request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     let config = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_BYTES_MAX))

@@ -15,7 +15,8 @@ use tokio_tungstenite::tungstenite::{self as ws, Bytes};
 /// How long the other server may take to answer.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
-type Upstream = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+pub(super) type Upstream =
+    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
 /// Connects to `url` with the client's own token, then upgrades the client. A server that cannot be reached is 503.
 pub(super) async fn upgrade(
@@ -35,12 +36,19 @@ pub(super) async fn upgrade(
     }
 }
 
-async fn connect(url: &str, token: &str) -> Result<Upstream, String> {
+/// What asks for a socket at `url`, with a token.
+pub(super) fn asking(url: &str, token: &str) -> Result<ws::handshake::client::Request, String> {
     let url = url.replacen("http", "ws", usize::from(url.starts_with("http")));
     let mut request = url.into_client_request().map_err(|error| error.to_string())?;
-    let bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| error.to_string())?;
+    let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| error.to_string())?;
+    bearer.set_sensitive(true);
     request.headers_mut().insert(header::AUTHORIZATION, bearer);
-    let (upstream, _) = tokio_tungstenite::connect_async(request).await.map_err(|error| error.to_string())?;
+    Ok(request)
+}
+
+async fn connect(url: &str, token: &str) -> Result<Upstream, String> {
+    let (upstream, _) =
+        tokio_tungstenite::connect_async(asking(url, token)?).await.map_err(|error| error.to_string())?;
     Ok(upstream)
 }
 

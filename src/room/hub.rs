@@ -42,7 +42,7 @@ pub struct Hub {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     slots: Mutex<HashMap<RoomId, Slot>>,
-    turns: Turns,
+    turns: Turns<RoomId>,
     stopping: AtomicBool,
     lines: OnceLock<Arc<dyn LineSink>>,
     spans: OnceLock<Arc<dyn SpanSink>>,

@@ -36,7 +36,7 @@ pub const SILENT_PINGS_MAX: u32 = 2;
 /// How long a client may take to answer our close.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// Longest token taken, bytes.
-const TOKEN_BYTES_MAX: usize = 64 * 1024;
+pub(super) const TOKEN_BYTES_MAX: usize = 64 * 1024;
 /// Sub-protocol by which browsers, that cannot set headers, hand over the token.
 const PROTOCOL_PREFIX: &str = "meshagent-room.";
 

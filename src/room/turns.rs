@@ -1,8 +1,9 @@
-//! Rooms' sessions open and end one after another: what the end of one lets go of is not the next one's.
+//! Work on the same thing is done one after another: sessions of a room open and end so that what the end of one lets go of is
+//! not the next one's, and a kept consent is renewed by one caller at a time.
 
 use super::lock;
-use crate::id::RoomId;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
@@ -10,31 +11,44 @@ use tokio::sync::OwnedMutexGuard;
 /// Longest wait for a turn.
 const TURN_WAIT: Duration = Duration::from_secs(30);
 
-/// Who opens or ends a session, by room.
-#[derive(Debug, Default)]
-pub(super) struct Turns {
+/// Who works on what.
+#[derive(Debug)]
+pub(super) struct Turns<K> {
     /// Of those who work or wait; the others' are removed with the next.
-    rooms: Mutex<HashMap<RoomId, Weak<tokio::sync::Mutex<()>>>>,
+    lines: Mutex<HashMap<K, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self { lines: Mutex::default() }
+    }
 }
 
 /// Dropped, it is the next one's turn.
 pub(super) type Turn = OwnedMutexGuard<()>;
 
-impl Turns {
+impl<K: Eq + Hash> Turns<K> {
     /// `None` where it did not come within [`TURN_WAIT`].
-    pub async fn take(&self, room: RoomId) -> Option<Turn> {
-        let turn = self.of(room);
-        tokio::time::timeout(TURN_WAIT, turn.lock_owned()).await.ok()
+    pub async fn take(&self, key: K) -> Option<Turn> {
+        let line = self.line(key);
+        tokio::time::timeout(TURN_WAIT, line.lock_owned()).await.ok()
     }
 
-    fn of(&self, room: RoomId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut rooms = lock(&self.rooms);
-        if let Some(turn) = rooms.get(&room).and_then(Weak::upgrade) {
-            return turn;
+    /// Those who work on it or wait, this one among them, as its strong count.
+    pub fn line(&self, key: K) -> Arc<tokio::sync::Mutex<()>> {
+        let mut lines = lock(&self.lines);
+        if let Some(line) = lines.get(&key).and_then(Weak::upgrade) {
+            return line;
         }
-        rooms.retain(|_, turn| turn.strong_count() > 0);
-        let turn = Arc::default();
-        rooms.insert(room, Arc::downgrade(&turn));
-        turn
+        lines.retain(|_, line| line.strong_count() > 0);
+        let line = Arc::default();
+        lines.insert(key, Arc::downgrade(&line));
+        line
+    }
+
+    /// Things that somebody works on, and some that nobody does any more.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        lock(&self.lines).len()
     }
 }

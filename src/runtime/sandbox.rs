@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Name of the hidden subcommand.
@@ -119,6 +119,20 @@ impl SandboxArgs {
         }
         if read.command.is_empty() { Err("no program was given".to_owned()) } else { Ok(read) }
     }
+}
+
+/// The words that stand before those of a program that this process starts confined; `None` where a path is no UTF-8 text.
+pub fn prefix(read: Vec<PathBuf>, write: Vec<PathBuf>) -> std::io::Result<Option<Vec<String>>> {
+    let args = SandboxArgs { parent: std::process::id(), confine: true, read, write, command: Vec::new() };
+    let own = std::env::current_exe()?.into_os_string();
+    Ok(std::iter::once(own).chain(args.to_args()).map(|word| word.into_string().ok()).collect())
+}
+
+/// Whether a program that may write in `folder` would have the whole machine, or the home folder with its keys.
+#[must_use]
+pub fn is_too_much(folder: &Path, home: Option<&str>) -> bool {
+    let home = home.map(|home| PathBuf::from(home).canonicalize().unwrap_or_else(|_| home.into()));
+    folder.parent().is_none() || home.is_some_and(|home| home.starts_with(folder))
 }
 
 /// Runs the hidden subcommand: returns only when the program could not be started, with the reason.

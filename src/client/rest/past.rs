@@ -20,17 +20,8 @@ pub struct Resource {
     pub status: Value,
 }
 
-impl Resource {
-    /// `True`, `False` or `Unknown` of a condition; nothing where it does not hold it.
-    #[must_use]
-    pub fn condition(&self, name: &str) -> Option<&Value> {
-        let all = self.status["conditions"].as_array()?;
-        all.iter().find(|condition| condition["type"] == name)
-    }
-}
-
 impl ProjectRest {
-    fn v1<'a>(&'a self, segments: &[&'a str]) -> Vec<&'a str> {
+    pub(super) fn v1<'a>(&'a self, segments: &[&'a str]) -> Vec<&'a str> {
         [&["v1", "projects", self.id.as_str()], segments].concat()
     }
 

@@ -91,12 +91,12 @@ impl From<RestError> for Refusal {
 impl ProjectRest {
     /// What applying these documents would do.
     pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, Refusal> {
-        self.rest.planned(&["v1", "projects", self.id.as_str(), "plan"], request).await
+        self.rest.planned(&self.v1(&["plan"]), request).await
     }
 
     /// Makes everything as the documents say, all or nothing.
     pub async fn apply(&self, request: &PlanRequest) -> Result<Plan, Refusal> {
-        self.rest.planned(&["v1", "projects", self.id.as_str(), "apply"], request).await
+        self.rest.planned(&self.v1(&["apply"]), request).await
     }
 }
 

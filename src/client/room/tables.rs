@@ -67,6 +67,18 @@ impl Tables<'_> {
         self.client.invoke(&Target::new(self.toolkit, tool), Content::binary(headers, data)).await.map(drop)
     }
 
+    /// Makes a table where it is missing.
+    pub async fn ensure(
+        &self,
+        name: &str,
+        namespace: Option<&[String]>,
+        schema: &Schema,
+    ) -> Result<(), RoomError> {
+        let start = json!({"kind": "start", "name": name, "mode": "create_if_not_exists",
+            "namespace": namespace, "branch": null, "metadata": null});
+        self.write("create_table", start, Some(schema), std::iter::empty()).await.map(drop)
+    }
+
     /// Writes rows, one block for each the server asks for; the number of them.
     pub async fn write(
         &self,

@@ -97,6 +97,7 @@ impl Acp {
             (Waiting::Prompt, Err(error)) => {
                 let mut acts = self.updates.end();
                 self.updates.take();
+                self.asked.clear();
                 acts.push(refused(&error));
                 acts
             }

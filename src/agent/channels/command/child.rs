@@ -4,9 +4,10 @@ use crate::agent::pack::{Unpackable, unpack};
 use crate::child::{Group, surroundings};
 use crate::client::room::RoomError;
 use crate::clock::IdSource;
+use crate::wire::trace::hex;
 use rustix::process::Signal;
 use serde_json::Value;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -56,12 +57,7 @@ fn failed(text: impl fmt::Display) -> RoomError {
 fn capability() -> Result<String, RoomError> {
     let mut bytes = [0; CAPABILITY_BYTES];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| failed("the system gives no randomness"))?;
-    let mut text = String::with_capacity(2 * CAPABILITY_BYTES);
-    for byte in bytes {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
+    Ok(hex(&bytes))
 }
 
 impl Child {

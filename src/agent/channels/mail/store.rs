@@ -54,13 +54,7 @@ impl<'a> Mails<'a> {
     }
 
     async fn ensure(&self) -> Result<(), RoomError> {
-        let start = json!({"kind": "start", "name": TABLE, "mode": "create_if_not_exists",
-            "namespace": self.namespace(), "branch": null, "metadata": null});
-        self.client
-            .datasets()
-            .write("create_table", start, Some(&schema()), std::iter::empty())
-            .await
-            .map(drop)
+        self.client.datasets().ensure(TABLE, Some(self.namespace()), &schema()).await
     }
 
     /// The thread of what a letter answers.

@@ -62,19 +62,17 @@ impl Cdp {
             }
             waiting.insert(id, tell);
         }
-        let sent = send(&self.to, &message(id, session, method, params)).await;
-        let answer = match sent {
-            Ok(()) => tokio::time::timeout(CALL_MAX, told).await,
-            Err(_) => Ok(Ok(Err(gone()))),
+        let asked = async {
+            send(&self.to, &message(id, session, method, params)).await.map_err(|_| gone())?;
+            told.await.map_err(|_| gone())?
         };
+        let answer = tokio::time::timeout(CALL_MAX, asked).await;
         if let Some(waiting) = lock(&self.waiting).as_mut() {
             waiting.remove(&id);
         }
-        match answer {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(gone()),
-            Err(_) => Err(format!("the browser did not answer {method} within {} s", CALL_MAX.as_secs())),
-        }
+        answer.unwrap_or_else(|_| {
+            Err(format!("the browser did not answer {method} within {} s", CALL_MAX.as_secs()))
+        })
     }
 }
 

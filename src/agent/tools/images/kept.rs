@@ -42,12 +42,7 @@ impl Kept {
     }
 
     async fn ready(&self) -> Result<(), RoomError> {
-        let make = || async {
-            let start = json!({"kind": "start", "name": TABLE, "mode": "create_if_not_exists",
-                "namespace": null, "branch": null, "metadata": null});
-            let datasets = self.client.datasets();
-            datasets.write("create_table", start, Some(&schema()), std::iter::empty()).await.map(drop)
-        };
+        let make = || async { self.client.datasets().ensure(TABLE, None, &schema()).await };
         self.ready.get_or_try_init(make).await.map(drop)
     }
 

@@ -5,10 +5,10 @@ mod table;
 
 use crate::client::room::RoomClient;
 use crate::error_code::RoomCode;
+use crate::wire::trace::hex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use table::Table;
 use tokio::sync::OnceCell;
@@ -195,14 +195,6 @@ fn mode_key(toolkit: &str) -> String {
 
 fn mode_digest(mode: Option<&Value>) -> [u8; 32] {
     digest(mode.cloned().unwrap_or_default())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Digests by key, as hexadecimal digits. Pure.

@@ -31,9 +31,7 @@ impl Table {
     /// All that is kept, up to `max`; makes the table where it is missing.
     pub async fn load(&self, max: usize) -> Result<Vec<Row>, RoomError> {
         let datasets = self.client.datasets();
-        let start = json!({"kind": "start", "name": TABLE, "mode": "create_if_not_exists",
-            "namespace": self.namespace, "branch": null, "metadata": null});
-        datasets.write("create_table", start, Some(&schema()), std::iter::empty()).await?;
+        datasets.ensure(TABLE, Some(&self.namespace), &schema()).await?;
         let start = json!({"kind": "start", "table": TABLE, "namespace": self.namespace, "limit": max});
         let mut stream = datasets.read("search", start).await?;
         let mut all = Vec::new();

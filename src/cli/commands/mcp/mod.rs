@@ -4,6 +4,7 @@
 mod bridge;
 mod serve;
 
+use super::process::join::stop_on_signal;
 use crate::cli::commands::room::connect_as;
 use crate::cli::error::CliError;
 use crate::cli::resolve::{Ctx, Globals, RoomArg};
@@ -12,7 +13,6 @@ use crate::cli::telemetry;
 use crate::client::mcp::{offer, sse};
 use crate::client::room::RoomClient;
 use std::net::SocketAddr;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Bring MCP servers into rooms, and toolkits of rooms to MCP clients.
@@ -180,7 +180,8 @@ pub struct Proxy {
 
 pub async fn run(globals: Globals, command: Command) -> Result<(), CliError> {
     telemetry::init();
-    let stop = stop_on_signal()?;
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone())?);
     match command {
         Command::Http(args) => bridge::http(&Ctx::load(globals)?, args, stop).await,
         Command::Sse(args) => bridge::sse(&Ctx::load(globals)?, args, stop).await,
@@ -190,22 +191,6 @@ pub async fn run(globals: Globals, command: Command) -> Result<(), CliError> {
         Command::HttpProxy(args) => serve::proxy(args.proxy, &args.path, offer::over_http, stop).await,
         Command::SseProxy(args) => serve::proxy(args.proxy, &args.path, sse::router, stop).await,
     }
-}
-
-/// Cancelled by SIGINT or SIGTERM.
-fn stop_on_signal() -> Result<CancellationToken, CliError> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        told.cancel();
-    });
-    Ok(stop)
 }
 
 /// The words of a command line.

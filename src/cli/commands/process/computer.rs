@@ -4,7 +4,7 @@ use super::args::{BrowserPlace, ProcessArgs, on};
 use crate::agent::config::ComputerConfig;
 use crate::cli::error::CliError;
 use crate::cli::settings;
-use crate::runtime::sandbox::{self, Confinement, SandboxArgs};
+use crate::runtime::sandbox::{self, Confinement};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,16 +58,7 @@ fn confined(folder: &Path) -> Result<Vec<String>, CliError> {
         return Err(CliError::user(format!("--computer-use cannot confine a browser here: {reason}"))
             .hint("--browser-place none lets it run with all rights of the agent"));
     }
-    let arguments = SandboxArgs {
-        parent: std::process::id(),
-        confine: true,
-        read: Vec::new(),
-        write: vec![folder.canonicalize()?],
-        command: Vec::new(),
-    };
-    let own = std::env::current_exe()?;
-    let words = std::iter::once(own.into_os_string()).chain(arguments.to_args());
-    let words: Option<Vec<String>> = words.map(|word| word.into_string().ok()).collect();
+    let words = sandbox::prefix(Vec::new(), vec![folder.canonicalize()?])?;
     words.ok_or_else(|| CliError::user("the path of the browser's folder is no UTF-8 text"))
 }
 

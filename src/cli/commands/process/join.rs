@@ -108,7 +108,9 @@ async fn token(ctx: &Ctx, args: &JoinOnly, room: &str) -> Result<(String, Token)
 }
 
 /// What waits for SIGINT and SIGTERM. The first stops the agent gracefully, the second lets the system end it.
-pub(super) fn stop_on_signal(stop: CancellationToken) -> Result<impl Future<Output = ()>, CliError> {
+pub(in crate::cli::commands) fn stop_on_signal(
+    stop: CancellationToken,
+) -> Result<impl Future<Output = ()>, CliError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {

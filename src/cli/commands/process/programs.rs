@@ -6,9 +6,8 @@ use crate::agent::config::{Permission, ProgramConfig, ProgramsConfig};
 use crate::agent::model::{Backend, ModelId};
 use crate::cli::error::CliError;
 use crate::cli::output;
-use crate::runtime::sandbox::{self, Confinement, SandboxArgs};
+use crate::runtime::sandbox::{self, Confinement};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -180,10 +179,7 @@ fn confined(
     program: &Path,
     home: Option<&str>,
 ) -> Result<Vec<String>, CliError> {
-    let home = home.map(|home| PathBuf::from(home).canonicalize().unwrap_or_else(|_| home.into()));
-    let too_much =
-        |path: &Path| path.parent().is_none() || home.as_ref().is_some_and(|home| home.starts_with(path));
-    if too_much(folder) {
+    if sandbox::is_too_much(folder, home) {
         return Err(CliError::user(format!(
             "the program would work in {}, and could read and write all that is there, the home folder and its keys too",
             folder.display()
@@ -205,15 +201,11 @@ fn confined(
     // Its own folder, and the one of what it is a link to.
     let real = program.canonicalize().unwrap_or_else(|_| program.to_owned());
     let own = [program, real.as_path()].into_iter().filter_map(Path::parent);
-    read.extend(own.filter(|folder| !too_much(folder)).map(Path::to_owned));
+    read.extend(own.filter(|folder| !sandbox::is_too_much(folder, home)).map(Path::to_owned));
     let mut write = vec![folder.to_owned()];
     write.extend(named(&given.program_writes, "--program-write")?);
-    let arguments =
-        SandboxArgs { parent: std::process::id(), confine: true, read, write, command: Vec::new() };
-    let own = std::env::current_exe()?.into_os_string();
-    let words: Result<Vec<_>, OsString> =
-        std::iter::once(own).chain(arguments.to_args()).map(OsString::into_string).collect();
-    words.map_err(|_| CliError::user("a path of the program's sandbox is no UTF-8 text"))
+    let words = sandbox::prefix(read, write)?;
+    words.ok_or_else(|| CliError::user("a path of the program's sandbox is no UTF-8 text"))
 }
 
 /// A home of its own, in which it may keep what it remembers of its sessions.

@@ -6,7 +6,7 @@ use crate::agent::config::{
 };
 use crate::cli::error::CliError;
 use crate::client::room::Token;
-use crate::runtime::sandbox::{self, Confinement, SandboxArgs};
+use crate::runtime::sandbox::{self, Confinement};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -76,16 +76,7 @@ fn sandboxed(working_dir: Option<&str>, home: Option<&str>) -> Result<ShellPlace
         return Err(CliError::user(format!("--shell-image sandbox cannot confine commands here: {reason}"))
             .hint("use an image, or `none` for commands that nothing confines"));
     }
-    let arguments = SandboxArgs {
-        parent: std::process::id(),
-        confine: true,
-        read: Vec::new(),
-        write: vec![folder],
-        command: Vec::new(),
-    };
-    let own = std::env::current_exe()?;
-    let words = std::iter::once(own.into_os_string()).chain(arguments.to_args());
-    let prefix: Option<Vec<String>> = words.map(|word| word.into_string().ok()).collect();
+    let prefix = sandbox::prefix(Vec::new(), vec![folder])?;
     let prefix = prefix.ok_or_else(|| CliError::user("the working folder's path is no UTF-8 text"))?;
     Ok(ShellPlace::Local { prefix })
 }
@@ -100,8 +91,7 @@ fn writable(working_dir: Option<&str>, home: Option<&str>) -> Result<PathBuf, Cl
     let folder = PathBuf::from(given)
         .canonicalize()
         .map_err(|error| CliError::user(format!("--working-dir {given}: {error}")))?;
-    let home = home.map(|home| PathBuf::from(home).canonicalize().unwrap_or_else(|_| home.into()));
-    if folder.parent().is_none() || home.is_some_and(|home| home.starts_with(&folder)) {
+    if sandbox::is_too_much(&folder, home) {
         return Err(CliError::user(format!(
             "--working-dir {given} is too much for --shell-image sandbox: commands could read and write all that is \
              there, the home folder and its keys too"

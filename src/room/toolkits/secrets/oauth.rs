@@ -5,8 +5,8 @@ use super::ask::Asks;
 use super::store::{self, Kept};
 use crate::error_code::RoomCode;
 use crate::id::RoomId;
-use crate::room::lock;
 use crate::room::toolkit::{Call, ToolError};
+use crate::room::turns::Turns;
 use crate::room::world::{Consent, OAuthClient, RoomSecrets};
 use crate::vault::Secret;
 use crate::wire::Content;
@@ -17,8 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -175,23 +174,16 @@ pub(super) fn provide(asks: &Asks, call: &Call) -> Result<Content, ToolError> {
 /// Renewals under way, by room and consent. One at a time: a token that is used up by one caller must be replaced before
 /// the next one reads it.
 #[derive(Debug, Default)]
-pub(super) struct Renewals(std::sync::Mutex<HashMap<(RoomId, String), Weak<Mutex<()>>>>);
+pub(super) struct Renewals(Turns<(RoomId, String)>);
 
 impl Renewals {
     /// The line of a consent, unless too many wait in it.
     fn line(&self, room: RoomId, id: &str) -> Result<Arc<Mutex<()>>, ToolError> {
-        let mut lines = lock(&self.0);
-        lines.retain(|_, line| line.strong_count() > 0);
-        let key = (room, id.to_owned());
-        if let Some(line) = lines.get(&key).and_then(Weak::upgrade) {
-            if Arc::strong_count(&line) > 1 + WAITING_MAX {
-                let text = format!("{WAITING_MAX} calls wait for this consent already; try again later");
-                return Err(ToolError::new(RoomCode::InvalidState, text));
-            }
-            return Ok(line);
+        let line = self.0.line((room, id.to_owned()));
+        if Arc::strong_count(&line) > 1 + WAITING_MAX {
+            let text = format!("{WAITING_MAX} calls wait for this consent already; try again later");
+            return Err(ToolError::new(RoomCode::InvalidState, text));
         }
-        let line = Arc::new(Mutex::new(()));
-        lines.insert(key, Arc::downgrade(&line));
         Ok(line)
     }
 }
@@ -264,6 +256,6 @@ mod tests {
         assert!(line(1, "a").try_lock().is_ok());
         drop(first);
         line(2, "b");
-        assert_eq!(lock(&renewals.0).len(), 1, "lines that nobody waits in are forgotten");
+        assert_eq!(renewals.0.len(), 1, "lines that nobody waits in are forgotten");
     }
 }

@@ -20,8 +20,8 @@ pub(super) const SWITCH_VALUES: [&str; 2] = ["true", "false"];
 /// Flags that all `process` commands share.
 #[derive(Args, Debug, Clone)]
 pub struct ProcessArgs {
-    /// Way for work to reach the agent: chat, queue:NAME or toolkit:NAME (also mail:ADDRESS, websocket:PORT, command:PROGRAM,
-    /// which this version names in a warning and leaves out). Repeatable; at least one
+    /// Way for work to reach the agent: chat, queue:NAME, toolkit:NAME, mail:ADDRESS, websocket:PORT or command:PROGRAM.
+    /// Repeatable; at least one
     #[arg(long = "channel", value_name = "CHANNEL", action = ArgAction::Append)]
     pub channels: Vec<AgentChannel>,
 
