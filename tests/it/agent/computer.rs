@@ -144,9 +144,10 @@ async fn a_model_of_openai_uses_its_computer_and_what_it_saw_is_kept() {
     assert_eq!(input[input.len() - 2]["acknowledged_safety_checks"], json!([]));
 
     let query = "SELECT count(*) AS pictures FROM images WHERE mime_type = 'image/png'";
-    let kept =
-        super::command(&server, &["room", "dataset", "sql", "--room", ROOM, "--query", query], &[]).said;
-    assert!(kept.contains('1') && kept.contains("pictures"), "{kept}");
+    let sql = ["room", "dataset", "sql", "--room", ROOM, "--query", query, "--format", "json"];
+    let kept = super::command(&server, &sql, &[]);
+    assert_eq!(kept.code, Some(0), "{}", kept.said);
+    assert_eq!(serde_json::from_str::<Value>(&kept.said).unwrap(), json!([{"pictures": 1}]));
     let read = [
         "process",
         "messages",

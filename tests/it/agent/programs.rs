@@ -2,12 +2,11 @@
 
 use super::joined::{Joined, client, command};
 use super::{ROOM, text};
-use crate::support::clients;
 use crate::support::server::Server;
+use crate::support::{clients, sandbox};
 use meshagent::agent::message::Body;
 use meshagent::agent::session::Session;
 use meshagent::client::room::{RoomClient, Target};
-use meshagent::runtime::sandbox::{Confinement, available};
 use meshagent::wire::Content;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -66,8 +65,7 @@ impl Desk {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_is_kept_in_its_folder_and_sees_no_keys() {
-    if let Confinement::None { reason } = available() {
-        eprintln!("SKIPPED: no sandbox here: {reason}");
+    if !sandbox::is_here() {
         return;
     }
     let outside = tempfile::tempdir().unwrap();
@@ -167,6 +165,7 @@ async fn a_conversation_with_a_program_is_approved_steered_stored_and_goes_on_af
     desk.agent.until(&desk.room).await;
     let mut session = Session::in_room(desk.room.clone(), "support-agent").await.unwrap();
     let after = history(&mut session, &thread).await;
+    assert!(!stored(&before).is_empty(), "{before:?}");
     assert_eq!(stored(&before), stored(&after), "the thread reads the same");
     say(&session, "turn.start", json!({"thread_id": thread, "content": content("count\nask x\nhang")})).await;
     until(&mut session, "tool_call.approval_requested").await;

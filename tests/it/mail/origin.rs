@@ -65,15 +65,16 @@ fn a_sender_is_believed_as_far_as_its_domain_vouches_for_it() {
         send("boss@corp.test", to, &["--h-From", "boss@corp.test, pal@far.test"]).refused("554 5.6.0");
     }
     // Headers that one reader takes for the end, and another one reads on.
-    for (n, text) in
-        ["junk\r\nFrom: ceo@stolen.test\r\n\r\nhi\r\n", "X: y\r\njunk\r\nFrom: ceo@stolen.test\r\n\r\nhi\r\n"]
-            .into_iter()
-            .chain(["Fr om: ceo@stolen.test\r\n\r\nhi\r\n"])
-            .enumerate()
+    for (n, (text, answer)) in [
+        ("junk\r\nFrom: ceo@stolen.test\r\n\r\nhi\r\n", "554 5.6.0"),
+        ("X: y\r\njunk\r\nFrom: ceo@stolen.test\r\n\r\nhi\r\n", "554 5.6.0"),
+        ("Fr om: ceo@stolen.test\r\n\r\nhi\r\n", "550 5.7.26"),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let data = format!("@{}", office.person.file(&format!("{n}.eml"), text));
-        let sent = send("boss@corp.test", OPEN, &["--data", &data]);
-        assert_ne!(sent.code, 0, "{text:?}: {}", sent.said);
+        send("boss@corp.test", OPEN, &["--data", &data]).refused(answer);
     }
     // Nobody says anything about it: enough for those who take mail of all, not for a list.
     send("pal@far.test", CLOSED, &[]).refused("550 5.7.26");
