@@ -15,6 +15,7 @@ pub mod channels;
 pub mod config;
 pub mod engine;
 mod folder;
+mod footprint;
 pub mod history;
 pub mod job;
 mod listing;

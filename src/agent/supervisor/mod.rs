@@ -7,6 +7,7 @@ mod said;
 use super::board::Board;
 use super::channel::{Outgoing, Replay, TurnRequest};
 use super::engine::Engine;
+use super::footprint;
 use super::listing::Job;
 use super::message::{Body, Failed, Message, Rejected, ThreadEntry, ThreadNotice, TurnStart};
 use super::naming;
@@ -16,11 +17,14 @@ use super::turn::{Failure, Outcome};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Messages that may wait for the supervisor; senders wait.
 pub const HUB_MAX: usize = 1024;
+/// After this time with nothing to do, an agent gives memory back.
+const REST_AFTER: Duration = Duration::from_secs(1);
 /// Threads at work at once.
 pub const THREADS_MAX: usize = 4096;
 
@@ -130,7 +134,7 @@ impl Hub {
     }
 
     pub async fn work(mut self, mut told: mpsc::Receiver<ToHub>) {
-        while let Some(message) = told.recv().await {
+        while let Some(message) = self.next(&mut told).await {
             match message {
                 ToHub::Connect { id, name, outbox } => {
                     let replay = Replay::new(outbox.clone());
@@ -155,6 +159,23 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// The next message. An agent that has nothing to do meanwhile gives memory back, once.
+    async fn next(&self, told: &mut mpsc::Receiver<ToHub>) -> Option<ToHub> {
+        loop {
+            match tokio::time::timeout(REST_AFTER, told.recv()).await {
+                Ok(message) => return message,
+                Err(_) if self.is_at_rest() => break,
+                Err(_) => {}
+            }
+        }
+        footprint::give_back();
+        told.recv().await
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.threads.values().filter_map(|thread| thread.process.as_ref()).all(Process::is_idle)
     }
 
     fn fresh(&self) -> String {
