@@ -8,6 +8,7 @@ pub mod clock;
 pub mod error_code;
 pub mod id;
 pub mod name;
+pub mod share;
 pub mod wire;
 pub mod yjs;
 // documents

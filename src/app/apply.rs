@@ -4,13 +4,21 @@ use super::plan::{self, Facts, Ground, Plan, Request};
 use super::{Actor, App, Error};
 use crate::id::ProjectId;
 use crate::projection::World;
-use std::sync::Arc;
+use crate::share::Turns;
+use std::sync::{Arc, LazyLock};
+use tokio::sync::Semaphore;
+
+/// Plans that are made at once, each of another project.
+pub const PLANS_MAX: usize = 8;
+
+static PLANS: Semaphore = Semaphore::const_new(PLANS_MAX);
+static LINES: LazyLock<Turns<ProjectId>> = LazyLock::new(Turns::default);
 
 impl App {
     /// What [`App::apply`] would do now. Nothing is changed.
     pub async fn plan(self: &Arc<Self>, project: ProjectId, request: Arc<Request>) -> Result<Plan, Error> {
         let world = self.world();
-        self.off_thread(move |app| app.plan_on(&world, project, &request)).await
+        self.planned(project, move |app| app.plan_on(&world, project, &request)).await
     }
 
     /// Makes everything as the documents say, all of it or nothing. With `expected`, the hash of a plan that somebody saw,
@@ -33,7 +41,7 @@ impl App {
                 let facts = plan::changes(&plan, &base, project, &*app.ids)?;
                 Ok((plan, facts))
             };
-            let (plan, facts) = self.off_thread(decided).await?;
+            let (plan, facts) = self.planned(project, decided).await?;
             let Facts { changes, accounts_gone, keys_gone } = facts;
             if self.commit(actor, &world, changes).await? {
                 for account in accounts_gone {
@@ -52,14 +60,22 @@ impl App {
         plan::plan(&ground, request).map_err(|problems| Error::Plan(Box::new(problems)))
     }
 
-    /// Plans of thousands of documents take their time; the threads of the server's connections do not wait for them.
-    async fn off_thread<T: Send + 'static>(
+    /// Plans of thousands of documents take their time: the threads of the server's connections do not wait for them, and
+    /// one project makes them one after another.
+    async fn planned<T: Send + 'static>(
         self: &Arc<Self>,
+        project: ProjectId,
         work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        let busy = || Error::Busy("plans".to_owned());
+        let _turn = LINES.take(project).await.ok_or_else(busy)?;
+        let _place = PLANS.acquire().await.map_err(|_| busy())?;
         let app = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || work(&app)).await;
-        done.unwrap_or_else(|_| Err(Error::Busy("plans; the last one failed".to_owned())))
+        done.unwrap_or_else(|error| {
+            tracing::error!(%error, %project, "a plan could not be made");
+            Err(Error::Busy("plans; the last one failed".to_owned()))
+        })
     }
 }
 

@@ -8,21 +8,23 @@ use crate::domain::names::{self, Names};
 use crate::eventlog::{Filter, KindFilter, PAGE_EVENTS_MAX, Recorded};
 use crate::id::{Position, ProjectId};
 use crate::projection::World;
+use crate::share::Turns;
 use crate::spec::{self, Kind};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, LazyLock};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-/// Looks into the past at once; each folds the project's log anew.
+/// Looks into the past at once, each of another project; each folds the project's log anew.
 pub const LOOKS_MAX: usize = 2;
-/// Facts of one resource that are looked through for its history.
-pub const HISTORY_EVENTS_MAX: usize = 10_000;
+/// Changes of one resource that are told, the newest.
+pub const HISTORY_CHANGES_MAX: usize = 10_000;
 
 static LOOKS: Semaphore = Semaphore::const_new(LOOKS_MAX);
+static LINES: LazyLock<Turns<ProjectId>> = LazyLock::new(Turns::default);
 
 /// A moment of the past.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +62,7 @@ pub struct Difference {
 impl App {
     /// One project as it was at a moment. Nothing of other projects is in it.
     pub async fn world_at(&self, project: ProjectId, moment: Moment) -> Result<World, Error> {
+        let _turn = LINES.take(project).await.ok_or_else(|| Error::Busy("the past".to_owned()))?;
         let _place = LOOKS.acquire().await.map_err(|_| Error::Busy("the past".to_owned()))?;
         let head = self.world().position;
         if let Moment::At(position) = moment
@@ -98,24 +101,27 @@ impl App {
     ) -> Result<Option<Found>, Error> {
         let mut world = World::clone(&self.world());
         let mut last = None;
-        for event in self.facts_of(project, resource, id).await? {
+        self.each_fact(project, resource, id, |event| {
             world.fold(&event).map_err(crate::projection::OpenError::Apply)?;
-            last = resource.read(&world, project, id).or(last);
-        }
+            last = resource.read(&world, project, id).or(last.take());
+            Ok(())
+        })
+        .await?;
         Ok(last)
     }
 
-    /// What became of a resource, oldest first: every fact that changed its document.
+    /// What became of a resource, oldest first: every fact that changed its document, the newest
+    /// [`HISTORY_CHANGES_MAX`] of them.
     pub async fn history(
         &self,
         project: ProjectId,
         resource: &dyn Resource,
         id: Uuid,
-    ) -> Result<Vec<Past>, Error> {
+    ) -> Result<VecDeque<Past>, Error> {
         let mut world = World::clone(&self.world());
         let mut before: Option<Found> = None;
-        let mut past = vec![];
-        for event in self.facts_of(project, resource, id).await? {
+        let mut past = VecDeque::new();
+        self.each_fact(project, resource, id, |event| {
             world.fold(&event).map_err(crate::projection::OpenError::Apply)?;
             let after = resource.read(&world, project, id);
             let document =
@@ -125,7 +131,10 @@ impl App {
             let generation = after.as_ref().map_or(0, |found| found.generation);
             let restarted = !first && before.as_ref().is_some_and(|found| found.generation != generation);
             if old != new || restarted {
-                past.push(Past {
+                if past.len() >= HISTORY_CHANGES_MAX {
+                    past.pop_front();
+                }
+                past.push_back(Past {
                     position: event.position,
                     at: event.recorded_at,
                     actor: event.metadata.actor,
@@ -136,27 +145,33 @@ impl App {
                 });
             }
             before = after;
-        }
+            Ok(())
+        })
+        .await?;
         Ok(past)
     }
 
-    async fn facts_of(
+    /// Every fact of a resource, oldest first.
+    async fn each_fact(
         &self,
         project: ProjectId,
         resource: &dyn Resource,
         id: Uuid,
-    ) -> Result<Vec<Recorded>, Error> {
+        mut each: impl FnMut(Recorded) -> Result<(), Error> + Send,
+    ) -> Result<(), Error> {
         let stream = resource.stream(project, id);
-        let mut facts: Vec<Recorded> = vec![];
+        let mut after = 0;
         loop {
-            let after = facts.last().map_or(0, |event| event.version);
             let page = self.log.read_stream(&stream, after, PAGE_EVENTS_MAX).await.map_err(Error::Read)?;
             // An id says nothing of its project; the facts do.
             let own = page.iter().all(|event| event.metadata.project == Some(project));
-            if page.is_empty() || !own || facts.len() >= HISTORY_EVENTS_MAX {
-                return Ok(facts);
+            if page.is_empty() || !own {
+                return Ok(());
             }
-            facts.extend(page);
+            for event in page {
+                after = event.version;
+                each(event)?;
+            }
         }
     }
 

@@ -9,7 +9,8 @@ use super::outbox::{Batch, Outbox};
 use super::session::{LiveSession, Peer};
 use super::socket::{TOKEN_BYTES_MAX, refuse};
 use super::world::{Admission, Refusal};
-use crate::id::ManagedAgentId;
+use crate::id::{ManagedAgentId, ProjectId};
+use crate::share::{Place, Places};
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
@@ -23,14 +24,15 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_tungstenite::connect_async_with_config;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self as ws, Bytes};
 
 /// Conversations of this server at a time.
 pub const CONVERSATIONS_MAX: usize = 4_096;
-/// Largest message, bytes: that of the agents.
+/// Of them, those of one project.
+pub const CONVERSATIONS_PER_PROJECT_MAX: usize = 1_024;
+/// Largest message either way, bytes; agents read less and say so.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long an agent may take to start and listen.
 pub const START_MAX: Duration = Duration::from_secs(30);
@@ -82,12 +84,12 @@ impl fmt::Debug for AgentEdge {
 #[derive(Clone)]
 struct Shared {
     edge: AgentEdge,
-    places: Arc<Semaphore>,
+    places: Arc<Places<ProjectId>>,
 }
 
 /// The endpoint. A client whose base URL ends with `/` asks for `//agents/…`.
 pub fn router(edge: AgentEdge) -> Router {
-    let shared = Shared { edge, places: Arc::new(Semaphore::new(CONVERSATIONS_MAX)) };
+    let shared = Shared { edge, places: Places::new(CONVERSATIONS_MAX, CONVERSATIONS_PER_PROJECT_MAX) };
     let paths = ["/agents/{project}/{agent}/messages", "//agents/{project}/{agent}/messages"];
     paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(enter))).with_state(shared)
 }
@@ -120,8 +122,11 @@ async fn enter(
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
-    let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
-        let text = format!("{CONVERSATIONS_MAX} conversations run on this server; try again later");
+    let Some(place) = shared.places.take(caller.agent.project()) else {
+        let text = format!(
+            "{CONVERSATIONS_PER_PROJECT_MAX} conversations of this project or {CONVERSATIONS_MAX} of all run on this \
+             server; try again later"
+        );
         return refuse(&Refusal::NotReady(text));
     };
     let reached = match edge.hub.join(&caller.admission).await {
@@ -233,7 +238,7 @@ async fn converse(
     socket: WebSocket,
     upstream: Upstream,
     presence: Option<Presence>,
-    _place: OwnedSemaphorePermit,
+    _place: Place<ProjectId>,
 ) {
     let (mut to_caller, mut from_caller) = socket.split();
     let (mut to_agent, mut from_agent) = upstream.split();

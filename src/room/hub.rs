@@ -5,12 +5,12 @@ use super::outbox::{CLOSE_NORMAL, End};
 use super::session::{LiveSession, Peer, Present, SessionError};
 use super::spans::Spans;
 use super::toolkits::developer::LogBook;
-use super::turns::Turns;
 use super::world::{
     Admission, EndReason, Host, LineSink, OpenedSession, Presence, Refusal, RoomRef, SessionKeeper, SpanSink,
 };
 use crate::clock::{Clock, IdSource};
 use crate::id::{RoomId, SessionId};
+use crate::share::Turns;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use std::collections::HashMap;

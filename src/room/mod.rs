@@ -37,7 +37,6 @@ pub mod stream;
 pub mod toolkit;
 pub mod toolkits;
 pub mod tunnel;
-mod turns;
 pub mod world;
 
 pub use bus::{Bus, BusParts};

@@ -23,6 +23,7 @@ use crate::id::ProjectId;
 use crate::llm::upstream::{Upstream, Upstreams};
 use crate::llm::usage::Ledger;
 use crate::llm::{AT_ONCE_MAX, AT_ONCE_PER_PROJECT_MAX, Operation, Provider, REQUESTS_BYTES_MAX};
+use crate::share::{Place, Places};
 use admit::User;
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -30,8 +31,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use refusal::Refusal;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// What the proxy keeps between requests.
@@ -39,7 +39,8 @@ use tokio::sync::Semaphore;
 pub struct Llm {
     pub upstreams: Upstreams,
     pub ledger: Arc<Ledger>,
-    turns: Arc<Turns>,
+    /// Requests that are being passed on.
+    turns: Arc<Places<ProjectId>>,
     /// Bytes that bodies may still take.
     bodies: Arc<Semaphore>,
 }
@@ -48,45 +49,12 @@ impl Llm {
     #[must_use]
     pub fn new(upstreams: Upstreams, ledger: Arc<Ledger>) -> Self {
         let bodies = Arc::new(Semaphore::new(REQUESTS_BYTES_MAX));
-        Self { upstreams, ledger, turns: Arc::default(), bodies }
+        Self { upstreams, ledger, turns: Places::new(AT_ONCE_MAX, AT_ONCE_PER_PROJECT_MAX), bodies }
     }
 }
-
-/// Requests that are being passed on, by project.
-#[derive(Debug, Default)]
-struct Turns(Mutex<HashMap<ProjectId, usize>>);
 
 /// A place among them, held until the answer ends.
-#[derive(Debug)]
-struct Turn {
-    turns: Arc<Turns>,
-    project: ProjectId,
-}
-
-impl Turns {
-    fn take(self: &Arc<Self>, project: ProjectId) -> Option<Turn> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy: usize = all.values().sum();
-        let own = all.entry(project).or_default();
-        if busy >= AT_ONCE_MAX || *own >= AT_ONCE_PER_PROJECT_MAX {
-            return None;
-        }
-        *own += 1;
-        Some(Turn { turns: Arc::clone(self), project })
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut all = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = all.get_mut(&self.project) {
-            *own = own.saturating_sub(1);
-            if *own == 0 {
-                all.remove(&self.project);
-            }
-        }
-    }
-}
+type Turn = Place<ProjectId>;
 
 /// Where each provider is on this server.
 const PREFIXES: [(Provider, &str, &str); 3] = [

@@ -9,6 +9,7 @@ use crate::domain::instance;
 use crate::eventlog::{Filter, PAGE_EVENTS_MAX};
 use crate::id::{Position, ProjectId};
 use crate::projection::{ProjectView, World};
+use crate::share::{Place, Places};
 use crate::spec::Kind;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -18,14 +19,16 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Watchers at once.
 pub const WATCHERS_MAX: usize = 4096;
+/// Of them, those of one project.
+pub const WATCHERS_PER_PROJECT_MAX: usize = 1024;
 /// Events of a kind that are looked through to resume; those who are further behind list again.
 pub const RESUME_EVENTS_MAX: usize = 20_000;
 /// How often those who hear nothing else are told how far they are.
@@ -35,7 +38,8 @@ pub const WATCH_LIMIT: Duration = Duration::from_hours(1);
 /// Objects told at once.
 const BATCH: usize = 64;
 
-static WATCHERS: Semaphore = Semaphore::const_new(WATCHERS_MAX);
+static WATCHERS: LazyLock<Arc<Places<ProjectId>>> =
+    LazyLock::new(|| Places::new(WATCHERS_MAX, WATCHERS_PER_PROJECT_MAX));
 
 /// What is told of an object.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,7 +64,7 @@ struct Watcher {
     changes: watch::Receiver<Position>,
     ends: Instant,
     as_events: bool,
-    _place: SemaphorePermit<'static>,
+    _place: Place<ProjectId>,
 }
 
 /// The answer to a watch. Without a position it begins with everything there is.
@@ -72,8 +76,10 @@ pub(super) async fn stream(
     from: Option<Position>,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let place = WATCHERS.try_acquire().map_err(|_| {
-        let text = format!("{WATCHERS_MAX} watches are open, and no more are taken; try again later");
+    let place = WATCHERS.take(project).ok_or_else(|| {
+        let text = format!(
+            "{WATCHERS_PER_PROJECT_MAX} watches of this project or {WATCHERS_MAX} of all are open; try again later"
+        );
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text)
     })?;
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());

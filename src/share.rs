@@ -1,0 +1,124 @@
+//! How what is bounded is shared: places of which nobody takes all, and lines of those who work on the same thing.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
+
+/// Longest wait for a turn.
+const TURN_WAIT: Duration = Duration::from_secs(30);
+
+/// Nothing panics half way through a change of the maps below, so a poisoned lock is still a good one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Places that are taken or not, without waiting.
+#[derive(Debug)]
+pub struct Places<K: Eq + Hash + Copy> {
+    /// Of all together.
+    whole: usize,
+    /// Of one.
+    share: usize,
+    /// By whom; only those who have some.
+    taken: Mutex<HashMap<K, usize>>,
+}
+
+/// Held by who has it; given back when dropped.
+#[derive(Debug)]
+pub struct Place<K: Eq + Hash + Copy> {
+    places: Arc<Places<K>>,
+    of: K,
+}
+
+impl<K: Eq + Hash + Copy> Places<K> {
+    #[must_use]
+    pub fn new(whole: usize, share: usize) -> Arc<Self> {
+        Arc::new(Self { whole, share, taken: Mutex::default() })
+    }
+
+    /// `None` where all are taken, or `of` has its share.
+    pub fn take(self: &Arc<Self>, of: K) -> Option<Place<K>> {
+        let mut taken = lock(&self.taken);
+        let all: usize = taken.values().sum();
+        let own = taken.get(&of).copied().unwrap_or_default();
+        if all >= self.whole || own >= self.share {
+            return None;
+        }
+        taken.insert(of, own + 1);
+        Some(Place { places: Arc::clone(self), of })
+    }
+}
+
+impl<K: Eq + Hash + Copy> Drop for Place<K> {
+    fn drop(&mut self) {
+        let mut taken = lock(&self.places.taken);
+        if let Some(own) = taken.get_mut(&self.of) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                taken.remove(&self.of);
+            }
+        }
+    }
+}
+
+/// Work on the same thing, done one after another.
+#[derive(Debug)]
+pub struct Turns<K> {
+    /// Of those who work or wait; the others' are removed with the next.
+    lines: Mutex<HashMap<K, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self { lines: Mutex::default() }
+    }
+}
+
+/// Dropped, it is the next one's turn.
+pub type Turn = OwnedMutexGuard<()>;
+
+impl<K: Eq + Hash> Turns<K> {
+    /// `None` where it did not come within half a minute.
+    pub async fn take(&self, key: K) -> Option<Turn> {
+        let line = self.line(key);
+        tokio::time::timeout(TURN_WAIT, line.lock_owned()).await.ok()
+    }
+
+    /// Those who work on it or wait, this one among them, as its strong count.
+    pub fn line(&self, key: K) -> Arc<tokio::sync::Mutex<()>> {
+        let mut lines = lock(&self.lines);
+        if let Some(line) = lines.get(&key).and_then(Weak::upgrade) {
+            return line;
+        }
+        lines.retain(|_, line| line.strong_count() > 0);
+        let line = Arc::default();
+        lines.insert(key, Arc::downgrade(&line));
+        line
+    }
+
+    /// Things that somebody works on, and some that nobody does any more.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        lock(&self.lines).len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_takes_all_places_and_those_given_back_are_free() {
+        let places = Places::new(3, 2);
+        let (first, _second) = (places.take("a").unwrap(), places.take("a").unwrap());
+        assert!(places.take("a").is_none(), "two are its share");
+        let of_b = places.take("b").unwrap();
+        assert!(places.take("b").is_none(), "all are taken");
+        drop(first);
+        assert!(places.take("a").is_some());
+        drop(of_b);
+        assert_eq!(lock(&places.taken).len(), 1, "who has none is forgotten");
+    }
+}
