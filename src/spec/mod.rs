@@ -21,6 +21,7 @@ mod project;
 mod room_roles;
 mod route;
 mod route_rules;
+pub mod router;
 mod rules;
 mod scalar;
 pub mod schedule;

@@ -4,7 +4,8 @@ use super::refusal::Refusal;
 use crate::api::Api;
 use crate::llm::body::{Fields, Malformed, nested_models, tool_models};
 use crate::llm::form::form_model;
-use crate::llm::{Form, Operation, REQUEST_BYTES_MAX};
+use crate::llm::router::{Asked as Looked, Policy};
+use crate::llm::{Form, Operation, REQUEST_BYTES_MAX, Transport};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use bytes::BytesMut;
@@ -124,6 +125,22 @@ impl Asked {
 
     pub(super) fn model(&self) -> &str {
         self.models.first().map(String::as_str).unwrap_or_default()
+    }
+
+    /// Has the project's rules make of it what they say.
+    pub(super) fn route(
+        &mut self,
+        policy: &Policy,
+        operation: &Operation,
+        headers: &HeaderMap,
+    ) -> Result<(), Refusal> {
+        let model = self.model().to_owned();
+        let Some(fields) = &mut self.fields else { return Ok(()) };
+        let looked = Looked { operation, transport: Transport::Http, headers, model: &model };
+        if policy.apply(&looked, fields)? {
+            self.bytes = fields.to_bytes().into();
+        }
+        Ok(())
     }
 
     /// Has a chat stream tell its usage at the end.

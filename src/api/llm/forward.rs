@@ -4,8 +4,10 @@ use super::admit::User;
 use super::asked::{self, Asked};
 use super::count::{Answer, Counter};
 use super::refusal::Refusal;
+use super::router::policy;
 use super::{Turn, spend, upstream};
 use crate::api::Api;
+use crate::llm::router::Policy;
 use crate::llm::upstream::Ask;
 use crate::llm::{ANSWER_BYTES_MAX, Meter, Operation, headers};
 use axum::body::{Body, Bytes};
@@ -26,9 +28,10 @@ pub(super) async fn pass(
     turn: Turn,
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
+    let policy = policy(api, user.project)?;
     // What needs no look at the body is refused before it is read.
     let mut operation = operation;
-    if operation.is_realtime_call() && user.is_restricted() {
+    if operation.is_realtime_call() && (user.is_restricted() || policy.is_restricted()) {
         return Err(Refusal::forbidden(
             "calls do not say here which models they use, and this credential may not use every one; use a WebSocket",
         ));
@@ -36,9 +39,10 @@ pub(super) async fn pass(
     let upstream = upstream(api, user.project, &operation).await?;
     spend::check_unmetered(api, &user, &operation)?;
     let mut asked = asked::read(api, &operation, &parts.method, &parts.headers, body).await?;
-    check_models(&user, &operation, &parts.method, &asked)?;
+    check_models(&user, &policy, &operation, &parts.method, &asked)?;
     operation.unmetered |= asked.answers_later;
     let price = spend::check(api, &user, &operation, asked.model()).await?;
+    asked.route(&policy, &operation, &parts.headers)?;
     asked.ask_for_usage(&operation);
     let annotations = headers::annotations(&parts.headers);
     let counter = Counter::new(api, &user, operation.provider, asked.model(), annotations, price);
@@ -78,14 +82,25 @@ pub(super) async fn pass(
 }
 
 /// Every model that is named must be allowed, and where not all are, one must be named.
-fn check_models(user: &User, operation: &Operation, method: &Method, asked: &Asked) -> Result<(), Refusal> {
+fn check_models(
+    user: &User,
+    policy: &Policy,
+    operation: &Operation,
+    method: &Method,
+    asked: &Asked,
+) -> Result<(), Refusal> {
     for model in &asked.models {
         user.check_model(operation.provider, model)?;
+        policy.check_model(operation.provider, model)?;
     }
     let makes = operation.generates || operation.nested_models;
-    if asked.models.is_empty() && makes && *method != Method::GET && user.is_restricted() {
+    if asked.models.is_empty()
+        && makes
+        && *method != Method::GET
+        && (user.is_restricted() || policy.is_restricted())
+    {
         return Err(Refusal::bad_request(
-            "the body names no `model`, and this credential may not use every one; name it",
+            "the body names no `model`, and not every one may be used here; name it",
         ));
     }
     Ok(())

@@ -9,6 +9,7 @@ mod connect;
 mod count;
 mod forward;
 mod refusal;
+mod router;
 mod settings;
 mod socket;
 mod spend;
@@ -20,6 +21,7 @@ use super::auth::Access;
 use super::route::Route;
 use super::{Api, Problem};
 use crate::id::ProjectId;
+use crate::llm::router::Policy;
 use crate::llm::upstream::{Upstream, Upstreams};
 use crate::llm::usage::Ledger;
 use crate::llm::{AT_ONCE_MAX, AT_ONCE_PER_PROJECT_MAX, Operation, Provider, REQUESTS_BYTES_MAX};
@@ -41,6 +43,7 @@ pub struct Llm {
     pub ledger: Arc<Ledger>,
     /// Requests that are being passed on.
     turns: Arc<Places<ProjectId>>,
+    policies: router::Policies,
     /// Bytes that bodies may still take.
     bodies: Arc<Semaphore>,
 }
@@ -49,7 +52,8 @@ impl Llm {
     #[must_use]
     pub fn new(upstreams: Upstreams, ledger: Arc<Ledger>) -> Self {
         let bodies = Arc::new(Semaphore::new(REQUESTS_BYTES_MAX));
-        Self { upstreams, ledger, turns: Places::new(AT_ONCE_MAX, AT_ONCE_PER_PROJECT_MAX), bodies }
+        let turns = Places::new(AT_ONCE_MAX, AT_ONCE_PER_PROJECT_MAX);
+        Self { upstreams, ledger, turns, policies: router::Policies::default(), bodies }
     }
 }
 
@@ -96,7 +100,9 @@ async fn pass(State(api): State<Api>, Extension(user): Extension<User>, request:
 async fn passed(api: &Api, user: User, request: Request) -> Result<Response, Refusal> {
     let operation = operation(request.uri().path())?;
     user.check_provider(operation.provider)?;
-    check_listing(&user, &operation, request.method())?;
+    let policy = router::policy(api, user.project)?;
+    policy.check_app(request.headers())?;
+    check_listing(&user, &policy, &operation, request.method())?;
     let turn = api.llm.turns.take(user.project).ok_or_else(|| Refusal {
         status: StatusCode::TOO_MANY_REQUESTS,
         code: "busy",
@@ -131,7 +137,12 @@ fn operation(path: &str) -> Result<Operation, Refusal> {
 }
 
 /// What tells of models is only read, and tells a restricted credential of its own models only.
-fn check_listing(user: &User, operation: &Operation, method: &Method) -> Result<(), Refusal> {
+fn check_listing(
+    user: &User,
+    policy: &Policy,
+    operation: &Operation,
+    method: &Method,
+) -> Result<(), Refusal> {
     if operation.lists && *method != Method::GET {
         return Err(Refusal {
             status: StatusCode::METHOD_NOT_ALLOWED,
@@ -139,7 +150,9 @@ fn check_listing(user: &User, operation: &Operation, method: &Method) -> Result<
             message: format!("`{}` is only read here; send GET", operation.path),
         });
     }
-    operation.named_model().map_or(Ok(()), |model| user.check_model(operation.provider, model))
+    let Some(model) = operation.named_model() else { return Ok(()) };
+    user.check_model(operation.provider, model)?;
+    Ok(policy.check_model(operation.provider, model)?)
 }
 
 fn is_upgrade(request: &Request) -> bool {

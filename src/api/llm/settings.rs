@@ -2,6 +2,7 @@
 //! vault and come back as asterisks.
 
 use super::refusal::Refusal;
+use super::router::ROUTER;
 use crate::api::auth::{Access, Caller, InProject};
 use crate::api::body::Body;
 use crate::api::route::Route;
@@ -12,6 +13,7 @@ use crate::llm::Provider;
 use crate::llm::upstream::Endpoint;
 use crate::spec::RoomRoles;
 use crate::spec::llm::{Budgets, ProviderSettings, check_budgets};
+use crate::spec::router::Router;
 use crate::vault::Secret;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -29,7 +31,7 @@ const KEPT: &str = "********";
 /// Longest key, bytes.
 const KEY_BYTES_MAX: usize = 4 * 1024;
 /// Documents of the hosted platform that have no meaning here.
-const NOT_KEPT: [&str; 4] = ["otel", "admission", "room", "router"];
+const NOT_KEPT: [&str; 3] = ["otel", "admission", "room"];
 
 pub(super) fn routes() -> Vec<Route> {
     const PATH: &str = "/accounts/projects/{project_id}/settings/{name}";
@@ -90,6 +92,10 @@ async fn write(
             check_budgets(&budgets).map_err(invalid)?;
             (object(&budgets), None)
         }
+        (None, ROUTER) => {
+            let router = shaped::<Router>(body)?.checked().map_err(invalid)?;
+            (object(&router), None)
+        }
         (None, ROOM_ROLES) => (object(&shaped::<RoomRoles>(body)?), None),
         (None, other) if NOT_KEPT.contains(&other) => {
             return Err(Problem::new(
@@ -100,7 +106,7 @@ async fn write(
         }
         (None, other) => {
             return Err(Problem::not_found(format!(
-                "no settings `{other}` here; there are openai, anthropic, grok, {BUDGETS} and {ROOM_ROLES}"
+                "no settings `{other}` here; there are openai, anthropic, grok, {ROUTER}, {BUDGETS} and {ROOM_ROLES}"
             )));
         }
     };

@@ -4,15 +4,17 @@
 use super::admit::User;
 use super::count::{Answer, Counter};
 use super::refusal::Refusal;
+use super::router::policy;
 use super::{Turn, spend, upstream};
 use crate::api::{Api, relay};
 use crate::llm::body::{Fields, nested_models, tool_models};
 use crate::llm::meter::MessageMeter;
-use crate::llm::{Form, Operation, headers};
+use crate::llm::router::{Asked as Looked, Policy};
+use crate::llm::{Form, Operation, Transport, headers};
 use crate::net::socket::{MESSAGE_BYTES_MAX, Upstream as Socket};
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts, Request};
-use axum::http::header;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
@@ -37,6 +39,8 @@ struct Session {
     user: User,
     operation: Operation,
     annotations: BTreeMap<String, String>,
+    /// What the project's rules look at.
+    headers: HeaderMap,
     /// Of answers to the model that was asked last.
     counter: Option<Counter>,
     /// The answer that is under way.
@@ -67,12 +71,16 @@ pub(super) async fn pass(
         user,
         operation,
         annotations: headers::annotations(&parts.headers),
+        headers: parts.headers.clone(),
         counter: None,
         open: None,
         meter: MessageMeter::default(),
     };
+    let mut opening = None;
     if session.operation.form == Form::Realtime {
-        session.begin(&query_model(query.as_deref())).await?;
+        let model = query_model(query.as_deref());
+        session.begin(&model).await?;
+        opening = session.opening(query.as_deref().unwrap_or_default())?;
     }
     let upstream = upstream(api, session.user.project, &session.operation).await?;
     let mut onward = headers::onward(&parts.headers);
@@ -83,7 +91,12 @@ pub(super) async fn pass(
     {
         onward.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
     }
-    let (provider, answer) = upstream.dial(&session.operation, query.as_deref(), onward).await?;
+    let (mut provider, answer) = upstream.dial(&session.operation, query.as_deref(), onward).await?;
+    if let Some(opening) = opening {
+        // Before anything of the caller is passed on.
+        let sent = provider.send(ws::Message::text(opening.to_string()));
+        tokio::time::timeout(WRITE_WAIT, sent).await.ok().and_then(Result::ok).ok_or_else(unreachable)?;
+    }
     let chosen = answer.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
     let upgrade = match chosen.map(str::to_owned) {
         Some(protocol) => upgrade.protocols([protocol]),
@@ -94,6 +107,14 @@ pub(super) async fn pass(
         relay(session, caller, provider).await;
         drop(turn);
     }))
+}
+
+fn unreachable() -> Refusal {
+    Refusal {
+        status: StatusCode::BAD_GATEWAY,
+        code: "upstream-unreachable",
+        message: "the provider closed the socket at once; try again".to_owned(),
+    }
 }
 
 fn query_model(query: Option<&str>) -> String {
@@ -109,13 +130,16 @@ impl Session {
     /// Whether this model may be used now, and who pays for it.
     async fn begin(&mut self, model: &str) -> Result<(), Refusal> {
         let provider = self.operation.provider;
-        if model.is_empty() && self.user.is_restricted() {
+        let policy = policy(&self.api, self.user.project)?;
+        policy.check_app(&self.headers)?;
+        if model.is_empty() && (self.user.is_restricted() || policy.is_restricted()) {
             return Err(Refusal::bad_request(
-                "no `model` is named, and this credential may not use every one; name it",
+                "no `model` is named, and not every one may be used here; name it",
             ));
         }
         if !model.is_empty() {
             self.user.check_model(provider, model)?;
+            policy.check_model(provider, model)?;
         }
         let price = spend::check(&self.api, &self.user, &self.operation, model).await?;
         let annotations = self.annotations.clone();
@@ -135,30 +159,54 @@ impl Session {
         Ok(())
     }
 
-    /// What goes on to the provider of a text of the caller.
-    async fn onward(&mut self, text: &str) -> Result<(), Refusal> {
-        let fields = Fields::parse(text.as_bytes())?;
+    /// What a realtime session is told before the caller says anything.
+    fn opening(&self, query: &str) -> Result<Option<Value>, Refusal> {
+        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+        if pairs.any(|(name, value)| name == "intent" && value == "transcription") {
+            return Ok(None);
+        }
+        let model = self.counter.as_ref().map(Counter::model).unwrap_or_default();
+        let beta = self.headers.get("openai-beta").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let policy = policy(&self.api, self.user.project)?;
+        Ok(policy.realtime_opening(&self.looked(model), beta.contains("realtime=v1"))?)
+    }
+
+    fn looked<'a>(&'a self, model: &'a str) -> Looked<'a> {
+        let transport = Transport::WebSocket;
+        Looked { operation: &self.operation, transport, headers: &self.headers, model }
+    }
+
+    /// What goes on to the provider of a text of the caller, where that is another.
+    async fn onward(&mut self, text: &str) -> Result<Option<String>, Refusal> {
+        let mut fields = Fields::parse(text.as_bytes())?;
+        let policy = policy(&self.api, self.user.project)?;
+        let mut changed = false;
         let creates = fields.text("type")?.as_deref() == Some("response.create");
         if self.operation.form == Form::Realtime {
             // The model is the address's; what else is named must be allowed too.
-            self.check_models(nested_models(text.as_bytes())?)?;
+            self.check_models(&policy, nested_models(text.as_bytes())?)?;
+            let model = self.counter.as_ref().map(|counter| counter.model().to_owned()).unwrap_or_default();
+            changed = policy.apply_realtime(&self.looked(&model), &mut fields)?;
             if creates {
-                let model = self.counter.as_ref().map(|counter| counter.model().to_owned());
-                self.begin_answer(&model.unwrap_or_default(), text).await?;
+                self.begin_answer(&model, text).await?;
             }
         } else if creates {
-            self.check_models(tool_models(&fields)?)?;
+            self.check_models(&policy, tool_models(&fields)?)?;
             if fields.value("background").is_some_and(|value| value != Value::Bool(false)) {
                 return Err(Refusal::bad_request("answers in the background are not made over a socket"));
             }
             let model = fields.text("model")?.unwrap_or_default();
+            changed = policy.apply(&self.looked(&model), &mut fields)?;
             self.begin_answer(&model, text).await?;
         }
-        Ok(())
+        Ok(if changed { String::from_utf8(fields.to_bytes()).ok() } else { None })
     }
 
-    fn check_models(&self, models: BTreeSet<String>) -> Result<(), Refusal> {
-        models.iter().try_for_each(|model| self.user.check_model(self.operation.provider, model))
+    fn check_models(&self, policy: &Policy, models: BTreeSet<String>) -> Result<(), Refusal> {
+        models.iter().try_for_each(|model| {
+            self.user.check_model(self.operation.provider, model)?;
+            Ok(policy.check_model(self.operation.provider, model)?)
+        })
     }
 
     /// Counts what a text of the provider tells of.
@@ -209,12 +257,13 @@ async fn relay(mut session: Session, caller: WebSocket, provider: Socket) {
                     let looked = match &message {
                         Message::Text(text) => session.onward(text.as_str()).await,
                         Message::Binary(_) => Err(Refusal::bad_request("send messages as text")),
-                        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(()),
+                        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(None),
                     };
-                    if let Err(refusal) = looked {
-                        return to_caller.send(Message::text(refused(&refusal))).await.is_ok();
+                    match looked {
+                        Err(refusal) => to_caller.send(Message::text(refused(&refusal))).await.is_ok(),
+                        Ok(Some(changed)) => to_provider.send(ws::Message::text(changed)).await.is_ok(),
+                        Ok(None) => to_provider.send(relay::onward(message)).await.is_ok(),
                     }
-                    to_provider.send(relay::onward(message)).await.is_ok()
                 }
                 Side::Provider(Some(Ok(message))) => {
                     if let ws::Message::Text(text) = &message {

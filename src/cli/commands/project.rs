@@ -6,6 +6,7 @@ use crate::cli::output::{self, Format, OutputArgs, Table};
 use crate::cli::resolve::Ctx;
 use crate::client::rest::Project;
 use crate::spec::RoomRoles;
+use crate::spec::router::Router;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -38,6 +39,22 @@ pub enum Command {
     },
     /// Forget what was set: roles may do what they usually may
     ResetRoomRoles,
+    /// Print which models and programs may use the model providers, and what is changed in requests, as YAML
+    GetLlmRouterConfig {
+        /// Write to this file instead
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Set which models and programs may use the model providers, and what is changed in requests, from a YAML file
+    #[command(after_help = "For example:\n  \
+                            allowedModels: [{provider: openai, model: gpt-*}]\n  \
+                            apps: {mode: allowed, userAgentPatterns: [meshagent*]}\n  \
+                            rules:\n  - {name: policy, then: {instructions: {append: Follow policy.}}}\n\
+                            An empty mapping, {}, lets everything through. docs/models.md says all.")]
+    SetLlmRouterConfig {
+        /// File; `-` is stdin
+        file: PathBuf,
+    },
 }
 
 const COLUMNS: [&str; 3] = ["id", "name", "project_key"];
@@ -65,6 +82,13 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             output::note("Set the roles of users in rooms");
             Ok(())
         }
+        Command::GetLlmRouterConfig { output } => print_router(ctx, output).await,
+        Command::SetLlmRouterConfig { file } => {
+            let router = router(&args::read_text(&file)?)?;
+            ctx.project()?.set_settings(ROUTER, &json!(router)).await?;
+            output::note("Set which models and programs may use the model providers");
+            Ok(())
+        }
         Command::ResetRoomRoles => {
             ctx.project()?.delete_settings(ROOM_ROLES).await?;
             output::note("Reset the roles of users in rooms");
@@ -73,8 +97,34 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
     }
 }
 
-/// Name of the settings document.
+/// Names of settings documents.
 const ROOM_ROLES: &str = "room-roles";
+const ROUTER: &str = "router";
+
+/// The document as it is, or what holds without one.
+async fn print_router(ctx: &Ctx, file: Option<PathBuf>) -> Result<(), CliError> {
+    let document = ctx.project()?.settings(ROUTER).await?.unwrap_or_else(|| json!(Router::default()));
+    let text = serde_yaml::to_string(&document)
+        .map_err(|error| CliError::internal(format!("the document cannot be written as YAML: {error}")))?;
+    match file {
+        None => output::data(&text),
+        Some(file) => tokio::fs::write(&file, text)
+            .await
+            .map_err(|error| CliError::user(format!("cannot write {}: {error}", file.display()))),
+    }
+}
+
+/// Reads a router document.
+fn router(text: &str) -> Result<Router, CliError> {
+    let wrong = |why: String| {
+        CliError::user(format!("this is no router document: {why}"))
+            .hint("`meshagent project set-llm-router-config --help` shows one")
+    };
+    let document: Value = serde_yaml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let read: Router = serde_path_to_error::deserialize(document)
+        .map_err(|error| wrong(format!("`{}`: {}", error.path(), error.inner())))?;
+    read.checked().map_err(wrong)
+}
 
 /// Reads a document of kind RoomRoles.
 fn room_roles(text: &str) -> Result<RoomRoles, CliError> {
@@ -98,6 +148,16 @@ fn room_roles(text: &str) -> Result<RoomRoles, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn router_documents_are_read_and_mistakes_are_placed() {
+        let read = |text: &str| router(text).map_err(|error| error.to_string());
+        assert_eq!(read("- {provider: openai, model: gpt-*}").unwrap().allowed_models.unwrap().len(), 1);
+        assert_eq!(read("{}").unwrap(), Router::default());
+        let wrong = read("rules: [{then: {tools: {ensure: [{type: static, name: a}]}}}]").unwrap_err();
+        assert!(wrong.contains("answers none itself"), "{wrong}");
+        assert!(read("rules: [{name: a, then: {}}]").unwrap_err().contains("`a`"));
+    }
 
     #[test]
     fn documents_of_roles_are_read_and_mistakes_are_placed() {

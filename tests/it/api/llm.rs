@@ -2,6 +2,7 @@
 
 mod budgets;
 mod limits;
+mod router;
 mod settings;
 mod sockets;
 
@@ -126,6 +127,11 @@ impl Rig {
         platform.ok(axum::http::Method::POST, "/rooms", Some(json!({"name": "den"}))).await;
         let here = listen(platform.router.clone()).await;
         Self { platform, stand_in, here, there, client: reqwest::Client::new() }
+    }
+
+    /// A path of the project.
+    fn path(&self, below: &str) -> String {
+        format!("/accounts/projects/{}{below}", self.platform.project)
     }
 
     fn seen(&self) -> Vec<Seen> {

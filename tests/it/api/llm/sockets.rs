@@ -30,14 +30,14 @@ pub(super) async fn upgraded(parts: &Parts) -> Option<Response> {
                 continue;
             }
             let usage = json!({"input_tokens": 3, "output_tokens": 4});
-            let told =
-                json!({"type": "response.completed", "response": {"model": asked["model"], "usage": usage}});
+            let told = json!({"type": "response.completed",
+                "response": {"model": asked["model"], "usage": usage, "asked": asked}});
             let _ = socket.send(Message::text(told.to_string())).await;
         }
     }))
 }
 
-async fn dial(rig: &Rig, path: &str, bearer: &str) -> Result<Socket, tungstenite::Error> {
+pub(super) async fn dial(rig: &Rig, path: &str, bearer: &str) -> Result<Socket, tungstenite::Error> {
     let mut request = format!("ws://{}{path}", rig.here).into_client_request().unwrap();
     request.headers_mut().insert("authorization", format!("Bearer {bearer}").parse().unwrap());
     tokio::time::timeout(LIMIT, tokio_tungstenite::connect_async(request))
@@ -46,12 +46,12 @@ async fn dial(rig: &Rig, path: &str, bearer: &str) -> Result<Socket, tungstenite
         .map(|(socket, _)| socket)
 }
 
-async fn next(socket: &mut Socket) -> Value {
+pub(super) async fn next(socket: &mut Socket) -> Value {
     let message = tokio::time::timeout(LIMIT, socket.next()).await.unwrap().unwrap().unwrap();
     serde_json::from_str(message.to_text().unwrap()).unwrap()
 }
 
-async fn ask(socket: &mut Socket, model: &str) -> Value {
+pub(super) async fn ask(socket: &mut Socket, model: &str) -> Value {
     let asked = json!({"type": "response.create", "model": model, "input": []});
     socket.send(tungstenite::Message::text(asked.to_string())).await.unwrap();
     next(socket).await
