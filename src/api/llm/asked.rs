@@ -135,8 +135,11 @@ impl Asked {
         headers: &HeaderMap,
     ) -> Result<(), Refusal> {
         let model = self.model().to_owned();
-        let Some(fields) = &mut self.fields else { return Ok(()) };
         let looked = Looked { operation, transport: Transport::Http, headers, model: &model };
+        let Some(fields) = &mut self.fields else {
+            // What is empty asks for nothing that rules are about; a form may, and is passed on as it is.
+            return if self.bytes.is_empty() { Ok(()) } else { Ok(policy.check_unread(&looked)?) };
+        };
         if policy.apply(&looked, fields)? {
             self.bytes = fields.to_bytes().into();
         }

@@ -93,12 +93,16 @@ fn check_models(
         user.check_model(operation.provider, model)?;
         policy.check_model(operation.provider, model)?;
     }
-    let makes = operation.generates || operation.nested_models;
-    if asked.models.is_empty()
-        && makes
-        && *method != Method::GET
-        && (user.is_restricted() || policy.is_restricted())
-    {
+    if *method == Method::GET || !(user.is_restricted() || policy.is_restricted()) {
+        return Ok(());
+    }
+    // Of a form only one field is read, and these name models anywhere.
+    if operation.nested_models && asked.fields.is_none() {
+        return Err(Refusal::bad_request(
+            "not every model may be used here, and what is no JSON is not looked into for them; send JSON",
+        ));
+    }
+    if asked.models.is_empty() && (operation.generates || operation.nested_models) {
         return Err(Refusal::bad_request(
             "the body names no `model`, and not every one may be used here; name it",
         ));

@@ -137,10 +137,20 @@ fn shaped<T: DeserializeOwned>(body: Value) -> Result<T, Problem> {
     serde_path_to_error::deserialize(body).map_err(|error| {
         let at = error.path().to_string();
         let why = error.into_inner().to_string();
-        // The texts of serde quote values where the type is wrong.
-        let why = why.split(" \"").next().unwrap_or_default().to_owned();
+        let why = without_values(&why);
         invalid(if at == "." { why } else { format!("`{at}`: {why}") })
     })
+}
+
+/// The texts of serde quote values where the type is wrong; what was expected comes behind them.
+fn without_values(why: &str) -> String {
+    match why.split_once(" \"") {
+        None => why.to_owned(),
+        Some((before, rest)) => match rest.rsplit_once("\", expected ") {
+            Some((_, expected)) => format!("{before}, expected {expected}"),
+            None => before.to_owned(),
+        },
+    }
 }
 
 fn object(value: &impl Serialize) -> Map<String, Value> {

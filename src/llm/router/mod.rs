@@ -123,6 +123,17 @@ impl Policy {
         Ok(true)
     }
 
+    /// For a body whose members are not read here: no rule may be about it.
+    pub fn check_unread(&self, asked: &Asked<'_>) -> Result<(), Stopped> {
+        let Some(api) = interface(asked.operation.form) else { return Ok(()) };
+        match self.matching(asked, api).into_iter().next() {
+            Some((rule, _)) => {
+                Err(Stopped::Impossible { rule, why: "the body is no JSON, and is not looked into" })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// As [`Policy::apply`], for each request of a batch.
     fn apply_batch(&self, asked: &Asked<'_>, api: Interface, fields: &mut Fields) -> Result<bool, Stopped> {
         let Some(mut requests) = strict(fields, "requests")? else { return Ok(false) };

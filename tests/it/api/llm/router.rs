@@ -45,7 +45,7 @@ async fn a_document_is_kept_and_bad_ones_are_refused() {
             json!({"rules": [{"when": {"apis": ["realtime"]}, "then": {"tools": {"ensure": [{"type": "web_search"}]}}}]}),
             "rules[0]",
         ),
-        (json!("x"), "allowed"),
+        (json!("secret"), "string, expected an object with allowedModels, apps and rules"),
     ] {
         let (status, answer) = rig
             .platform
@@ -57,6 +57,7 @@ async fn a_document_is_kept_and_bad_ones_are_refused() {
             "{bad}: {answer}"
         );
         assert!(answer.to_string().contains(why), "{bad}: {answer}");
+        assert!(!answer.to_string().contains("secret"), "what was written is not repeated: {answer}");
     }
     assert_eq!(rig.platform.ok(Method::GET, "/settings/router", None).await, kept, "nothing was changed");
 }
@@ -153,6 +154,40 @@ async fn rules_change_what_the_provider_gets() {
         200
     );
     assert!(last(&rig.stand_in).get("tools").is_none(), "the rule is about other interfaces");
+}
+
+#[tokio::test]
+async fn what_is_not_looked_into_does_not_go_past_the_document() {
+    let rig = Rig::new().await;
+    let key = rig.platform.key.clone();
+    let form = async |path: &str, field: &str, value: &str| {
+        let body = format!("--b\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n--b--");
+        let request = rig.post(&format!("/openai/v1/{path}"), &key);
+        let answer = request.header("content-type", "multipart/form-data; boundary=b").body(body).send();
+        let answer = answer.await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap_or_default())
+    };
+    let session = r#"{"type": "realtime", "model": "o3", "instructions": "Anything goes."}"#;
+    assert_eq!(form("realtime/calls", "session", session).await.0, 200, "there is no document");
+    // An allowed name in the form's own field does not speak for the session beside it.
+    rig.set_router(json!([{"provider": "openai", "model": "m"}])).await;
+    for (path, want) in [("realtime/calls", 403), ("realtime/client_secrets", 400)] {
+        for (field, value) in [("session", session), ("model", "m")] {
+            let (status, answer) = form(path, field, value).await;
+            assert_eq!(status, want, "{path} {field}: {answer}");
+        }
+    }
+    let brief = json!({"instructions": {"append": "Be brief."}});
+    rig.set_router(json!({"rules": [{"when": {"providers": ["openai"]}, "then": brief}]})).await;
+    for path in ["realtime/calls", "realtime/client_secrets", "responses"] {
+        let (status, answer) = form(path, "session", session).await;
+        assert_eq!((status, &answer["error"]["code"]), (403, &json!("router-refused")), "{path}: {answer}");
+        assert!(answer.to_string().contains("rules[0]"), "{path}: {answer}");
+    }
+    assert_eq!(form("audio/transcriptions", "model", "whisper-1").await.0, 200, "rules are not about it");
+    rig.set_router(json!({"rules": [{"when": {"providers": ["grok"]}, "then": brief}]})).await;
+    assert_eq!(form("realtime/calls", "session", session).await.0, 200, "the rule is about another provider");
+    assert_eq!(rig.seen().len(), 3);
 }
 
 #[tokio::test]
