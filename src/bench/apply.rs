@@ -3,7 +3,9 @@
 use super::BenchError;
 use super::fanout::contestant::Contestant;
 use super::measure::median;
+use super::timing::Timings;
 use crate::client::rest::{Bearer, PlanRequest, ProjectRest, Refusal, Rest};
+use crate::clock::{IdSource, System};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt;
@@ -14,6 +16,16 @@ use std::time::{Duration, Instant};
 const IDLE: Duration = Duration::from_secs(10);
 /// How long it may work on after the last change before it counts as idle.
 const SETTLE: Duration = Duration::from_secs(2);
+/// Services that are waited for, one after another.
+const READY_SERVICES: usize = 200;
+/// Rooms that they are in; the first of each opens it.
+const READY_ROOMS: usize = 20;
+/// How long one may take.
+const READY_MAX: Duration = Duration::from_secs(20);
+/// Pause between two looks at one.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// Has the server start nothing.
+const FAKE: (&str, &str) = ("MESHAGENT_FAKE_RUNTIME", "true");
 /// Of so many resources, one is a room that the others live in.
 const PER_ROOM: usize = 20;
 
@@ -41,6 +53,8 @@ pub struct Report {
     pub changed: Vec<f64>,
     /// All but one gone.
     pub prune: Vec<f64>,
+    /// From the apply of one more service until it is Ready, beside all the others, on a runtime that starts nothing.
+    pub ready: Vec<f64>,
     /// Share of one processor that the server uses when left alone, percent.
     pub idle_percent: Vec<f64>,
 }
@@ -61,6 +75,8 @@ impl fmt::Display for Report {
         writeln!(f, "  again: {}", ms(&self.again))?;
         writeln!(f, "  one in a hundred changed: {}", ms(&self.changed))?;
         writeln!(f, "  pruned: {}", ms(&self.prune))?;
+        let ready = |percent| percentile(&self.ready, percent);
+        writeln!(f, "  one more service is Ready: p50 {:.0} ms, p99 {:.0} ms", ready(50.0), ready(99.0))?;
         write!(f, "  idle after it: {:.2} % of a processor", median(self.idle_percent.clone()))
     }
 }
@@ -77,7 +93,8 @@ pub async fn run(options: &Options, mut say: impl FnMut(&str) + Send) -> Result<
         let small = Contestant::ours(&options.program).await?;
         report.small.push(apply(&project(&small)?, documents(options.resources / 10, 0), false).await?);
         small.stop().await;
-        let server = Contestant::ours(&options.program).await?;
+        let folder = std::env::temp_dir().join(format!("meshagent-apply-{}", System.fresh().simple()));
+        let server = Contestant::ours_in(&options.program, &folder, &[(FAKE.0, FAKE.1.to_owned())]).await?;
         measure(options, &server, &mut report).await?;
         server.stop().await;
     }
@@ -95,6 +112,9 @@ async fn measure(options: &Options, server: &Contestant, report: &mut Report) ->
     tokio::time::sleep(IDLE).await;
     let used = server.used().cpu_seconds - before.cpu_seconds;
     report.idle_percent.push(used / IDLE.as_secs_f64() * 100.0);
+    for n in 0..READY_SERVICES {
+        report.ready.push(ready(&project, n).await?);
+    }
     report.prune.push(apply(&project, documents(1, 0), true).await?);
     Ok(())
 }
@@ -105,9 +125,42 @@ fn project(server: &Contestant) -> Result<ProjectRest, BenchError> {
     Ok(rest.project(server.project()))
 }
 
+fn percentile(figures: &[f64], percent: f64) -> f64 {
+    let all = figures.iter().map(|ms| Duration::from_secs_f64(ms / 1000.0)).collect();
+    Timings::new(all).percentile(percent).as_secs_f64() * 1000.0
+}
+
+/// Applies one more service, which opens its room where that is closed, and answers how long it took until it was Ready.
+async fn ready(project: &ProjectRest, n: usize) -> Result<f64, BenchError> {
+    let (name, room) = (format!("runs-{n}"), format!("room-{}", n % READY_ROOMS));
+    let document = json!({"version": "v1", "kind": "Service", "container": {"image": "example/app:1"},
+        "metadata": {"name": name, "annotations": {"meshagent.room": room}}});
+    let source = format!("ready-{n}");
+    let request = PlanRequest { documents: vec![document], source, ..PlanRequest::default() };
+    let begun = Instant::now();
+    project.apply(&request).await.map_err(|refusal| failed(format!("{refusal:?}")))?;
+    let is_running = async {
+        loop {
+            let found =
+                project.resource("service", &name, &[("room", room.clone())]).await.map_err(failed)?;
+            let status = found.map(|found| found.status).unwrap_or_default();
+            let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+            let is_ready = |one: &Value| one["type"] == "Ready" && one["status"] == "True";
+            if conditions.iter().any(|one| is_ready(one) && one["reason"] == "Running") {
+                return Ok(begun.elapsed().as_secs_f64() * 1000.0);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    let late = |_| failed(format!("service {name} was not Ready within {READY_MAX:?}"));
+    tokio::time::timeout(READY_MAX, is_running).await.map_err(late)?
+}
+
 /// Applies and answers how long it took, milliseconds.
 async fn apply(project: &ProjectRest, documents: Vec<Value>, prune: bool) -> Result<f64, BenchError> {
-    let request = PlanRequest { documents, source: "bench".to_owned(), prune, ..PlanRequest::default() };
+    // The services that were made one by one have sources of their own.
+    let source = "bench".to_owned();
+    let request = PlanRequest { documents, source, prune, force: prune, ..PlanRequest::default() };
     let begun = Instant::now();
     project.apply(&request).await.map_err(|refusal| match refusal {
         Refusal::Problems(problems, count) => failed(format!("{count} problems: {:?}", problems.first())),

@@ -1,4 +1,4 @@
-//! A runtime that starts nothing: tests decide what it sees.
+//! A runtime that starts nothing: tests decide what it sees, and a server without processes is tried out with it.
 
 use super::{InstanceKey, Observed, RunState, Runtime, RuntimeError, StartRequest};
 use crate::clock::Clock;
@@ -21,6 +21,8 @@ pub struct FakeRuntime {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     exits: watch::Sender<u64>,
+    /// Whether what was asked for is remembered, without bound.
+    remembers: bool,
 }
 
 #[derive(Default)]
@@ -28,6 +30,7 @@ struct State {
     instances: BTreeMap<InstanceKey, Observed>,
     started: Vec<Started>,
     stopped: Vec<InstanceKey>,
+    starts: u32,
     refuse: Option<String>,
 }
 
@@ -40,7 +43,13 @@ impl fmt::Debug for FakeRuntime {
 impl FakeRuntime {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::default(), exits: watch::Sender::new(0) }
+        Self { clock, state: Mutex::default(), exits: watch::Sender::new(0), remembers: true }
+    }
+
+    /// Remembers what runs, and nothing of what was.
+    #[must_use]
+    pub fn forgetful(clock: Arc<dyn Clock>) -> Self {
+        Self { remembers: false, ..Self::new(clock) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,7 +92,7 @@ impl Runtime for FakeRuntime {
     }
 
     fn describe(&self) -> String {
-        "fake: starts nothing, for tests".to_owned()
+        "fake: starts nothing".to_owned()
     }
 
     async fn start(&self, request: StartRequest) -> Result<Observed, RuntimeError> {
@@ -95,8 +104,11 @@ impl Runtime for FakeRuntime {
         if let Some(Observed::Present { handle, state: RunState::Running, .. }) = state.instances.get(&key) {
             return Err(RuntimeError::AlreadyRunning { key, handle: handle.clone() });
         }
-        let pid = 1000 + u32::try_from(state.started.len()).unwrap_or(u32::MAX - 1000);
-        state.started.push(Started { request, pid });
+        let pid = 1000_u32.saturating_add(state.starts);
+        state.starts = state.starts.saturating_add(1);
+        if self.remembers {
+            state.started.push(Started { request, pid });
+        }
         let seen = Observed::Present {
             handle: Some(pid.to_string()),
             state: RunState::Running,
@@ -108,7 +120,9 @@ impl Runtime for FakeRuntime {
 
     async fn stop(&self, key: &InstanceKey, _grace: Duration) -> Result<Observed, RuntimeError> {
         let mut state = self.state();
-        state.stopped.push(key.clone());
+        if self.remembers {
+            state.stopped.push(key.clone());
+        }
         let Some(Observed::Present { handle, state: run, started_at }) = state.instances.remove(key) else {
             return Ok(Observed::Absent);
         };

@@ -57,6 +57,8 @@ pub struct Options {
     pub room_limits: crate::room::Limits,
     /// The program that runs `meshagent/cli` images; this very binary without it.
     pub program: Option<PathBuf>,
+    /// Start nothing; services count as running.
+    pub fake_runtime: bool,
     /// Where voice and video of rooms are; no calls without it.
     pub livekit: Option<LiveKitServer>,
     /// A collector that telemetry is passed on to, the base of its OTLP/HTTP endpoints.
@@ -94,6 +96,7 @@ impl Options {
             control: crate::control::Settings::default(),
             room_limits: crate::room::Limits::default(),
             program: None,
+            fake_runtime: false,
             livekit: None,
             telemetry_collector: None,
             telemetry_limits: crate::telemetry::Limits::default(),

@@ -28,7 +28,9 @@ use crate::llm::usage::Ledger;
 use crate::projection::{OpenError, Projection};
 use crate::room::Hub;
 use crate::room::toolkits::containers::Containers;
-use crate::runtime::{ChosenRuntime, ContainerRuntime, ProcessRuntime, ProcessSettings, Runtime};
+use crate::runtime::{
+    ChosenRuntime, ContainerRuntime, FakeRuntime, ProcessRuntime, ProcessSettings, Runtime,
+};
 use crate::store::StoreError;
 use crate::telemetry::{Forward, Telemetry, TelemetryError};
 use crate::vault::VaultError;
@@ -270,6 +272,10 @@ fn controllers(
 
 /// Services run as processes of this program, each in a sandbox as far as the machine has one, or as containers.
 fn runtime(options: &Options, app: &App, engines: &Arc<Engines>) -> Result<Arc<dyn Runtime>, StartError> {
+    if options.fake_runtime {
+        tracing::warn!("no service is started: the server runs with --fake-runtime");
+        return Ok(Arc::new(FakeRuntime::forgetful(Arc::clone(&app.clock))));
+    }
     let program = match &options.program {
         Some(program) => program.clone(),
         None => std::env::current_exe()

@@ -79,6 +79,9 @@ pub struct Args {
     /// Raise or lower a limit of every room, such as open-calls=1000; a room's annotations may lower it (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     room_limit: Vec<String>,
+    /// Start no process and no container; services count as running. For trying out documents, and for measurements
+    #[arg(long, env = "MESHAGENT_FAKE_RUNTIME")]
+    fake_runtime: bool,
     #[command(flatten)]
     containers: containers::ContainerArgs,
     #[command(flatten)]
@@ -164,6 +167,7 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.telemetry_limits.bytes = args.telemetry_mib * 1024 * 1024;
     options.containers = args.containers.settings();
     options.mail = args.mail.options()?;
+    options.fake_runtime = args.fake_runtime;
     options.livekit = args.livekit_url.as_ref().map(livekit).transpose()?;
     options.allowed_hosts = args.allow_hosts;
     options.webhook_secret = secret("MESHAGENT_WEBHOOK_SECRET");

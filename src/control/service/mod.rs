@@ -93,20 +93,10 @@ impl Services {
         &self.called
     }
 
-    /// Sessions hosted here that the log shows running, of rooms that are enabled.
-    fn hosted(&self, world: &World) -> BTreeMap<RoomId, SessionId> {
-        let live = self.execute.parts.host.live().into_iter();
-        live.filter(|(room, session)| {
-            world.session(*session).is_some_and(Session::is_active)
-                && world.room(*room).is_some_and(|room| room.enabled)
-        })
-        .collect()
-    }
-
-    /// Whether a session is recorded for this server that its host does not have yet.
-    fn is_opening(&self, world: &World) -> bool {
+    /// Whether a session is recorded for this server that its host did not have yet when it said which are `live`.
+    fn is_opening(&self, world: &World, live: &[(RoomId, SessionId)]) -> bool {
         let app = &self.execute.parts.app;
-        let here: HashSet<SessionId> = self.execute.parts.host.live().into_iter().map(|(_, id)| id).collect();
+        let here: HashSet<SessionId> = live.iter().map(|(_, id)| *id).collect();
         let earliest = app.clock.now() - TimeDelta::seconds(OPENING_SECONDS_MAX);
         world.projects().flat_map(|(project, _)| world.sessions(project)).any(|(id, session)| {
             session.is_active()
@@ -116,12 +106,16 @@ impl Services {
         })
     }
 
-    fn gather(&self, world: &World, observed: Vec<(InstanceKey, Observed)>) -> Vec<Facts> {
-        let hosted = self.hosted(world);
+    fn gather(
+        &self,
+        world: &World,
+        hosted: &BTreeMap<RoomId, SessionId>,
+        observed: Vec<(InstanceKey, Observed)>,
+    ) -> Vec<Facts> {
         let mut observed: BTreeMap<InstanceKey, Observed> = observed.into_iter().collect();
         let state = locked(&self.execute.state);
         let mut all = Vec::new();
-        for (room, session) in &hosted {
+        for (room, session) in hosted {
             for (id, service) in services_of(world, *room) {
                 let key = InstanceKey { room: *room, service: id, container: 0 };
                 let mut wanted = wanted(service, *session, state.seeded.get(&key).copied());
@@ -226,15 +220,14 @@ impl Services {
     }
 
     /// Calls the agents that run elsewhere, and says which tool servers the rooms are to offer.
-    fn reach_out(&self, world: &World, outcome: &mut Outcome) {
-        let hosted = self.hosted(world);
-        self.called.keep(&hosted);
-        for (room, session) in &hosted {
+    fn reach_out(&self, world: &World, hosted: &BTreeMap<RoomId, SessionId>, outcome: &mut Outcome) {
+        self.called.keep(hosted);
+        for (room, session) in hosted {
             let servers = elsewhere::tool_servers(world, *room, *session, &self.execute.probes);
             self.execute.parts.host.offer_tools(*room, servers);
         }
         let now = self.execute.parts.app.clock.now();
-        for call in elsewhere::due(world, &hosted, &self.called) {
+        for call in elsewhere::due(world, hosted, &self.called) {
             let key = (call.key.clone(), call.place);
             let held = self.calls.held_until(&key, now).max(self.sockets.held_until(&key, now));
             if let Some(until) = held {
@@ -297,18 +290,30 @@ impl Controller for Services {
         // In this order: what is seen of a key without a step under way is then the whole of it.
         let busy = self.steps.busy();
         let observed = self.execute.parts.runtime.observe().await?;
+        // Asked once, and before the state is read: a session that came later is seen as one that is being opened.
+        let live = self.execute.parts.host.live();
         let world = self.execute.parts.app.world();
-        let mut facts = self.gather(&world, observed);
+        let hosted = hosted(&world, &live);
+        let mut facts = self.gather(&world, &hosted, observed);
         facts.retain(|facts| !busy.contains(&facts.key));
         self.begin(&facts, &mut outcome);
         self.look(&world, &facts, &mut outcome);
-        self.reach_out(&world, &mut outcome);
-        if self.is_opening(&world) {
+        self.reach_out(&world, &hosted, &mut outcome);
+        if self.is_opening(&world, &live) {
             // Its host tells nobody when it is there.
             outcome.due(self.execute.parts.app.clock.now() + OPENING_PAUSE);
         }
         Ok(outcome)
     }
+}
+
+/// Those of the `live` sessions that the log shows running, of rooms that are enabled.
+fn hosted(world: &World, live: &[(RoomId, SessionId)]) -> BTreeMap<RoomId, SessionId> {
+    let is_wanted = |(room, session): &&(RoomId, SessionId)| {
+        world.session(*session).is_some_and(Session::is_active)
+            && world.room(*room).is_some_and(|room| room.enabled)
+    };
+    live.iter().filter(is_wanted).copied().collect()
 }
 
 /// Whether a service is to run in a session; `Err` says why not.

@@ -85,6 +85,8 @@ pub struct FakeHost {
     pub refuse: Mutex<u32>,
     /// How long the next open takes.
     pub slow: Mutex<Duration>,
+    /// How many of the next answers name no live session.
+    pub forgets: Mutex<u32>,
 }
 
 impl FakeHost {
@@ -124,6 +126,11 @@ impl RoomHost for FakeHost {
     }
 
     fn live(&self) -> Vec<(RoomId, SessionId)> {
+        let mut forgets = self.forgets.lock().unwrap();
+        if *forgets > 0 {
+            *forgets -= 1;
+            return vec![];
+        }
         self.rooms.lock().unwrap().iter().map(|(room, (session, _))| (*room, *session)).collect()
     }
 
@@ -152,6 +159,8 @@ pub struct Rig {
     pub runtime: Arc<FakeRuntime>,
     pub blobs: Blobs,
     pub control: ControlHandle,
+    /// Of these controllers.
+    pub parts: ControlParts,
     pub project: ProjectId,
 }
 
@@ -203,10 +212,11 @@ impl Rig {
             lines: Mutex::default(),
             refuse: Mutex::default(),
             slow: Mutex::default(),
+            forgets: Mutex::default(),
         });
         let runtime = Arc::new(FakeRuntime::new(Arc::clone(&shared.clock)));
         let blobs = Blobs::from_object_store(Arc::new(object_store::memory::InMemory::new()));
-        let control = control::start(ControlParts {
+        let parts = ControlParts {
             app: Arc::clone(&app),
             host: Arc::clone(&host) as Arc<dyn RoomHost>,
             runtime: Arc::clone(&runtime) as Arc<dyn meshagent::runtime::Runtime>,
@@ -215,8 +225,9 @@ impl Rig {
             blobs: blobs.clone(),
             holder: server.to_owned(),
             settings: control::Settings::default(),
-        });
-        Self { shared: shared.clone(), app, host, runtime, blobs, control, project }
+        };
+        let control = control::start(parts.clone());
+        Self { shared: shared.clone(), app, host, runtime, blobs, control, parts, project }
     }
 
     pub async fn room(&self, name: &str) -> RoomId {

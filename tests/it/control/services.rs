@@ -1,5 +1,7 @@
 use super::rig::{Rig, actor};
 use meshagent::app::host::RoomHost;
+use meshagent::control::Controller;
+use meshagent::control::service::Services;
 use meshagent::domain::instance::Phase;
 use meshagent::domain::room::Updated;
 use meshagent::domain::session::Reason;
@@ -178,6 +180,19 @@ async fn disabling_deleting_and_ending_the_session_stop_it() {
     rig.pass(Duration::from_hours(1)).await;
     assert_eq!(rig.runtime.started().len(), 3, "nothing starts again");
     assert!(rig.host.live().is_empty());
+}
+
+/// The host tells nobody when a session that was recorded is there: who did not see it in time looks again.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_comes_while_the_controller_looks_is_not_missed() {
+    let rig = Rig::new().await;
+    let room = rig.room("support").await;
+    let service = rig.service(Some(room), "agent", json!({})).await;
+    rig.until_instance(service, "it runs", |i| i.phase == Phase::Running).await;
+    let services = Services::new(rig.parts.clone(), tokio::sync::watch::Sender::new(0));
+    *rig.host.forgets.lock().unwrap() = 1;
+    let outcome = services.reconcile().await.unwrap();
+    assert!(outcome.next.is_some(), "it looks again soon: {outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]
