@@ -49,8 +49,9 @@ impl LeaseStore for MemoryLeases {
         let mut leases = self.leases();
         let old = leases.get(name);
         let epoch = match old {
-            Some(held) if held.until > now && held.holder == holder => held.epoch,
-            Some(held) if held.until > now => return Err(LeaseError::Held(held.clone())),
+            Some(held) if held.until > now && held.holder != holder => {
+                return Err(LeaseError::Held(held.clone()));
+            }
             other => other.map_or(0, |over| over.epoch) + 1,
         };
         let until = now + clamp_ttl(ttl);

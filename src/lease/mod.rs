@@ -1,7 +1,7 @@
 //! Leases: which one server does a thing (hosts a room, runs a controller) until when.
 //!
-//! Every new holder gets a higher epoch, for ever: whoever acts under an older epoch can be told and refused
-//! (fencing). Times are the database's where there is one. Knows nothing of what a lease is for.
+//! Whoever acquires one gets a higher epoch, for ever, also the server that had it before it was killed: whoever acts under
+//! an older epoch can be told and refused (fencing). Times are the database's where there is one. Knows nothing of what a lease is for.
 
 mod memory;
 mod postgres;
@@ -48,8 +48,7 @@ pub enum LeaseError {
 /// The leases of all servers on one store.
 #[async_trait]
 pub trait LeaseStore: Send + Sync + fmt::Debug + 'static {
-    /// Takes the lease if it is free or run out: a higher epoch. A holder that has it gets the same epoch again,
-    /// for `ttl` from now. [`LeaseError::Held`] says who has it. `ttl` is clamped to [`TTL`].
+    /// Takes the lease if it is free, run out, or the holder's own, with a higher epoch, for `ttl` from now. [`LeaseError::Held`] says who has it. `ttl` is clamped to [`TTL`].
     async fn acquire(&self, name: &str, holder: &str, url: &str, ttl: Duration) -> Result<Lease, LeaseError>;
 
     /// Moves the end to `ttl` from now. [`LeaseError::Lost`] when it ran out or somebody else has it.

@@ -66,7 +66,7 @@ impl LeaseStore for PostgresLeases {
         let sql = "INSERT INTO leases AS l (name, holder, url, epoch, until_at) \
                    VALUES ($1, $2, $3, 1, clock_timestamp() + $4::float8 * interval '1 millisecond') \
                    ON CONFLICT (name) DO UPDATE SET holder = EXCLUDED.holder, url = EXCLUDED.url, \
-                     epoch = l.epoch + (l.until_at <= clock_timestamp())::int, until_at = EXCLUDED.until_at \
+                     epoch = l.epoch + 1, until_at = EXCLUDED.until_at \
                    WHERE l.until_at <= clock_timestamp() OR l.holder = EXCLUDED.holder \
                    RETURNING name, holder, url, epoch, until_at";
         for _ in 0..ACQUIRE_TRIES {

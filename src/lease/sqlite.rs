@@ -60,7 +60,6 @@ fn find(c: &Connection, name: &str) -> Result<Option<Lease>, StoreError> {
 fn acquire(c: &Connection, mut lease: Lease, now: DateTime<Utc>) -> Result<Result<Lease, Lease>, StoreError> {
     match find(c, &lease.name)? {
         Some(held) if held.until > now && held.holder != lease.holder => return Ok(Err(held)),
-        Some(held) if held.until > now => lease.epoch = held.epoch,
         over => lease.epoch = over.map_or(0, |lease| lease.epoch) + 1,
     }
     let sql =

@@ -22,7 +22,16 @@ async fn one_holder_at_a_time(leases: Arc<dyn LeaseStore>) {
     assert!(matches!(&held, LeaseError::Held(by) if by.holder == "a" && by.url == "http://a"), "{held}");
     assert_eq!(leases.current("room/1").await.unwrap().unwrap().holder, "a");
     let again = leases.acquire("room/1", "a", "http://a2", TTL).await.unwrap();
-    assert_eq!((again.epoch, again.url.as_str()), (1, "http://a2"), "the holder keeps its epoch");
+    assert_eq!(
+        (again.epoch, again.url.as_str()),
+        (2, "http://a2"),
+        "the holder may be another run of the server"
+    );
+    assert!(
+        matches!(leases.renew(&first, TTL).await, Err(LeaseError::Lost { epoch: 1, .. })),
+        "it is fenced off"
+    );
+    let first = again;
     let other = leases.acquire("room/2", "b", "http://b", TTL).await.unwrap();
     assert_eq!(other.epoch, 1);
     let renewed = leases.renew(&first, TTL).await.unwrap();
@@ -30,13 +39,13 @@ async fn one_holder_at_a_time(leases: Arc<dyn LeaseStore>) {
 
     leases.release(&first).await.unwrap();
     assert_eq!(leases.current("room/1").await.unwrap(), None);
-    assert!(matches!(leases.renew(&first, TTL).await, Err(LeaseError::Lost { epoch: 1, .. })));
+    assert!(matches!(leases.renew(&first, TTL).await, Err(LeaseError::Lost { epoch: 2, .. })));
     let second = leases.acquire("room/1", "b", "http://b", TTL).await.unwrap();
-    assert_eq!(second.epoch, 2, "epochs only grow, over a release too");
+    assert_eq!(second.epoch, 3, "epochs only grow, over a release too");
     leases.release(&first).await.unwrap();
     assert_eq!(leases.current("room/1").await.unwrap().unwrap().holder, "b", "a stale release takes nothing");
     leases.release(&second).await.unwrap();
-    assert_eq!(leases.acquire("room/1", "b", "http://b", TTL).await.unwrap().epoch, 3);
+    assert_eq!(leases.acquire("room/1", "b", "http://b", TTL).await.unwrap().epoch, 4);
 }
 
 async fn ends_come_by_time(leases: Arc<dyn LeaseStore>, clock: Arc<Fixed>) {

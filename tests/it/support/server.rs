@@ -62,6 +62,14 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Stops it as a person would, and waits until it has ended by itself.
+    pub fn terminate(&mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let ended = self.child.wait().unwrap();
+        assert!(ended.success(), "{ended}");
+    }
+
     /// Starts it again where it was.
     pub fn restart(&mut self) {
         let address = self.address().to_owned();

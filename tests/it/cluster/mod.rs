@@ -1,6 +1,8 @@
 //! Two servers on one PostgreSQL: one hosts a room, the other's clients are forwarded; schedules fire once; when a
 //! host dies, the other takes its rooms over and nothing acknowledged is lost.
 
+mod rolling;
+
 use crate::support::postgres;
 use crate::support::server::Server;
 use meshagent::client::rest::{Bearer, ProjectRest, Rest};
