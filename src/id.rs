@@ -120,6 +120,8 @@ scoped_ids! {
     MailboxId = "mailbox";
     /// A durable workspace.
     RoomId = "room";
+    /// A route; its domain is a name, this is its stream.
+    RouteId = "route";
     /// A secret of a user or a service account; its values are in the vault.
     OwnedSecretId = "secret";
     /// A cron line or interval that puts work in a room's queue.

@@ -26,6 +26,7 @@ mod relay;
 mod resources;
 mod rooms;
 mod route;
+mod routes;
 mod secrets;
 mod services;
 mod session_telemetry;

@@ -60,6 +60,7 @@ pub fn routes() -> Vec<Route> {
     all.extend(super::services::routes());
     all.extend(super::templates::routes());
     all.extend(super::mailboxes::routes());
+    all.extend(super::routes::routes());
     all.extend(super::agents::routes());
     all.extend(super::webhooks::routes());
     all.extend(super::mcp::routes());

@@ -56,7 +56,8 @@ impl App {
 
     fn plan_on(&self, world: &World, project: ProjectId, request: &Request) -> Result<Plan, Error> {
         let mail_domain = self.settings.mail_domain.as_deref();
-        let ground = Ground { world, project, mail_domain };
+        let public_url = self.settings.public_url.as_str();
+        let ground = Ground { world, project, mail_domain, public_url };
         plan::plan(&ground, request).map_err(|problems| Error::Plan(Box::new(problems)))
     }
 

@@ -85,6 +85,14 @@ impl Error {
         }
     }
 
+    pub(crate) fn no_route(name: &str) -> Self {
+        Self::NotFound {
+            kind: "route",
+            name: name.to_owned(),
+            hint: "`meshagent route list` shows those that exist",
+        }
+    }
+
     pub(crate) fn no_agent(name: &str) -> Self {
         Self::NotFound {
             kind: "agent",

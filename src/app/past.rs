@@ -182,6 +182,7 @@ impl App {
             Kind::Service => (names::Kind::Service, project),
             Kind::ServiceAccount => (names::Kind::ServiceAccount, project),
             Kind::Mailbox => (names::Kind::MailboxAddress, ProjectId::PLATFORM),
+            Kind::Route => (names::Kind::RouteDomain, ProjectId::PLATFORM),
             Kind::ManagedAgent => (names::Kind::ManagedAgent, project),
             _ => return Ok(None),
         };

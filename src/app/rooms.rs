@@ -5,7 +5,7 @@ use super::mailboxes::held;
 use super::{Actor, App, Change, Decision, Error};
 use crate::domain::names::{self, Kind, Names};
 use crate::domain::room::{self, Room};
-use crate::domain::{Entity, Event, mailbox, scheduled_task, service};
+use crate::domain::{Entity, Event, mailbox, route, scheduled_task, service};
 use crate::id::{ProjectId, RoomId};
 use crate::projection::World;
 
@@ -52,7 +52,7 @@ impl App {
         .await
     }
 
-    /// Deletes a room with its services, scheduled tasks and mailboxes.
+    /// Deletes a room with its services, scheduled tasks, mailboxes and routes.
     pub async fn delete_room(&self, actor: &Actor, id: RoomId) -> Result<(), Error> {
         self.transact(actor, |world| {
             not_of_agent(world, id)?;
@@ -99,6 +99,11 @@ fn contents(world: &World, room: RoomId) -> Result<Vec<Change>, Error> {
             None,
             &held(&mailbox.address),
         )?);
+    }
+    for (id, route) in world.routes(project).filter(|(_, r)| r.backend.room() == room) {
+        let gone = route::Route::decide(Some(route), route::Command::Delete).map_err(Error::rejected)?;
+        changes.push(Change::new(project, id.stream(), gone));
+        changes.push(release(world, ProjectId::PLATFORM, Kind::RouteDomain, None, &route.domain())?);
     }
     Ok(changes)
 }

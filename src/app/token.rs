@@ -47,6 +47,13 @@ struct Claims {
     rest: Map<String, Value>,
 }
 
+/// Grant by which a token's bearer may visit the sites of a room: its name.
+pub const SITE_GRANT: &str = "site";
+/// Grant of cookies of sites: the domain where they count.
+pub(super) const ROUTE_GRANT: &str = "route";
+/// Grant of cookies of sites: the key that signed the token that was signed in with.
+pub(super) const SIGNED_IN_GRANT: &str = "signed-in-with";
+
 /// A participant as a verified token describes it.
 #[derive(Clone, Debug)]
 pub struct Bearer {
@@ -60,6 +67,14 @@ pub struct Bearer {
     pub api: Option<ApiScope>,
     /// Name of the one managed agent that the token lets its bearer talk to.
     pub agent: Option<String>,
+    /// Name of the room whose sites its bearer may visit.
+    pub site: Option<String>,
+    /// The one domain where it counts; it is a cookie of a site then, and no participant.
+    pub route: Option<String>,
+    /// Of a cookie: the key it ends with. It gives nothing.
+    pub signed_in_with: Option<ApiKeyId>,
+    /// Seconds since 1970.
+    pub expires_at: Option<i64>,
     /// The API key that signed it; `None` for the server's own.
     pub key: Option<ApiKeyId>,
     /// Set in tokens the server minted for a service it runs.
@@ -89,6 +104,8 @@ pub enum TokenError {
     BadSignature,
     #[error("the participant token has expired; mint a new one")]
     Expired,
+    #[error("this is the cookie of a site, and good for that site only; use a participant token")]
+    OfSite,
     #[error("the participant token cannot be checked now; try again")]
     Unavailable,
 }
@@ -157,6 +174,12 @@ impl App {
 
     /// Verifies a token and reads it. The room grant is not compared with anything here.
     pub async fn verify(&self, token: &str) -> Result<Bearer, TokenError> {
+        let bearer = self.verify_any(token).await?;
+        if bearer.route.is_some() { Err(TokenError::OfSite) } else { Ok(bearer) }
+    }
+
+    /// As [`App::verify`], cookies of sites too.
+    pub(super) async fn verify_any(&self, token: &str) -> Result<Bearer, TokenError> {
         let claims = peek(token)?;
         let project: ProjectId =
             claims.sub.as_deref().and_then(|s| s.parse().ok()).ok_or(TokenError::UnknownProject)?;
@@ -255,6 +278,19 @@ fn read(
         }
         None => None,
     };
-    let (room, agent) = (text("room"), text("agent"));
-    Ok(Bearer { project, name: claims.name, role, room, api, agent, key, service })
+    let signed_in = text(SIGNED_IN_GRANT).and_then(|key| Uuid::parse_str(&key).ok());
+    Ok(Bearer {
+        project,
+        role,
+        api,
+        key,
+        service,
+        room: text("room"),
+        agent: text("agent"),
+        site: text(SITE_GRANT),
+        route: text(ROUTE_GRANT),
+        signed_in_with: signed_in.map(|uuid| ApiKeyId::new(project, uuid)),
+        expires_at: claims.exp,
+        name: claims.name,
+    })
 }

@@ -8,7 +8,7 @@ use super::service::status::{self as service_status, Condition as Seen};
 use super::service::{lasting, runs};
 use crate::domain::instance::{self, Instance, Phase};
 use crate::domain::scheduled_task::Outcome;
-use crate::id::{ProjectId, RoomId, ScheduledTaskId, ServiceId, SessionId};
+use crate::id::{ProjectId, RoomId, RouteId, ScheduledTaskId, ServiceId, SessionId};
 use crate::projection::World;
 use crate::spec::Kind;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -126,6 +126,11 @@ impl<'a> Health<'a> {
             Kind::Mailbox => {
                 let room = found.document.get("room").and_then(serde_json::Value::as_str).unwrap_or_default();
                 (self.of_room(self.world.room_named(self.project, room).map(|(_, room)| room.enabled)), made)
+            }
+            Kind::Route => {
+                let route = self.world.route(RouteId::new(self.project, id))?;
+                let room = self.world.room(route.backend.room());
+                (self.of_room(room.map(|room| room.enabled)), route.updated_at)
             }
             _ => (Verdict::Ready(Reason::Accepted, "it is as wanted".to_owned()), made),
         };

@@ -4,7 +4,7 @@
 //! with an upcaster in [`super::upcast`] and a stored fixture.
 
 use super::{
-    account, controller, instance, inventory, mailbox, managed_agent, member, names, project, room,
+    account, controller, instance, inventory, mailbox, managed_agent, member, names, project, room, route,
     scheduled_task, secret, service, session, subscription, upcast, webhook,
 };
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,9 @@ events! {
     RoomUserChanged(member::Granted) = "room.user-changed" v 1;
     RoomUserGranted(member::Granted) = "room.user-granted" v 1;
     RoomUserRevoked(member::Revoked) = "room.user-revoked" v 1;
+    RouteCreated(route::Wanted) = "route.created" v 1;
+    RouteDeleted(Nothing) = "route.deleted" v 1;
+    RouteUpdated(route::Wanted) = "route.updated" v 1;
     SecretCreated(secret::Created) = "secret.created" v 1;
     SecretDeleted(Nothing) = "secret.deleted" v 1;
     SecretProxyGranted(secret::ForAccount) = "secret.proxy-granted" v 1;

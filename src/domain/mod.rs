@@ -15,6 +15,7 @@ pub mod member;
 pub mod names;
 pub mod project;
 pub mod room;
+pub mod route;
 pub mod schedule;
 pub mod scheduled_task;
 pub mod secret;

@@ -18,6 +18,7 @@ pub enum Kind {
     Service,
     ServiceAccount,
     MailboxAddress,
+    RouteDomain,
     ManagedAgent,
     /// Its scope is the service account that owns it.
     Secret,
@@ -33,6 +34,7 @@ impl fmt::Display for Kind {
             Self::Service => "service",
             Self::ServiceAccount => "service account",
             Self::MailboxAddress => "mailbox",
+            Self::RouteDomain => "route",
             Self::ManagedAgent => "agent",
             Self::Secret | Self::UserSecret => "secret",
         })

@@ -8,6 +8,7 @@ use crate::domain::managed_agent::ManagedAgent;
 use crate::domain::names::Names;
 use crate::domain::project::Project;
 use crate::domain::room::Room;
+use crate::domain::route::Route;
 use crate::domain::scheduled_task::ScheduledTask;
 use crate::domain::secret::Secret;
 use crate::domain::service::Service;
@@ -44,6 +45,8 @@ pub struct ProjectView {
     pub tasks: Table<ScheduledTask>,
     pub mailboxes: Table<Mailbox>,
     #[serde(default)]
+    pub routes: Table<Route>,
+    #[serde(default)]
     pub agents: Table<ManagedAgent>,
     pub accounts: Table<ServiceAccount>,
     pub keys: Table<ApiKey>,
@@ -69,8 +72,8 @@ impl ProjectView {
     /// Takes one event in. An event of a stream that this version does not fold changes nothing.
     pub(super) fn apply(&mut self, recorded: &Recorded, event: &Event) {
         use crate::id::{
-            ApiKeyId, MailboxId, ManagedAgentId, OwnedSecretId, ScheduledTaskId, ServiceAccountId, ServiceId,
-            WebhookId,
+            ApiKeyId, MailboxId, ManagedAgentId, OwnedSecretId, RouteId, ScheduledTaskId, ServiceAccountId,
+            ServiceId, WebhookId,
         };
         let (stream, version, at) = (&recorded.stream, recorded.version, recorded.recorded_at);
         match stream.category() {
@@ -95,6 +98,7 @@ impl ProjectView {
             }
             ScheduledTaskId::CATEGORY => fold(&mut self.tasks, stream, version, event, at),
             MailboxId::CATEGORY => fold(&mut self.mailboxes, stream, version, event, at),
+            RouteId::CATEGORY => fold(&mut self.routes, stream, version, event, at),
             ManagedAgentId::CATEGORY => fold(&mut self.agents, stream, version, event, at),
             ServiceAccountId::CATEGORY => fold(&mut self.accounts, stream, version, event, at),
             OwnedSecretId::CATEGORY => fold(&mut self.secrets, stream, version, event, at),

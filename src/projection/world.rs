@@ -8,6 +8,7 @@ use crate::domain::mailbox::Mailbox;
 use crate::domain::managed_agent::ManagedAgent;
 use crate::domain::names::Kind;
 use crate::domain::room::Room;
+use crate::domain::route::Route;
 use crate::domain::scheduled_task::ScheduledTask;
 use crate::domain::secret::Secret;
 use crate::domain::service::Service;
@@ -17,8 +18,8 @@ use crate::domain::webhook::Webhook;
 use crate::domain::{DecodeError, Event};
 use crate::eventlog::Recorded;
 use crate::id::{
-    ApiKeyId, MailboxId, ManagedAgentId, OwnedSecretId, Position, ProjectId, RoomId, ScheduledTaskId,
-    ServiceAccountId, ServiceId, SessionId, WebhookId,
+    ApiKeyId, MailboxId, ManagedAgentId, OwnedSecretId, Position, ProjectId, RoomId, RouteId,
+    ScheduledTaskId, ServiceAccountId, ServiceId, SessionId, WebhookId,
 };
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -58,7 +59,7 @@ macro_rules! look_ups {
 
 impl World {
     /// Version of this fold's shape. A snapshot of another version is discarded and the log replayed.
-    pub const VERSION: u32 = 5;
+    pub const VERSION: u32 = 6;
 
     #[must_use]
     pub fn project(&self, id: ProjectId) -> Option<&ProjectView> {
@@ -75,6 +76,7 @@ impl World {
         service, services: services, ServiceId => Service;
         task, tasks: tasks, ScheduledTaskId => ScheduledTask;
         mailbox, mailboxes: mailboxes, MailboxId => Mailbox;
+        route, routes: routes, RouteId => Route;
         agent, agents: agents, ManagedAgentId => ManagedAgent;
         account, accounts: accounts, ServiceAccountId => ServiceAccount;
         key, keys: keys, ApiKeyId => ApiKey;
@@ -127,6 +129,16 @@ impl World {
         })
     }
 
+    /// The route of a domain, in its kept form, whichever project it belongs to.
+    #[must_use]
+    pub fn route_of(&self, domain: &str) -> Option<(RouteId, &Route)> {
+        let uuid = self.named(ProjectId::PLATFORM, Kind::RouteDomain, None, domain)?;
+        self.projects().find_map(|(project, _)| {
+            let id = RouteId::new(project, uuid);
+            self.route(id).map(|route| (id, route))
+        })
+    }
+
     /// The managed agent that lives in a room: they have the same UUID.
     #[must_use]
     pub fn agent_of(&self, room: RoomId) -> Option<(ManagedAgentId, &ManagedAgent)> {
@@ -165,6 +177,7 @@ impl World {
             ServiceId::CATEGORY => of!(services),
             ScheduledTaskId::CATEGORY => of!(tasks),
             MailboxId::CATEGORY => of!(mailboxes),
+            RouteId::CATEGORY => of!(routes),
             ManagedAgentId::CATEGORY => of!(agents),
             ServiceAccountId::CATEGORY => of!(accounts),
             ApiKeyId::CATEGORY => of!(keys),

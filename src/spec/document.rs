@@ -40,7 +40,7 @@ impl Document {
         }
     }
 
-    /// Name of the document: `metadata.name`, the address of a mailbox; empty for a task without a name.
+    /// Name of the document: `metadata.name`, the address of a mailbox, the domain of a route; empty for a task without a name.
     pub fn name(&self) -> &str {
         match self {
             Self::Project(project) => &project.metadata.name,
@@ -50,7 +50,7 @@ impl Document {
             Self::ServiceTemplate(template) => &template.metadata.name,
             Self::ScheduledTask(task) => task.metadata.name.as_deref().unwrap_or_default(),
             Self::Mailbox(mailbox) => &mailbox.address,
-            Self::Route(route) => &route.metadata.name,
+            Self::Route(route) => &route.domain,
             Self::ManagedAgent(agent) => &agent.metadata.name,
         }
     }

@@ -57,7 +57,10 @@ pub fn check_set(documents: &[Written]) -> Vec<Problem> {
         if document.name().is_empty() {
             continue;
         }
-        let scope = if document.kind() == Kind::Mailbox { "" } else { document.room().unwrap_or_default() };
+        let scope = match document.kind() {
+            Kind::Mailbox | Kind::Route => "",
+            _ => document.room().unwrap_or_default(),
+        };
         match first.entry((document.kind(), scope, document.name())) {
             std::collections::hash_map::Entry::Vacant(free) => drop(free.insert(written)),
             std::collections::hash_map::Entry::Occupied(taken) => problems.push(twice(written, taken.get())),
@@ -72,7 +75,12 @@ fn twice(second: &Written, first: &Written) -> Problem {
         source: second.source.clone(),
         line: second.line,
         column: 1,
-        path: if kind == Kind::Mailbox { "address" } else { "metadata.name" }.to_owned(),
+        path: match kind {
+            Kind::Mailbox => "address",
+            Kind::Route => "domain",
+            _ => "metadata.name",
+        }
+        .to_owned(),
         message: format!("there is another {kind} `{}` in {}:{}", shown(name), first.source, first.line),
         hint: Some("give one of them another name, or remove it".to_owned()),
     }

@@ -8,7 +8,7 @@ use crate::domain::account::{self, ApiKey, KeyCommand, ServiceAccount};
 use crate::domain::inventory::{Applied, Dropped, Held, Holding, Inventory};
 use crate::domain::names::{self, Names};
 use crate::domain::{Entity, Event};
-use crate::id::{ApiKeyId, ProjectId, RoomId, ServiceAccountId, StreamId};
+use crate::id::{ApiKeyId, ManagedAgentId, ProjectId, RoomId, ServiceAccountId, StreamId};
 use crate::projection::World;
 use crate::spec::Kind;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -28,6 +28,7 @@ pub struct Draft<'a> {
     ids: &'a dyn IdSource,
     names: BTreeMap<ProjectId, (Option<Names>, Vec<Event>)>,
     rooms: HashMap<String, RoomId>,
+    agents: HashMap<String, ManagedAgentId>,
     gone: HashSet<Uuid>,
     changes: Vec<Change>,
     accounts_gone: Vec<ServiceAccountId>,
@@ -58,6 +59,7 @@ pub fn changes(plan: &Plan, world: &World, project: ProjectId, ids: &dyn IdSourc
         ids,
         names: BTreeMap::new(),
         rooms: HashMap::new(),
+        agents: HashMap::new(),
         gone: HashSet::new(),
         changes: Vec::with_capacity(plan.steps.len()),
         accounts_gone: vec![],
@@ -154,6 +156,15 @@ impl<'a> Draft<'a> {
         made.or_else(there).ok_or_else(|| Error::no_room(name))
     }
 
+    /// A managed agent by its name, also one that this plan makes.
+    pub fn agent(&self, name: &str) -> Result<ManagedAgentId, Error> {
+        let kind = names::Kind::ManagedAgent;
+        let there = || self.world.named(self.project, kind, None, name);
+        let made = self.agents.get(name).copied();
+        made.or_else(|| there().map(|id| ManagedAgentId::new(self.project, id)))
+            .ok_or_else(|| Error::no_agent(name))
+    }
+
     /// Ends an account with its keys.
     pub fn delete_account(&mut self, id: ServiceAccountId) -> Result<(), Error> {
         let account = self.world.account(id).ok_or_else(|| Error::no_account(&id.to_string()))?;
@@ -188,6 +199,9 @@ impl<'a> Draft<'a> {
                 let id = self.ids.fresh();
                 if key.kind == Kind::Room {
                     self.rooms.insert(key.name.clone(), RoomId::new(self.project, id));
+                }
+                if key.kind == Kind::ManagedAgent {
+                    self.agents.insert(key.name.clone(), ManagedAgentId::new(self.project, id));
                 }
                 resource.change(self, Todo::Create { id, key, document })?;
                 Ok(Some(id))

@@ -62,6 +62,8 @@ pub struct Ground<'a> {
     pub project: ProjectId,
     /// The domain of all mailboxes, where there is one.
     pub mail_domain: Option<&'a str>,
+    /// Base URL of this server: routes leave its host alone.
+    pub public_url: &'a str,
 }
 
 /// What becomes of one resource.

@@ -20,6 +20,7 @@ mod project;
 mod resource;
 pub mod room;
 mod rooms;
+mod route;
 mod scheduled_task;
 mod secret;
 mod service;
@@ -70,6 +71,9 @@ pub enum Command {
     /// Mailboxes: mail that becomes work in a queue
     #[command(subcommand)]
     Mailbox(mailbox::Command),
+    /// Routes: services and files of rooms that answer at domains
+    #[command(subcommand)]
+    Route(route::Command),
     /// Webhooks: addresses that are called when rooms start and end
     #[command(subcommand)]
     Webhook(webhook::Command),
@@ -173,6 +177,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Schema(args) => validate::print_schema(args),
         Command::ScheduledTask(command) => scheduled_task::run(&ctx(globals)?, command).await,
         Command::Mailbox(command) => mailbox::run(&ctx(globals)?, command).await,
+        Command::Route(command) => route::run(&ctx(globals)?, command).await,
         Command::Webhook(command) => webhook::run(&ctx(globals)?, command).await,
         Command::Session(command) => session::run(&ctx(globals)?, command).await,
         Command::ServiceAccount(command) => service_account::run(&ctx(globals)?, command).await,

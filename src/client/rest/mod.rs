@@ -12,6 +12,7 @@ mod plan;
 mod projects;
 mod resources;
 mod rooms;
+mod routes;
 mod secrets;
 mod tasks;
 mod webhooks;
@@ -26,6 +27,7 @@ pub use models::{
 pub use past::Resource;
 pub use plan::{FieldChange, Plan, PlanProblem, PlanRequest, Refusal, Step};
 pub use resources::{ServiceBody, ServiceScope};
+pub use routes::Route;
 pub use secrets::{SecretOwner, Secrets};
 pub use tasks::TaskFilter;
 

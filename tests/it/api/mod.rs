@@ -8,6 +8,7 @@ mod oauth;
 mod plan;
 mod proxy;
 mod rooms;
+mod routes;
 mod secrets;
 mod telemetry;
 mod wire;

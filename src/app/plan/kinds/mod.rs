@@ -7,6 +7,7 @@ mod account;
 mod agent;
 mod mailbox;
 mod room;
+mod route;
 mod service;
 mod task;
 
@@ -26,8 +27,15 @@ use std::fmt;
 use uuid::Uuid;
 
 /// Every kind, in the order in which they depend on each other.
-pub const KINDS: [&dyn Resource; 6] =
-    [&room::Rooms, &account::Accounts, &service::Services, &task::Tasks, &mailbox::Mailboxes, &agent::Agents];
+pub const KINDS: [&dyn Resource; 7] = [
+    &room::Rooms,
+    &account::Accounts,
+    &service::Services,
+    &task::Tasks,
+    &mailbox::Mailboxes,
+    &agent::Agents,
+    &route::Routes,
+];
 
 /// The row of a kind; `None` for kinds that are no resources of a project.
 #[must_use]

@@ -127,5 +127,7 @@ pub(super) fn inside(world: &World, room: RoomId) -> impl Iterator<Item = (Kind,
     let tasks = world.tasks(project).filter(move |(_, task)| task.room == room);
     let mailboxes = world.mailboxes(project).filter(move |(_, mailbox)| mailbox.room == room);
     let tasks = tasks.map(|(id, _)| (Kind::ScheduledTask, id.uuid()));
-    tasks.chain(mailboxes.map(|(id, _)| (Kind::Mailbox, id.uuid())))
+    let routes = world.routes(project).filter(move |(_, route)| route.backend.room() == room);
+    let routes = routes.map(|(id, _)| (Kind::Route, id.uuid()));
+    tasks.chain(mailboxes.map(|(id, _)| (Kind::Mailbox, id.uuid()))).chain(routes)
 }

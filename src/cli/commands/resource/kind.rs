@@ -13,6 +13,7 @@ pub enum Kind {
     Service,
     ScheduledTask,
     Mailbox,
+    Route,
     Session,
     ServiceAccount,
     Agent,
@@ -22,7 +23,7 @@ pub enum Kind {
 type Entry = (Kind, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// Each kind with its name, other ways to write it, and its table's columns (JSON pointers).
-const KINDS: [Entry; 8] = [
+const KINDS: [Entry; 9] = [
     (
         Kind::Project,
         &["project", "projects"],
@@ -51,6 +52,11 @@ const KINDS: [Entry; 8] = [
         Kind::Mailbox,
         &["mailbox", "mailboxes"],
         &[("address", "/address"), ("room", "/room"), ("queue", "/queue"), ("public", "/public")],
+    ),
+    (
+        Kind::Route,
+        &["route", "routes"],
+        &[("domain", "/domain"), ("room", "/spec/backend/room/name"), ("agent", "/spec/backend/agent/name")],
     ),
     (
         Kind::Session,
@@ -117,6 +123,7 @@ impl Kind {
         let text = |place: &str| resource.pointer(place).and_then(Value::as_str).unwrap_or_default();
         match self {
             Self::Mailbox => [text("/address"), text("/address")],
+            Self::Route => [text("/domain"), text("/domain")],
             Self::Service => [text("/metadata/name"), text("/id")],
             Self::ScheduledTask => [text("/spec/metadata/name"), text("/id")],
             Self::Session => [text("/id"), text("/id")],

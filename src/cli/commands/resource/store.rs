@@ -34,6 +34,7 @@ pub async fn list(ctx: &Ctx, kind: Kind, room: Option<&str>) -> Result<Vec<Value
         Kind::Service => Ok(project.services(&service::scope(room)).await?),
         Kind::ScheduledTask => values(project.tasks(&TaskFilter { room_id, ..TaskFilter::default() }).await?),
         Kind::Mailbox => values(project.mailboxes(room, None).await?),
+        Kind::Route => values(project.routes(room, None).await?),
         Kind::Session => values(project.sessions(SESSIONS_MAX, room_id.as_deref()).await?),
         Kind::ServiceAccount => values(project.service_accounts().await?),
         Kind::Agent => values(project.agents(None).await?),
@@ -51,6 +52,7 @@ pub async fn look_up(
         Kind::Project => ctx.rest()?.find_project(name).await?.map(serde_json::to_value).transpose()?,
         Kind::Room => ctx.project()?.room(name).await?.map(serde_json::to_value).transpose()?,
         Kind::Mailbox => ctx.project()?.mailbox(name).await?.map(serde_json::to_value).transpose()?,
+        Kind::Route => ctx.project()?.route(name).await?.map(serde_json::to_value).transpose()?,
         Kind::Service => ctx.project()?.service(&service::scope(room), name).await?,
         Kind::ServiceAccount => {
             ctx.project()?.service_account(name).await?.map(serde_json::to_value).transpose()?
@@ -91,6 +93,7 @@ pub async fn delete(ctx: &Ctx, kind: Kind, resource: &Value, room: Option<&str>)
         Kind::Service => project.delete_service(&service::scope(room), id).await?,
         Kind::ScheduledTask => project.delete_task(id).await?,
         Kind::Mailbox => project.delete_mailbox(name).await?,
+        Kind::Route => project.delete_route(name).await?,
         Kind::ServiceAccount => project.delete_service_account(id).await?,
         Kind::Agent => project.delete_agent(id).await?,
         Kind::Session => project.kill_session(id).await?,
