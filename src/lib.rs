@@ -46,6 +46,7 @@ pub mod app;
 pub mod control;
 // edges
 pub mod api;
+pub mod proxy;
 pub mod room;
 pub mod smtp;
 // clients

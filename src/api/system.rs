@@ -3,6 +3,7 @@
 use super::auth::Access;
 use super::route::Route;
 use super::{Api, openapi};
+use crate::app::routes::reserved_domain;
 use axum::Json;
 use axum::extract::State;
 use axum::http::Method;
@@ -32,7 +33,7 @@ async fn config(State(api): State<Api>) -> Json<Value> {
     let host = url.split_once("://").map_or(url.as_str(), |(_, host)| host);
     Json(json!({
         "domains": {"api": host, "files": format!("{url}/files"), "mail": "mail.localhost"},
-        "reserved_route_domains": [],
+        "reserved_route_domains": reserved_domain(url).into_iter().collect::<Vec<_>>(),
         "version": CLIENT_VERSION,
     }))
 }

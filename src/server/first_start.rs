@@ -29,6 +29,9 @@ pub struct Connection {
     /// Where participants send mail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smtp_submission: Option<SocketAddr>,
+    /// Where routes are served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<SocketAddr>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -60,6 +63,7 @@ pub(super) async fn prepare(app: &App, options: &mut Options) -> Result<Connecti
         api_key: text.reveal(),
         smtp: None,
         smtp_submission: None,
+        proxy: None,
     })
 }
 

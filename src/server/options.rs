@@ -67,6 +67,8 @@ pub struct Options {
     pub telemetry_limits: crate::telemetry::Limits,
     /// Mail; none without a listener.
     pub mail: super::mail::MailOptions,
+    /// Routes; none without a listener.
+    pub proxy: super::proxy::ProxyOptions,
     /// Which container engine, and what containers may; without addresses there are no containers.
     pub containers: crate::containers::Settings,
 }
@@ -101,6 +103,7 @@ impl Options {
             telemetry_collector: None,
             telemetry_limits: crate::telemetry::Limits::default(),
             mail: super::mail::MailOptions::default(),
+            proxy: super::proxy::ProxyOptions::default(),
             containers: crate::containers::Settings::default(),
         }
     }

@@ -76,6 +76,8 @@ pub enum StartError {
     App(#[from] crate::app::Error),
     #[error(transparent)]
     Mail(#[from] super::mail::MailError),
+    #[error(transparent)]
+    Proxy(#[from] crate::proxy::ProxyError),
 }
 
 /// A server that runs.
@@ -139,6 +141,19 @@ impl Server {
             engines: &engines,
             control: &control,
         });
+        let routes = super::proxy::start(
+            &options.proxy,
+            super::proxy::Made {
+                app: &app,
+                host: &host,
+                files: &files,
+                queues: &stores.queues,
+                outward: &outward,
+                control: &control,
+                stop: &stop,
+            },
+        )
+        .await?;
         let api = Api {
             app: Arc::clone(&app),
             host: Arc::clone(&host),
@@ -164,6 +179,8 @@ impl Server {
         ];
         (connection.smtp, connection.smtp_submission) = (mail.receiver, mail.submission);
         workers.extend(mail.tasks);
+        connection.proxy = routes.as_ref().map(|listening| listening.address);
+        workers.extend(routes.map(|listening| listening.task));
         let http = serve(listener, router, stop.clone());
         connection.write(&options.data_dir).map_err(|source| data_dir_error(&options.data_dir, source))?;
         Ok(Self { app, hub, stores, control, connection, stop, http, workers, containers, usage })

@@ -95,7 +95,7 @@ pub struct RoleDefinition {
     /// As a participant; the role's usual scope where it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub participant: Option<RoleScope>,
-    /// May visit the room's sites. Kept; this server has none.
+    /// May visit the room's sites. Kept: whoever has any role in a room may.
     #[serde(default)]
     pub site_user: bool,
 }

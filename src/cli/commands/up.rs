@@ -5,6 +5,7 @@ use crate::app::key::ApiKeyText;
 use crate::app::plan::{Request, SOURCE_DEFAULT};
 mod containers;
 mod mail;
+mod proxy;
 
 use crate::cli::error::CliError;
 use crate::cli::output;
@@ -86,6 +87,8 @@ pub struct Args {
     containers: containers::ContainerArgs,
     #[command(flatten)]
     mail: mail::MailArgs,
+    #[command(flatten)]
+    proxy: proxy::ProxyArgs,
     /// Model that reads texts for memories with strategy=llm, at the provider of OPENAI_API_KEY and OPENAI_BASE_URL
     #[arg(long, value_name = "MODEL", env = "MESHAGENT_MEMORY_MODEL", default_value = DEFAULT_MEMORY_MODEL)]
     memory_model: String,
@@ -117,6 +120,9 @@ pub async fn run(args: Args) -> Result<(), CliError> {
     }
     if let Some(address) = connection.smtp_submission {
         output::note(format!("participants send mail at {address}"));
+    }
+    if let Some(address) = connection.proxy {
+        output::note(format!("routes are served at http://{address}"));
     }
     if let Err(error) = apply(&server, documents, room).await {
         server.stop().await;
@@ -168,6 +174,7 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.containers = args.containers.settings();
     options.mail = args.mail.options()?;
     options.fake_runtime = args.fake_runtime;
+    options.proxy = args.proxy.options();
     options.livekit = args.livekit_url.as_ref().map(livekit).transpose()?;
     options.allowed_hosts = args.allow_hosts;
     options.webhook_secret = secret("MESHAGENT_WEBHOOK_SECRET");

@@ -15,6 +15,7 @@ pub mod invoke;
 pub mod plan;
 pub mod probe;
 mod pull;
+pub mod reach;
 pub mod status;
 pub(super) mod workers;
 

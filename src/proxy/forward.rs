@@ -1,0 +1,191 @@
+//! A request to a service's port, byte by byte both ways, with bounds on sizes and silence.
+
+use super::headers;
+use super::places::Place;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
+use futures_util::{Stream, StreamExt as _};
+use hyper::client::conn::http1;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// Most bytes of a body, either way.
+pub const BODY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// How long a service may take to begin its answer.
+const ANSWER_WAIT: Duration = Duration::from_mins(5);
+/// Longest silence within a body or a socket.
+const SILENCE_MAX: Duration = Duration::from_mins(10);
+/// Longest head of an answer, bytes, and most headers in it.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+const HEADERS_MAX: usize = 128;
+/// Block copied on a socket, bytes.
+const BLOCK_BYTES: usize = 16 * 1024;
+
+/// What goes to a service.
+#[derive(Debug)]
+pub struct Outgoing {
+    pub stream: TcpStream,
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    /// As [`headers::onward`] made them, with the host.
+    pub headers: HeaderMap,
+    pub body: Body,
+    /// The client's connection, where it asks for a socket.
+    pub upgrade: Option<OnUpgrade>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    #[error("the service did not answer: {0}")]
+    Broken(String),
+    #[error("the service did not begin to answer in time")]
+    TooLate,
+    #[error("a body has at most {BODY_BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+/// Sends a request and answers with what comes back; the place is held until that is over.
+pub async fn pass(
+    outgoing: Outgoing,
+    place: Place,
+    stop: CancellationToken,
+) -> Result<Response<Body>, Failed> {
+    let Outgoing { stream, method, target, mut headers, body, upgrade } = outgoing;
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > BODY_BYTES_MAX) {
+        return Err(Failed::TooLarge);
+    }
+    let broken = |error: hyper::Error| Failed::Broken(error.to_string());
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "a connection to a service ended");
+        }
+    });
+    if upgrade.is_some() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    let body = if upgrade.is_some() {
+        Body::empty()
+    } else {
+        Body::from_stream(bounded(body.into_data_stream(), None))
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.version_mut() = Version::HTTP_11;
+    *request.uri_mut() = target.parse().map_err(|_| Failed::Broken("its address is none".to_owned()))?;
+    *request.headers_mut() = headers;
+    let answer = tokio::time::timeout(ANSWER_WAIT, sender.send_request(request)).await;
+    let answer = answer.map_err(|_| Failed::TooLate)?.map_err(broken)?;
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return switched(answer, upgrade, place, stop);
+    }
+    let (parts, incoming) = answer.into_parts();
+    let body = Body::new(incoming).into_data_stream();
+    let mut response = Response::new(Body::from_stream(bounded(body, Some(place))));
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = headers::back(&parts.headers);
+    Ok(response)
+}
+
+fn switched(
+    mut answer: hyper::Response<hyper::body::Incoming>,
+    upgrade: Option<OnUpgrade>,
+    place: Place,
+    stop: CancellationToken,
+) -> Result<Response<Body>, Failed> {
+    let client =
+        upgrade.ok_or_else(|| Failed::Broken("it switches protocols without being asked".to_owned()))?;
+    let service = hyper::upgrade::on(&mut answer);
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let map = response.headers_mut();
+    *map = headers::back(answer.headers());
+    map.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    map.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    tokio::spawn(async move {
+        let both = async {
+            if let (Ok(client), Ok(service)) = (client.await, service.await) {
+                relay(client, service).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = both => {}
+        }
+        drop(place);
+    });
+    Ok(response)
+}
+
+/// Copies bytes both ways until both sides are done, or both are silent for too long.
+async fn relay(client: Upgraded, service: Upgraded) {
+    let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
+    let (from_service, to_service) = tokio::io::split(TokioIo::new(service));
+    let beats = Arc::new(AtomicU64::new(0));
+    let both = async {
+        tokio::join!(copy(from_client, to_service, &beats), copy(from_service, to_client, &beats));
+    };
+    let silence = async {
+        loop {
+            let before = beats.load(Ordering::Relaxed);
+            tokio::time::sleep(SILENCE_MAX).await;
+            if beats.load(Ordering::Relaxed) == before {
+                return;
+            }
+        }
+    };
+    tokio::select! { () = both => {}, () = silence => {} }
+}
+
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, beats: &AtomicU64) {
+    let mut block = vec![0; BLOCK_BYTES];
+    loop {
+        let read = match from.read(&mut block).await {
+            Ok(0) | Err(_) => break,
+            Ok(read) => read,
+        };
+        beats.fetch_add(1, Ordering::Relaxed);
+        let Some(data) = block.get(..read) else { break };
+        if to.write_all(data).await.is_err() || to.flush().await.is_err() {
+            break;
+        }
+    }
+    let _the_other_side_may_be_gone = to.shutdown().await;
+}
+
+/// The parts as they come; an error beyond [`BODY_BYTES_MAX`] or after [`SILENCE_MAX`]. Holds the place until it ends.
+fn bounded(
+    parts: impl Stream<Item = Result<Bytes, axum::Error>> + Send + Unpin + 'static,
+    place: Option<Place>,
+) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static {
+    let start = (parts, 0_u64, place);
+    futures_util::stream::unfold(Some(start), |state| async move {
+        let (mut parts, mut passed, place) = state?;
+        let part = match tokio::time::timeout(SILENCE_MAX, parts.next()).await {
+            Ok(None) => return None,
+            Ok(Some(Ok(part))) => part,
+            Ok(Some(Err(error))) => return Some((Err(io::Error::other(error)), None)),
+            Err(_) => return Some((Err(io::Error::from(io::ErrorKind::TimedOut)), None)),
+        };
+        passed = passed.saturating_add(part.len() as u64);
+        if passed > BODY_BYTES_MAX {
+            return Some((Err(io::Error::other(Failed::TooLarge)), None));
+        }
+        Some((Ok(part), Some((parts, passed, place))))
+    })
+}

@@ -1,0 +1,198 @@
+//! Which headers pass between a client and a service.
+
+use super::access::COOKIE;
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use std::net::IpAddr;
+
+/// Headers about one connection (RFC 9110 §7.6.1), and those that this server answers itself.
+const HOP_BY_HOP: [&str; 10] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+];
+/// Headers by which a service is told who asks, and from where: only this server says so.
+const OWN: [&str; 3] = ["x-meshagent-", "x-forwarded-", "x-real-"];
+/// Who asks, by the name in the token.
+pub const USER: HeaderName = HeaderName::from_static("x-meshagent-user");
+/// What the token may do in the room, JSON.
+pub const API_SCOPE: HeaderName = HeaderName::from_static("x-meshagent-api-scope");
+
+/// From where a request came.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    pub peer: IpAddr,
+    /// As the client wrote it, with the port.
+    pub host: String,
+    /// A server that speaks TLS stands in front, and its word about the client is taken.
+    pub https: bool,
+}
+
+impl Origin {
+    /// `http` or `https`.
+    #[must_use]
+    pub const fn scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+}
+
+/// `Connection` names further headers that are about the connection.
+fn named_by_connection(all: &HeaderMap) -> Vec<String> {
+    let values = all.get_all(header::CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|text| text.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
+}
+
+fn stays(name: &HeaderName, named: &[String]) -> bool {
+    HOP_BY_HOP.contains(&name.as_str()) || named.iter().any(|listed| listed == name.as_str())
+}
+
+/// Whether a service may take a client's header for one of this server's. Many read `_` as `-`.
+fn is_own(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    name == "forwarded" || OWN.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// What of a client's headers a service gets. Its credential for this server is not among it.
+#[must_use]
+pub fn onward(all: &HeaderMap, origin: &Origin, keep_authorization: bool) -> HeaderMap {
+    let named = named_by_connection(all);
+    let mut map = HeaderMap::with_capacity(all.len());
+    for (name, value) in all {
+        let credential = *name == header::COOKIE || (*name == header::AUTHORIZATION && !keep_authorization);
+        if !stays(name, &named) && !is_own(name) && !credential {
+            map.append(name.clone(), value.clone());
+        }
+    }
+    for cookies in all.get_all(header::COOKIE).into_iter().filter_map(without_cookie) {
+        map.append(header::COOKIE, cookies);
+    }
+    let known = all.get("x-forwarded-for").filter(|_| origin.https).and_then(|value| value.to_str().ok());
+    let way = known.map_or_else(|| origin.peer.to_string(), |known| format!("{known}, {}", origin.peer));
+    for (name, text) in [
+        ("x-forwarded-for", way.as_str()),
+        ("x-forwarded-proto", origin.scheme()),
+        ("x-forwarded-host", &origin.host),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            map.insert(HeaderName::from_static(name), value);
+        }
+    }
+    map
+}
+
+/// A `Cookie` header without this server's own cookie.
+fn without_cookie(value: &HeaderValue) -> Option<HeaderValue> {
+    let text = std::str::from_utf8(value.as_bytes()).ok()?;
+    let own = |pair: &&str| pair.split('=').next().unwrap_or_default().trim() == COOKIE;
+    let rest: Vec<&str> = text.split(';').filter(|pair| !own(pair)).map(str::trim).collect();
+    let rest = rest.join("; ");
+    if rest.is_empty() { None } else { HeaderValue::from_str(&rest).ok() }
+}
+
+/// What of a service's headers the client gets.
+#[must_use]
+pub fn back(all: &HeaderMap) -> HeaderMap {
+    let named = named_by_connection(all);
+    let mut map = HeaderMap::with_capacity(all.len());
+    for (name, value) in all {
+        let own_cookie = *name == header::SET_COOKIE
+            && value
+                .as_bytes()
+                .split(|byte| *byte == b'=')
+                .next()
+                .is_some_and(|key| key.trim_ascii() == COOKIE.as_bytes());
+        if !stays(name, &named) && !own_cookie && name.as_str() != "alt-svc" {
+            map.append(name.clone(), value.clone());
+        }
+    }
+    map
+}
+
+/// Whether a WebSocket is asked for.
+#[must_use]
+pub fn is_upgrade(all: &HeaderMap) -> bool {
+    let upgrade = all.get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    upgrade.is_some_and(|text| text.trim().eq_ignore_ascii_case("websocket"))
+        && named_by_connection(all).iter().any(|name| name == "upgrade")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair =
+            |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs.iter().map(pair) {
+            map.append(name, value);
+        }
+        map
+    }
+
+    fn origin(https: bool) -> Origin {
+        Origin { peer: "192.0.2.1".parse().unwrap(), host: "a.b:80".to_owned(), https }
+    }
+
+    #[test]
+    fn a_service_hears_of_the_client_from_this_server_only() {
+        let sent = map(&[
+            ("accept", "*/*"),
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("x-meshagent-user", "root"),
+            ("x_meshagent_user", "root"),
+            ("X-Meshagent-Api-Scope", "{}"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x_forwarded_for", "10.0.0.1"),
+            ("x-real-ip", "10.0.0.1"),
+            ("forwarded", "for=x"),
+            ("upgrade", "h2c"),
+            ("authorization", "Bearer t"),
+            ("cookie", "a=1; __meshagent_iap=secret; b=2"),
+            ("cookie", " __meshagent_iap =secret"),
+        ]);
+        let got = onward(&sent, &origin(false), false);
+        let want = map(&[
+            ("accept", "*/*"),
+            ("cookie", "a=1; b=2"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "a.b:80"),
+        ]);
+        assert_eq!(got, want);
+        let got = onward(&sent, &origin(true), true);
+        assert_eq!(got["authorization"], "Bearer t");
+        assert_eq!(got["x-forwarded-for"], "10.0.0.1, 192.0.2.1", "a server in front is believed");
+        assert_eq!(got["x-forwarded-proto"], "https");
+    }
+
+    #[test]
+    fn a_service_says_nothing_for_this_server() {
+        let got = back(&map(&[
+            ("content-type", "a/b"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("alt-svc", "h3"),
+            ("keep-alive", "1"),
+            ("set-cookie", "__meshagent_iap=x; Path=/"),
+            ("set-cookie", "own=1"),
+        ]));
+        assert_eq!(got, map(&[("content-type", "a/b"), ("set-cookie", "own=1")]));
+    }
+
+    #[test]
+    fn only_web_sockets_are_upgraded() {
+        assert!(is_upgrade(&map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")])));
+        assert!(!is_upgrade(&map(&[("connection", "upgrade"), ("upgrade", "h2c")])));
+        assert!(!is_upgrade(&map(&[("upgrade", "websocket")])));
+    }
+}

@@ -1,0 +1,99 @@
+//! The edge that serves routes: a request's `Host` says which route, its path which part of it: files of a room, a port
+//! of a service in the room, or a queue. Who may ask, and what passes, is decided before anything answers.
+//!
+//! Listens for itself, apart from the REST edge, so that what tenants serve never shares an address with the API.
+//! It reads the world and asks the application; it makes no facts, runs no rooms, and knows no other edge.
+
+mod access;
+mod compress;
+mod content;
+mod cors;
+mod forward;
+mod headers;
+mod listener;
+mod page;
+mod path;
+mod places;
+mod port;
+mod queue;
+mod serve;
+mod sign_in;
+mod signature;
+mod site;
+mod target;
+
+pub use access::COOKIE;
+pub use listener::{Listening, ProxyError, listen};
+pub use port::WHOLE_BYTES_MAX;
+
+use crate::app::App;
+use crate::app::host::RoomHost;
+use crate::app::outward::Outward;
+use crate::blob::Blobs;
+use crate::id::{RoomId, ServiceId};
+use crate::queue::QueueStore;
+use async_trait::async_trait;
+use places::Places;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Where a port of a service answers just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reached {
+    At(SocketAddr),
+    /// It is about to; the text is for the log.
+    NotYet(String),
+    /// Not without somebody changing something; the text is for whoever asked.
+    Never(String),
+}
+
+/// Finds the ports of services that run on this server.
+#[async_trait]
+pub trait Ports: Send + Sync + 'static {
+    /// `index`: the port's place among those of the service.
+    async fn at(&self, room: RoomId, service: ServiceId, index: usize) -> Reached;
+}
+
+/// What the edge is made of.
+pub struct Parts {
+    pub app: Arc<App>,
+    pub host: Arc<dyn RoomHost>,
+    pub files: Blobs,
+    pub queues: Arc<dyn QueueStore>,
+    pub outward: Arc<Outward>,
+    pub ports: Arc<dyn Ports>,
+    /// A server that speaks TLS stands in front of this one.
+    pub https: bool,
+    pub stop: CancellationToken,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("https", &self.https).finish_non_exhaustive()
+    }
+}
+
+/// What every request works with.
+struct Shared {
+    app: Arc<App>,
+    host: Arc<dyn RoomHost>,
+    files: Blobs,
+    queues: Arc<dyn QueueStore>,
+    outward: Arc<Outward>,
+    ports: Arc<dyn Ports>,
+    places: Arc<Places>,
+    compressions: Arc<Semaphore>,
+    https: bool,
+    stop: CancellationToken,
+}
+
+impl Shared {
+    fn new(parts: Parts) -> Self {
+        let Parts { app, host, files, queues, outward, ports, https, stop } = parts;
+        let places = Arc::default();
+        let compressions = Arc::new(Semaphore::new(compress::AT_ONCE_MAX));
+        Self { app, host, files, queues, outward, ports, places, compressions, https, stop }
+    }
+}
