@@ -1,17 +1,15 @@
 //! The listener of routes, where the operator asked for one.
 
-use crate::app::App;
-use crate::app::host::RoomHost;
-use crate::app::outward::Outward;
-use crate::blob::Blobs;
+use super::stores::Stores;
+use crate::api::Api;
 use crate::control::ControlHandle;
 use crate::control::service::reach::PortPlace;
 use crate::id::{RoomId, ServiceId};
 use crate::proxy::{self, Listening, Parts, Ports, ProxyError, Reached};
-use crate::queue::QueueStore;
 use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// What the operator chose about routes.
@@ -21,17 +19,6 @@ pub struct ProxyOptions {
     pub listen: Option<SocketAddr>,
     /// A server that speaks TLS stands in front, and says for whom.
     pub https: bool,
-}
-
-/// What the listener works with.
-pub(super) struct Made<'a> {
-    pub app: &'a Arc<App>,
-    pub host: &'a Arc<dyn RoomHost>,
-    pub files: &'a Blobs,
-    pub queues: &'a Arc<dyn QueueStore>,
-    pub outward: &'a Arc<Outward>,
-    pub control: &'a Arc<ControlHandle>,
-    pub stop: &'a CancellationToken,
 }
 
 /// The ports of services that the controllers run here.
@@ -48,18 +35,32 @@ impl Ports for Running {
     }
 }
 
-/// Starts it, where it is wanted.
-pub(super) async fn start(options: &ProxyOptions, made: Made<'_>) -> Result<Option<Listening>, ProxyError> {
-    let Some(addr) = options.listen else { return Ok(None) };
+/// What runs.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    pub address: Option<SocketAddr>,
+    pub task: Option<JoinHandle<()>>,
+}
+
+/// Starts it, where it is wanted; it works with what the REST edge works with.
+pub(super) async fn start(
+    options: &ProxyOptions,
+    api: &Api,
+    stores: &Stores,
+    control: &Arc<ControlHandle>,
+    stop: &CancellationToken,
+) -> Result<Routes, ProxyError> {
+    let Some(addr) = options.listen else { return Ok(Routes::default()) };
     let parts = Parts {
-        app: Arc::clone(made.app),
-        host: Arc::clone(made.host),
-        files: made.files.clone(),
-        queues: Arc::clone(made.queues),
-        outward: Arc::clone(made.outward),
-        ports: Arc::new(Running(Arc::clone(made.control))),
+        app: Arc::clone(&api.app),
+        host: Arc::clone(&api.host),
+        files: api.files.clone(),
+        queues: Arc::clone(&stores.queues),
+        outward: Arc::clone(&api.outward),
+        ports: Arc::new(Running(Arc::clone(control))),
         https: options.https,
-        stop: made.stop.clone(),
+        stop: stop.clone(),
     };
-    proxy::listen(addr, parts).await.map(Some)
+    let Listening { address, task } = proxy::listen(addr, parts).await?;
+    Ok(Routes { address: Some(address), task: Some(task) })
 }

@@ -141,19 +141,6 @@ impl Server {
             engines: &engines,
             control: &control,
         });
-        let routes = super::proxy::start(
-            &options.proxy,
-            super::proxy::Made {
-                app: &app,
-                host: &host,
-                files: &files,
-                queues: &stores.queues,
-                outward: &outward,
-                control: &control,
-                stop: &stop,
-            },
-        )
-        .await?;
         let api = Api {
             app: Arc::clone(&app),
             host: Arc::clone(&host),
@@ -166,6 +153,7 @@ impl Server {
             outbox: Arc::clone(&stores.outbox),
             forward: options.telemetry_collector.clone().map(Forward::start),
         };
+        let routes = super::proxy::start(&options.proxy, &api, &stores, &control, &stop).await?;
         let router = router.merge(api::otlp_grpc_router(&api)).merge(api::router(api));
         let cleaner = cleanup::follow(Arc::clone(&app), Arc::clone(&stores), files.clone(), documents, seen);
         let sweeper = follow_ends(Arc::clone(&containers), Arc::clone(&app), Arc::clone(&stores.log), seen);
@@ -178,9 +166,8 @@ impl Server {
             tokio::spawn(Arc::clone(&usage).follow()),
         ];
         (connection.smtp, connection.smtp_submission) = (mail.receiver, mail.submission);
-        workers.extend(mail.tasks);
-        connection.proxy = routes.as_ref().map(|listening| listening.address);
-        workers.extend(routes.map(|listening| listening.task));
+        connection.proxy = routes.address;
+        workers.extend(mail.tasks.into_iter().chain(routes.task));
         let http = serve(listener, router, stop.clone());
         connection.write(&options.data_dir).map_err(|source| data_dir_error(&options.data_dir, source))?;
         Ok(Self { app, hub, stores, control, connection, stop, http, workers, containers, usage })
