@@ -114,6 +114,8 @@ macro_rules! scoped_ids {
 scoped_ids! {
     /// One API key of a service account.
     ApiKeyId = "apikey";
+    /// A repository whose documents are kept applied.
+    GitSourceId = "gitsource";
     /// An agent that the server runs; its room and its service have the same UUID.
     ManagedAgentId = "agent";
     /// A mailbox; its address is a name, this is its stream.

@@ -19,6 +19,7 @@ pub mod domain;
 pub mod store;
 // ports and their adapters
 pub mod beneath;
+pub mod child;
 pub mod volume;
 
 pub mod eventlog;
@@ -38,6 +39,8 @@ pub mod queue;
 pub mod runtime;
 pub mod sqlite_db;
 pub mod telemetry;
+
+pub mod git;
 // application
 pub mod projection;
 
@@ -50,8 +53,6 @@ pub mod proxy;
 pub mod room;
 pub mod smtp;
 // clients
-pub mod child;
-
 pub mod client;
 
 pub mod agent;

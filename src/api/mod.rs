@@ -31,6 +31,7 @@ mod secrets;
 mod services;
 mod session_telemetry;
 mod sessions;
+mod sources;
 mod system;
 mod tasks;
 mod templates;

@@ -71,6 +71,7 @@ pub fn routes() -> Vec<Route> {
     all.extend(super::events::routes());
     all.extend(super::plan::routes());
     all.extend(super::resources::routes());
+    all.extend(super::sources::routes());
     all.extend(super::files::routes());
     all
 }

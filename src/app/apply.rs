@@ -1,7 +1,7 @@
 //! Documents made to be: planned on the newest state, and carried out in one transaction of the log, or not at all.
 
 use super::plan::{self, Facts, Ground, Plan, Request};
-use super::{Actor, App, Error};
+use super::{Actor, App, Change, Error};
 use crate::id::ProjectId;
 use crate::projection::World;
 use crate::share::Turns;
@@ -30,15 +30,33 @@ impl App {
         request: Arc<Request>,
         expected: Option<String>,
     ) -> Result<Plan, Error> {
+        self.apply_noting(actor, project, request, expected, None, |_, _, _| Ok(vec![])).await
+    }
+
+    /// As [`App::apply`], by a commit where there is one; `note` adds facts to the transaction: it is given the state, the
+    /// plan, and whether that has facts of its own.
+    pub(super) async fn apply_noting(
+        self: &Arc<Self>,
+        actor: &Actor,
+        project: ProjectId,
+        request: Arc<Request>,
+        expected: Option<String>,
+        revision: Option<String>,
+        note: impl Fn(&World, &Plan, bool) -> Result<Vec<Change>, Error> + Clone + Send + 'static,
+    ) -> Result<Plan, Error> {
         for _ in 0..super::execute::CONFLICT_RETRIES_MAX {
             let world = self.world();
             let (base, wanted, expected) = (Arc::clone(&world), Arc::clone(&request), expected.clone());
+            let (revision, note) = (revision.clone(), note.clone());
             let decided = move |app: &Self| {
-                let plan = app.plan_on(&base, project, &wanted)?;
+                let mut plan = app.plan_on(&base, project, &wanted)?;
+                plan.revision = revision;
                 if let Some(expected) = expected.filter(|expected| *expected != plan.hash) {
                     return Err(stale(&expected, &plan));
                 }
-                let facts = plan::changes(&plan, &base, project, &*app.ids)?;
+                let mut facts = plan::changes(&plan, &base, project, &*app.ids)?;
+                let noted = note(&base, &plan, !facts.changes.is_empty())?;
+                facts.changes.extend(noted);
                 Ok((plan, facts))
             };
             let (plan, facts) = self.planned(project, decided).await?;

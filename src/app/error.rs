@@ -101,6 +101,14 @@ impl Error {
         }
     }
 
+    pub(crate) fn no_git_source(name: &str) -> Self {
+        Self::NotFound {
+            kind: "git source",
+            name: name.to_owned(),
+            hint: "`meshagent source list` shows those that exist",
+        }
+    }
+
     pub(crate) fn no_account(name: &str) -> Self {
         Self::NotFound {
             kind: "service account",

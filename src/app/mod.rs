@@ -9,6 +9,7 @@ mod apply;
 pub mod delegation;
 mod error;
 mod execute;
+pub mod git_sources;
 pub mod host;
 pub mod ingest;
 pub mod key;

@@ -184,6 +184,7 @@ impl App {
             Kind::Mailbox => (names::Kind::MailboxAddress, ProjectId::PLATFORM),
             Kind::Route => (names::Kind::RouteDomain, ProjectId::PLATFORM),
             Kind::ManagedAgent => (names::Kind::ManagedAgent, project),
+            Kind::GitSource => (names::Kind::GitSource, project),
             _ => return Ok(None),
         };
         let filter = Filter {

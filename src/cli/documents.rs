@@ -2,15 +2,13 @@
 
 use super::args;
 use super::error::CliError;
-use super::ignore::Ignore;
 use crate::client::rest::{CONNECT_TIMEOUT, REQUEST_TIMEOUT};
+use crate::spec::folder::{IGNORE_FILE, Ignore, is_document};
 use crate::spec::{self, Problem, Written};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Endings of files that are documents.
-const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 /// Files read by one command at most.
 const FILES_MAX: usize = 10_000;
 /// Folders below one another at most.
@@ -96,14 +94,14 @@ fn collect(path: &Path, above: &[(PathBuf, Ignore)], files: &mut Vec<PathBuf>) -
         return Err(CliError::user(format!("{} is more than {DEPTH_MAX} folders deep", path.display())));
     }
     let failed = |error: std::io::Error| CliError::user(format!("cannot read {}: {error}", path.display()));
-    let ignore = Ignore::of(path).map_err(failed)?;
+    let ignore = ignored(path).map_err(failed)?;
     let above = [above, &[(path.to_owned(), ignore)]].concat();
     let entries = fs::read_dir(path).map_err(failed)?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     paths.sort();
     for path in paths {
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        let document = path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| *known == ending));
+        let document = path.file_name().is_some_and(|name| is_document(&name.to_string_lossy()));
         let folder = path.is_dir();
         if !hidden && (document || folder) && !is_left_out(&above, &path, folder) {
             collect(&path, &above, files)?;
@@ -113,6 +111,15 @@ fn collect(path: &Path, above: &[(PathBuf, Ignore)], files: &mut Vec<PathBuf>) -
         }
     }
     Ok(())
+}
+
+/// What a folder's file says is left out, where it has one.
+fn ignored(folder: &Path) -> std::io::Result<Ignore> {
+    match fs::read_to_string(folder.join(IGNORE_FILE)) {
+        Ok(text) => Ok(Ignore::parse(&text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Ignore::default()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The ignore file that is nearest and has a pattern that fits decides.
@@ -127,7 +134,6 @@ fn is_left_out(above: &[(PathBuf, Ignore)], path: &Path, folder: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ignore::IGNORE_FILE;
     use super::*;
 
     #[test]

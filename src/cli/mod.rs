@@ -5,7 +5,6 @@ pub mod args;
 pub mod commands;
 pub mod documents;
 pub mod error;
-mod ignore;
 pub mod output;
 pub mod resolve;
 mod service_host;

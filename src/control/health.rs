@@ -4,11 +4,12 @@
 //! Something is in progress only while something is still to happen by itself, and never for longer than
 //! [`PROGRESS_SECONDS_MAX`]: then it is stalled, and says why.
 
+use super::git::status::SourceStatus;
 use super::service::status::{self as service_status, Condition as Seen};
 use super::service::{lasting, runs};
 use crate::domain::instance::{self, Instance, Phase};
 use crate::domain::scheduled_task::Outcome;
-use crate::id::{ProjectId, RoomId, RouteId, ScheduledTaskId, ServiceId, SessionId};
+use crate::id::{GitSourceId, ProjectId, RoomId, RouteId, ScheduledTaskId, ServiceId, SessionId};
 use crate::projection::World;
 use crate::spec::Kind;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -62,6 +63,23 @@ pub enum Reason {
     ScheduleInvalid,
     /// What it needs is not there.
     RoomMissing,
+    /// Of a git source: its newest commit is applied.
+    Applied,
+    /// It is about to be looked at.
+    Fetching,
+    /// It waits for another source.
+    DependencyNotReady,
+    /// What was applied is not ready.
+    HealthCheckFailed,
+    FetchFailed,
+    Unauthorized,
+    UrlRefused,
+    ReferenceMissing,
+    Unverified,
+    TooLarge,
+    DocumentsInvalid,
+    FieldConflict,
+    ServerFault,
 }
 
 /// One condition, as Kubernetes users know them.
@@ -84,10 +102,13 @@ pub struct Status {
     /// The newest generation of which all this is said.
     pub observed_generation: u64,
     pub conditions: Vec<Condition>,
+    /// Of a git source: which commit is applied, and what is in the way.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceStatus>,
 }
 
 /// How far something is.
-enum Verdict {
+pub(super) enum Verdict {
     Ready(Reason, String),
     /// Since when, so that it does not last for ever.
     Progressing(Reason, String),
@@ -97,9 +118,9 @@ enum Verdict {
 /// One look at a project.
 #[derive(Debug)]
 pub struct Health<'a> {
-    world: &'a World,
-    project: ProjectId,
-    now: DateTime<Utc>,
+    pub(super) world: &'a World,
+    pub(super) project: ProjectId,
+    pub(super) now: DateTime<Utc>,
     /// The smallest gap of schedules.
     floor: TimeDelta,
     running: HashMap<RoomId, SessionId>,
@@ -117,9 +138,20 @@ impl<'a> Health<'a> {
     /// The status of one resource; `None` where it does not exist.
     #[must_use]
     pub fn status(&self, kind: Kind, id: Uuid) -> Option<Status> {
+        let generation = crate::app::plan::resource(kind)?.generation(self.world, self.project, id)?;
+        let (verdict, since) = self.verdict(kind, id, true)?;
+        let mut status = self.told(generation, verdict, since);
+        if kind == Kind::GitSource {
+            status.source = SourceStatus::of(self.world.git_source(GitSourceId::new(self.project, id))?);
+        }
+        Some(status)
+    }
+
+    /// How far one resource is, and since when. `whole`: of a git source, with what it applied.
+    pub(super) fn verdict(&self, kind: Kind, id: Uuid, whole: bool) -> Option<(Verdict, DateTime<Utc>)> {
         let found = crate::app::plan::resource(kind)?.read(self.world, self.project, id)?;
         let made = found.created_at.unwrap_or(DateTime::UNIX_EPOCH);
-        let (verdict, since) = match kind {
+        Some(match kind {
             Kind::Service => self.service(ServiceId::new(self.project, id))?,
             Kind::ScheduledTask => self.task(ScheduledTaskId::new(self.project, id))?,
             Kind::Room => self.room(RoomId::new(self.project, id))?,
@@ -132,9 +164,9 @@ impl<'a> Health<'a> {
                 let room = self.world.room(route.backend.room());
                 (self.of_room(room.map(|room| room.enabled)), route.updated_at)
             }
+            Kind::GitSource => self.git_source(GitSourceId::new(self.project, id), whole)?,
             _ => (Verdict::Ready(Reason::Accepted, "it is as wanted".to_owned()), made),
-        };
-        Some(self.told(found.generation, verdict, since))
+        })
     }
 
     /// Conditions as kstatus reads them: abnormal ones only where they hold.
@@ -166,7 +198,7 @@ impl<'a> Health<'a> {
                 condition(Type::Stalled, "True", reason, &text),
             ],
         };
-        Status { observed_generation: generation, conditions }
+        Status { observed_generation: generation, conditions, source: None }
     }
 
     fn of_room(&self, enabled: Option<bool>) -> Verdict {

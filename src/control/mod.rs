@@ -8,6 +8,7 @@ pub mod backoff;
 mod driver;
 mod error;
 mod fresh;
+pub mod git;
 pub mod health;
 pub mod schedule;
 pub mod service;
@@ -24,6 +25,7 @@ pub use settings::{Mail, Provider, Settings};
 use crate::app::App;
 use crate::app::host::RoomHost;
 use crate::blob::Blobs;
+use crate::git::Repositories;
 use crate::id::{ServiceId, SessionId};
 use crate::lease::LeaseStore;
 use crate::queue::QueueStore;
@@ -47,6 +49,8 @@ pub struct ControlParts {
     pub queues: Arc<dyn QueueStore>,
     pub leases: Arc<dyn LeaseStore>,
     pub blobs: Blobs,
+    /// The repositories of git sources; none are looked at without them.
+    pub repositories: Option<Arc<Repositories>>,
     /// Id of this run of the server, as leases name it.
     pub holder: String,
     pub settings: Settings,
@@ -93,8 +97,12 @@ pub fn start(parts: ControlParts) -> ControlHandle {
         tokio::spawn(drive(Arc::clone(&services), Arc::clone(&app), wakes.clone())),
         tokio::spawn(drive(schedules, Arc::clone(&app), wakes.clone())),
         tokio::spawn(drive(subscriptions, Arc::clone(&app), wakes.clone())),
-        tokio::spawn(drive(webhooks, Arc::clone(&app), wakes)),
+        tokio::spawn(drive(webhooks, Arc::clone(&app), wakes.clone())),
     ];
+    if let Some(repositories) = parts.repositories.clone() {
+        let sources = Arc::new(git::GitSources::new(parts.clone(), repositories, calls.clone()));
+        tasks.push(tokio::spawn(drive(sources, Arc::clone(&app), wakes)));
+    }
     tasks.push(tokio::spawn(pass_on(parts.runtime.exited(), calls.clone())));
     ControlHandle { app, host: Arc::clone(&parts.host), services, calls, stop, tasks: Mutex::new(tasks) }
 }

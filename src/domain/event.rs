@@ -4,8 +4,8 @@
 //! with an upcaster in [`super::upcast`] and a stored fixture.
 
 use super::{
-    account, controller, instance, inventory, mailbox, managed_agent, member, names, project, room, route,
-    scheduled_task, secret, service, session, subscription, upcast, webhook,
+    account, controller, git_source, instance, inventory, mailbox, managed_agent, member, names, project,
+    room, route, scheduled_task, secret, service, session, subscription, upcast, webhook,
 };
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +82,12 @@ events! {
     ApiKeyCreated(account::KeyCreated) = "apikey.created" v 1;
     ApiKeyRevoked(Nothing) = "apikey.revoked" v 1;
     ControllerStalled(controller::Stalled) = "controller.stalled" v 1;
+    GitSourceApplied(git_source::Applied) = "gitsource.applied" v 1;
+    GitSourceCreated(git_source::Wanted) = "gitsource.created" v 1;
+    GitSourceDeleted(Nothing) = "gitsource.deleted" v 1;
+    GitSourceFailed(git_source::Failed) = "gitsource.failed" v 1;
+    GitSourceReconcileRequested(Nothing) = "gitsource.reconcile-requested" v 1;
+    GitSourceUpdated(git_source::Wanted) = "gitsource.updated" v 1;
     InstanceExited(instance::Exited) = "instance.exited" v 1;
     InstanceFailed(instance::Failed) = "instance.failed" v 1;
     InstanceStarted(instance::Started) = "instance.started" v 1;

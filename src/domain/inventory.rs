@@ -33,6 +33,9 @@ pub struct Applied {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Held {
     pub source: String,
+    /// The commit of the documents, where they are of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     pub resources: Vec<Holding>,
 }
 
@@ -65,6 +68,9 @@ pub struct Share {
     pub fields: Vec<String>,
     pub digest: String,
     pub generation: u64,
+    /// The commit that last changed the document, where it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
 }
 
 /// One resource in the inventory.
@@ -109,14 +115,17 @@ impl Inventory {
         match event {
             Event::InventoryHeld(held) => {
                 for holding in &held.resources {
+                    let entry = self.entries.entry(holding.id);
+                    let entry =
+                        entry.or_insert_with(|| Entry { kind: holding.kind, shares: BTreeMap::new() });
+                    // Fields that were taken from a source leave its document of the commit it was of.
+                    let old = || entry.shares.get(&held.source)?.revision.clone();
                     let share = Share {
                         fields: holding.fields.clone(),
                         digest: holding.digest.clone(),
                         generation: holding.generation,
+                        revision: held.revision.clone().or_else(old),
                     };
-                    let entry = self.entries.entry(holding.id);
-                    let entry =
-                        entry.or_insert_with(|| Entry { kind: holding.kind, shares: BTreeMap::new() });
                     entry.shares.insert(held.source.clone(), share);
                 }
             }
@@ -150,7 +159,7 @@ mod tests {
             generation: 1,
         };
         for source in ["a", "b"] {
-            let held = Held { source: source.into(), resources: vec![holding.clone()] };
+            let held = Held { source: source.into(), revision: None, resources: vec![holding.clone()] };
             inventory.evolve(&Event::InventoryHeld(held));
         }
         assert_eq!(inventory.sources(id).count(), 2);

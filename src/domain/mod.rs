@@ -7,6 +7,7 @@ pub mod access;
 pub mod account;
 pub mod controller;
 pub mod event;
+pub mod git_source;
 pub mod instance;
 pub mod inventory;
 pub mod mailbox;

@@ -20,6 +20,7 @@ pub enum Kind {
     MailboxAddress,
     RouteDomain,
     ManagedAgent,
+    GitSource,
     /// Its scope is the service account that owns it.
     Secret,
     /// Its scope is the caller that owns it.
@@ -36,6 +37,7 @@ impl fmt::Display for Kind {
             Self::MailboxAddress => "mailbox",
             Self::RouteDomain => "route",
             Self::ManagedAgent => "agent",
+            Self::GitSource => "git source",
             Self::Secret | Self::UserSecret => "secret",
         })
     }

@@ -108,6 +108,15 @@ pub async fn check_url(url: Url, allowed: &Allowed) -> Result<Target, Refused> {
     Ok(Target { url, addresses })
 }
 
+/// As [`check`], of a host and a port that are not asked by HTTP.
+pub async fn check_host(host: &str, port: u16, allowed: &Allowed) -> Result<Vec<SocketAddr>, Refused> {
+    let addresses = look_up(host, port).await?;
+    if allowed.names(host, port) || addresses.iter().all(|address| is_public(address.ip())) {
+        return Ok(addresses);
+    }
+    Err(Refused::NotPublic(host.to_owned()))
+}
+
 async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Refused> {
     let failed = |why: &str| Refused::NotResolved { host: host.to_owned(), why: why.to_owned() };
     let found = tokio::time::timeout(RESOLVE_WAIT, tokio::net::lookup_host((bare(host), port))).await;

@@ -3,6 +3,7 @@
 //! Every request made on behalf of a participant, a service or a secret goes through [`guard`]. Knows nothing of who
 //! asks or why, and never logs what is sent.
 
+pub mod commit_status;
 pub mod conditional;
 pub mod guard;
 pub mod metadata;

@@ -1,6 +1,7 @@
 //! One project as the events tell it.
 
 use crate::domain::account::{ApiKey, ServiceAccount};
+use crate::domain::git_source::GitSource;
 use crate::domain::instance::{self, Instance};
 use crate::domain::inventory::Inventory;
 use crate::domain::mailbox::Mailbox;
@@ -48,6 +49,8 @@ pub struct ProjectView {
     pub routes: Table<Route>,
     #[serde(default)]
     pub agents: Table<ManagedAgent>,
+    #[serde(default)]
+    pub git_sources: Table<GitSource>,
     pub accounts: Table<ServiceAccount>,
     pub keys: Table<ApiKey>,
     pub sessions: Table<Session>,
@@ -72,8 +75,8 @@ impl ProjectView {
     /// Takes one event in. An event of a stream that this version does not fold changes nothing.
     pub(super) fn apply(&mut self, recorded: &Recorded, event: &Event) {
         use crate::id::{
-            ApiKeyId, MailboxId, ManagedAgentId, OwnedSecretId, RouteId, ScheduledTaskId, ServiceAccountId,
-            ServiceId, WebhookId,
+            ApiKeyId, GitSourceId, MailboxId, ManagedAgentId, OwnedSecretId, RouteId, ScheduledTaskId,
+            ServiceAccountId, ServiceId, WebhookId,
         };
         let (stream, version, at) = (&recorded.stream, recorded.version, recorded.recorded_at);
         match stream.category() {
@@ -100,6 +103,7 @@ impl ProjectView {
             MailboxId::CATEGORY => fold(&mut self.mailboxes, stream, version, event, at),
             RouteId::CATEGORY => fold(&mut self.routes, stream, version, event, at),
             ManagedAgentId::CATEGORY => fold(&mut self.agents, stream, version, event, at),
+            GitSourceId::CATEGORY => fold(&mut self.git_sources, stream, version, event, at),
             ServiceAccountId::CATEGORY => fold(&mut self.accounts, stream, version, event, at),
             OwnedSecretId::CATEGORY => fold(&mut self.secrets, stream, version, event, at),
             ApiKeyId::CATEGORY => fold(&mut self.keys, stream, version, event, at),

@@ -2,6 +2,7 @@
 
 use super::view::ProjectView;
 use crate::domain::account::{ApiKey, ServiceAccount};
+use crate::domain::git_source::GitSource;
 use crate::domain::instance::{self, Instance};
 use crate::domain::inventory::Inventory;
 use crate::domain::mailbox::Mailbox;
@@ -18,7 +19,7 @@ use crate::domain::webhook::Webhook;
 use crate::domain::{DecodeError, Event};
 use crate::eventlog::Recorded;
 use crate::id::{
-    ApiKeyId, MailboxId, ManagedAgentId, OwnedSecretId, Position, ProjectId, RoomId, RouteId,
+    ApiKeyId, GitSourceId, MailboxId, ManagedAgentId, OwnedSecretId, Position, ProjectId, RoomId, RouteId,
     ScheduledTaskId, ServiceAccountId, ServiceId, SessionId, WebhookId,
 };
 use imbl::OrdMap;
@@ -59,7 +60,7 @@ macro_rules! look_ups {
 
 impl World {
     /// Version of this fold's shape. A snapshot of another version is discarded and the log replayed.
-    pub const VERSION: u32 = 6;
+    pub const VERSION: u32 = 7;
 
     #[must_use]
     pub fn project(&self, id: ProjectId) -> Option<&ProjectView> {
@@ -78,6 +79,7 @@ impl World {
         mailbox, mailboxes: mailboxes, MailboxId => Mailbox;
         route, routes: routes, RouteId => Route;
         agent, agents: agents, ManagedAgentId => ManagedAgent;
+        git_source, git_sources: git_sources, GitSourceId => GitSource;
         account, accounts: accounts, ServiceAccountId => ServiceAccount;
         key, keys: keys, ApiKeyId => ApiKey;
         session, sessions: sessions, SessionId => Session;
@@ -179,6 +181,7 @@ impl World {
             MailboxId::CATEGORY => of!(mailboxes),
             RouteId::CATEGORY => of!(routes),
             ManagedAgentId::CATEGORY => of!(agents),
+            GitSourceId::CATEGORY => of!(git_sources),
             ServiceAccountId::CATEGORY => of!(accounts),
             ApiKeyId::CATEGORY => of!(keys),
             SessionId::CATEGORY => of!(sessions),

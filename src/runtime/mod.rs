@@ -15,6 +15,7 @@ pub mod sandbox;
 pub use chosen::ChosenRuntime;
 pub use container::ContainerRuntime;
 pub use fake::{FakeRuntime, Started};
+pub use process::Spawner;
 pub use process::command::is_own_image;
 pub use process::{ProcessRuntime, ProcessSettings};
 

@@ -62,6 +62,15 @@ impl fmt::Display for Confinement {
     }
 }
 
+/// What one process in it may take; what it starts has the same limits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Limits {
+    /// Largest file that it may write.
+    pub file_bytes: Option<u64>,
+    /// Address space.
+    pub memory_bytes: Option<u64>,
+}
+
 /// What the child is told. Written as arguments after [`SUBCOMMAND`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SandboxArgs {
@@ -73,6 +82,7 @@ pub struct SandboxArgs {
     pub read: Vec<PathBuf>,
     /// Directories where it may do anything.
     pub write: Vec<PathBuf>,
+    pub limits: Limits,
     /// The program and its arguments.
     pub command: Vec<OsString>,
 }
@@ -89,6 +99,10 @@ impl SandboxArgs {
         for (flag, paths) in [("--read", &self.read), ("--write", &self.write)] {
             args.extend(paths.iter().flat_map(|path| [flag.into(), path.clone().into_os_string()]));
         }
+        let limits = [("--file-bytes", self.limits.file_bytes), ("--memory-bytes", self.limits.memory_bytes)];
+        for (flag, bytes) in limits {
+            args.extend(bytes.into_iter().flat_map(|bytes| [flag.into(), bytes.to_string().into()]));
+        }
         args.push("--".into());
         args.extend(self.command.iter().cloned());
         args
@@ -97,7 +111,14 @@ impl SandboxArgs {
     /// Reads what [`SandboxArgs::to_args`] wrote, after the subcommand.
     pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
         let mut args = args.into_iter();
-        let mut read = Self { parent: 0, confine: false, read: vec![], write: vec![], command: vec![] };
+        let mut read = Self {
+            parent: 0,
+            confine: false,
+            read: vec![],
+            write: vec![],
+            limits: Limits::default(),
+            command: vec![],
+        };
         while let Some(flag) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{} needs a value", flag.display()));
             match flag.to_str() {
@@ -108,6 +129,8 @@ impl SandboxArgs {
                         parsed.ok_or_else(|| format!("`{}` is not a process id", text.display()))?;
                 }
                 Some("--confine") => read.confine = true,
+                Some("--file-bytes") => read.limits.file_bytes = Some(number(&value()?)?),
+                Some("--memory-bytes") => read.limits.memory_bytes = Some(number(&value()?)?),
                 Some("--read") => read.read.push(value()?.into()),
                 Some("--write") => read.write.push(value()?.into()),
                 Some("--") => {
@@ -123,7 +146,8 @@ impl SandboxArgs {
 
 /// The words that stand before those of a program that this process starts confined; `None` where a path is no UTF-8 text.
 pub fn prefix(read: Vec<PathBuf>, write: Vec<PathBuf>) -> std::io::Result<Option<Vec<String>>> {
-    let args = SandboxArgs { parent: std::process::id(), confine: true, read, write, command: Vec::new() };
+    let (parent, limits, command) = (std::process::id(), Limits::default(), Vec::new());
+    let args = SandboxArgs { parent, confine: true, read, write, limits, command };
     let own = std::env::current_exe()?.into_os_string();
     Ok(std::iter::once(own).chain(args.to_args()).map(|word| word.into_string().ok()).collect())
 }
@@ -133,6 +157,11 @@ pub fn prefix(read: Vec<PathBuf>, write: Vec<PathBuf>) -> std::io::Result<Option
 pub fn is_too_much(folder: &Path, home: Option<&str>) -> bool {
     let home = home.map(|home| PathBuf::from(home).canonicalize().unwrap_or_else(|_| home.into()));
     folder.parent().is_none() || home.is_some_and(|home| home.starts_with(folder))
+}
+
+fn number(text: &OsString) -> Result<u64, String> {
+    let parsed = text.to_str().and_then(|text| text.parse().ok());
+    parsed.ok_or_else(|| format!("`{}` is not a number of bytes", text.display()))
 }
 
 /// Runs the hidden subcommand: returns only when the program could not be started, with the reason.
@@ -147,6 +176,7 @@ fn enter(args: impl IntoIterator<Item = OsString>) -> Result<std::convert::Infal
     let args = SandboxArgs::from_args(args)?;
     tie_to_parent(args.parent)?;
     rustix::process::setsid().map_err(|error| format!("no session of its own: {error}"))?;
+    limit(args.limits)?;
     if args.confine {
         confine(&args)?;
     }
@@ -155,6 +185,17 @@ fn enter(args: impl IntoIterator<Item = OsString>) -> Result<std::convert::Infal
     };
     let error = Command::new(program).args(rest).exec();
     Err(format!("cannot run `{}`: {error}", program.display()))
+}
+
+fn limit(limits: Limits) -> Result<(), String> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    for (resource, bytes) in [(Resource::Fsize, limits.file_bytes), (Resource::As, limits.memory_bytes)] {
+        if bytes.is_some() {
+            let limit = Rlimit { current: bytes, maximum: bytes };
+            setrlimit(resource, limit).map_err(|error| format!("a limit cannot be set: {error}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// The kernel kills this process when the server goes, however it goes. It may have gone already.
@@ -258,6 +299,7 @@ mod tests {
             confine: true,
             read: vec!["/a b".into()],
             write: vec!["/w".into(), "--".into()],
+            limits: Limits { file_bytes: Some(7), memory_bytes: None },
             command: vec!["prog".into(), "--parent".into(), "--".into(), String::new().into()],
         };
         let mut written = args.to_args();
@@ -267,7 +309,14 @@ mod tests {
 
     #[test]
     fn bad_arguments_are_refused() {
-        for bad in [vec![], vec!["--parent"], vec!["--parent", "x", "--", "p"], vec!["--what"], vec!["--"]] {
+        for bad in [
+            vec![],
+            vec!["--parent"],
+            vec!["--parent", "x", "--", "p"],
+            vec!["--what"],
+            vec!["--"],
+            vec!["--file-bytes", "-1"],
+        ] {
             let args = bad.iter().map(OsString::from);
             assert!(SandboxArgs::from_args(args).is_err(), "{bad:?}");
         }

@@ -39,6 +39,8 @@ pub struct Options {
     pub kek: Option<(Secret, Option<Secret>)>,
     /// Hosts beyond public addresses that calls, proxied requests and webhooks may go to: `host` or `host:port`.
     pub allowed_hosts: Vec<String>,
+    /// Folders of this machine that git sources may name by `file:` URLs; none unless told.
+    pub git_roots: Vec<PathBuf>,
     /// Signs calls and webhooks; made at the first start and kept in the vault without it.
     pub webhook_secret: Option<Secret>,
     /// Reads texts that agents have remembered with `strategy=llm`, where they name no model.
@@ -89,6 +91,7 @@ impl Options {
             schedule_floor_seconds: 60,
             kek: None,
             allowed_hosts: vec![],
+            git_roots: vec![],
             webhook_secret: None,
             memory_model: DEFAULT_MEMORY_MODEL.to_owned(),
             embedding_model: None,

@@ -24,6 +24,7 @@ use crate::control::{self, ControlHandle, ControlParts};
 use crate::dataset::DatasetStore;
 use crate::document::Documents;
 use crate::eventlog::LogError;
+use crate::git::Repositories;
 use crate::llm::usage::Ledger;
 use crate::projection::{OpenError, Projection};
 use crate::room::Hub;
@@ -266,6 +267,7 @@ fn controllers(
         queues: Arc::clone(&stores.queues),
         leases: Arc::clone(&stores.leases),
         blobs: files.clone(),
+        repositories: Some(repositories(options)?),
         holder: app.settings.server_name.clone(),
         settings: crate::control::Settings {
             container_api_url: options.containers.api_url.clone(),
@@ -280,11 +282,7 @@ fn runtime(options: &Options, app: &App, engines: &Arc<Engines>) -> Result<Arc<d
         tracing::warn!("no service is started: the server runs with --fake-runtime");
         return Ok(Arc::new(FakeRuntime::forgetful(Arc::clone(&app.clock))));
     }
-    let program = match &options.program {
-        Some(program) => program.clone(),
-        None => std::env::current_exe()
-            .map_err(|error| StartError::Option(format!("cannot find this program's own file: {error}")))?,
-    };
+    let program = program(options)?;
     let settings =
         ProcessSettings { data_dir: options.data_dir.clone(), program, confine: true, readable: vec![] };
     let runtime = ProcessRuntime::open(settings, Arc::clone(&app.clock), Arc::clone(&app.ids))
@@ -294,6 +292,26 @@ fn runtime(options: &Options, app: &App, engines: &Arc<Engines>) -> Result<Arc<d
     let runtime = ChosenRuntime::new(Arc::new(runtime), Arc::new(containers));
     tracing::info!(runtime = runtime.describe(), "services run");
     Ok(Arc::new(runtime))
+}
+
+fn program(options: &Options) -> Result<std::path::PathBuf, StartError> {
+    options
+        .program
+        .clone()
+        .map_or_else(std::env::current_exe, Ok)
+        .map_err(|error| StartError::Option(format!("cannot find this program's own file: {error}")))
+}
+
+/// The repositories of git sources.
+fn repositories(options: &Options) -> Result<Arc<Repositories>, StartError> {
+    let settings = crate::git::Settings {
+        folder: options.data_dir.join("git"),
+        program: program(options)?,
+        roots: options.git_roots.clone(),
+        allowed: options.control.outward.allowed.clone(),
+    };
+    let opened = Repositories::open(settings);
+    opened.map(Arc::new).map_err(|source| data_dir_error(&options.data_dir, source))
 }
 
 fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) -> JoinHandle<()> {

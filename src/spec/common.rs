@@ -37,6 +37,7 @@ kind_marks! {
     RoomKind = "Room";
     ServiceAccountKind = "ServiceAccount";
     ManagedAgentKind = "ManagedAgent";
+    GitSourceKind = "GitSource";
 }
 
 /// Name and notes of a service or service template.

@@ -2,8 +2,8 @@
 
 use super::common::annotation;
 use super::{
-    Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service, ServiceAccount, ServiceTemplate,
-    service,
+    GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service, ServiceAccount,
+    ServiceTemplate, service,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -22,6 +22,7 @@ pub enum Document {
     Mailbox(Mailbox),
     Route(Route),
     ManagedAgent(ManagedAgent),
+    GitSource(GitSource),
 }
 
 impl Document {
@@ -37,6 +38,7 @@ impl Document {
             Self::Mailbox(_) => Kind::Mailbox,
             Self::Route(_) => Kind::Route,
             Self::ManagedAgent(_) => Kind::ManagedAgent,
+            Self::GitSource(_) => Kind::GitSource,
         }
     }
 
@@ -52,6 +54,7 @@ impl Document {
             Self::Mailbox(mailbox) => &mailbox.address,
             Self::Route(route) => &route.domain,
             Self::ManagedAgent(agent) => &agent.metadata.name,
+            Self::GitSource(source) => &source.metadata.name,
         }
     }
 
@@ -67,6 +70,7 @@ impl Document {
             Self::Mailbox(mailbox) => Some(&mailbox.annotations),
             Self::Route(route) => Some(&route.metadata.annotations),
             Self::ManagedAgent(agent) => Some(&agent.metadata.annotations),
+            Self::GitSource(source) => Some(&source.metadata.annotations),
         };
         annotation(notes, key)
     }
@@ -74,7 +78,11 @@ impl Document {
     /// Name of the room it belongs to, where the document says so.
     pub fn room(&self) -> Option<&str> {
         match self {
-            Self::Project(_) | Self::Room(_) | Self::ServiceAccount(_) | Self::ManagedAgent(_) => None,
+            Self::Project(_)
+            | Self::Room(_)
+            | Self::ServiceAccount(_)
+            | Self::ManagedAgent(_)
+            | Self::GitSource(_) => None,
             Self::Mailbox(mailbox) => Some(&mailbox.room),
             Self::Route(route) => route.backend.room.as_ref().map(|room| room.name.as_str()),
             Self::Service(_) | Self::ServiceTemplate(_) | Self::ScheduledTask(_) => {
@@ -96,11 +104,12 @@ pub enum Kind {
     Mailbox,
     Route,
     ManagedAgent,
+    GitSource,
 }
 
 impl Kind {
     /// All kinds, in the order in which they depend on each other.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Project,
         Kind::Room,
         Kind::ServiceAccount,
@@ -110,6 +119,7 @@ impl Kind {
         Kind::Mailbox,
         Kind::Route,
         Kind::ManagedAgent,
+        Kind::GitSource,
     ];
 
     /// The text in `kind:`.
@@ -124,6 +134,7 @@ impl Kind {
             Kind::Mailbox => "Mailbox",
             Kind::Route => "Route",
             Kind::ManagedAgent => "ManagedAgent",
+            Kind::GitSource => "GitSource",
         }
     }
 
@@ -139,6 +150,7 @@ impl Kind {
             Kind::Mailbox => "mailbox",
             Kind::Route => "route",
             Kind::ManagedAgent => "managed-agent",
+            Kind::GitSource => "git-source",
         }
     }
 
@@ -149,6 +161,7 @@ impl Kind {
             Kind::Service => &["svc"],
             Kind::ScheduledTask => &["task"],
             Kind::ManagedAgent => &["agent"],
+            Kind::GitSource => &["source"],
             _ => &[],
         }
     }

@@ -9,6 +9,9 @@ mod check;
 mod common;
 mod container;
 mod document;
+pub mod folder;
+mod git_source;
+mod git_source_rules;
 pub mod grant;
 pub mod llm;
 mod mailbox;
@@ -37,14 +40,16 @@ pub use agent::{
     MessagingProtocol, Prompt, PromptContent, QueueChannel, ThreadingMode, ToolkitChannel,
 };
 pub use common::{
-    Annotations, MailboxKind, ManagedAgentKind, Metadata, NamedMetadata, ProjectKind, RoomKind, RouteKind,
-    ScheduledTaskKind, SecretRef, ServiceAccountKind, ServiceKind, ServiceTemplateKind, Version,
+    Annotations, GitSourceKind, MailboxKind, ManagedAgentKind, Metadata, NamedMetadata, ProjectKind,
+    RoomKind, RouteKind, ScheduledTaskKind, SecretRef, ServiceAccountKind, ServiceKind, ServiceTemplateKind,
+    Version,
 };
 pub use container::{
     ConfigMount, Container, EmptyDirMount, EnvironmentTemplate, EnvironmentVariable, FileMount, ImageMount,
     Mounts, ParticipantRole, RoomMount, RunAs, TemplateContainer, TokenValue, VolumeMount,
 };
 pub use document::{Document, Kind};
+pub use git_source::{GitCommitStatus, GitCredentials, GitSource, GitVerify, NamedSecret};
 pub use mailbox::Mailbox;
 pub use managed_agent::{
     AGENT_VARIABLE, AgentHeader, AgentMcpServer, AgentRunAs, AgentToolkit, AgentVariable, AllowedModel,

@@ -6,7 +6,8 @@ use super::schema::{self, Spec};
 use super::tree::{self, Node, Shape};
 use super::{ApiScope, Document, Kind, rules};
 use super::{
-    Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service, ServiceAccount, ServiceTemplate,
+    GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service, ServiceAccount,
+    ServiceTemplate,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -197,6 +198,7 @@ pub(super) fn document(node: &Node) -> Result<Document, Vec<Finding>> {
         Kind::Mailbox => typed::<Mailbox>(node).map(|(_, document)| document),
         Kind::Route => typed::<Route>(node).map(|(_, document)| document),
         Kind::ManagedAgent => typed::<ManagedAgent>(node).map(|(_, document)| document),
+        Kind::GitSource => typed::<GitSource>(node).map(|(_, document)| document),
     }?;
     let mut findings = rules::check(&document);
     if kind != Kind::ServiceTemplate {

@@ -7,7 +7,8 @@ use super::{
     ServiceTemplate,
 };
 use super::{
-    EVENT_PREFIX, EVENTS, EnvironmentVariable, managed_agent_rules, route_rules, schedule::Schedule,
+    EVENT_PREFIX, EVENTS, EnvironmentVariable, git_source_rules, managed_agent_rules, route_rules,
+    schedule::Schedule,
 };
 use crate::name::{QueueName, RoomName};
 
@@ -31,6 +32,7 @@ pub(super) fn check(document: &Document) -> Vec<Finding> {
             out.0.extend(route_rules::check(route));
         }
         Document::ManagedAgent(agent) => out.0.extend(managed_agent_rules::check(agent)),
+        Document::GitSource(source) => out.0.extend(git_source_rules::check(source)),
     }
     if let (Document::Service(_) | Document::ServiceTemplate(_) | Document::ScheduledTask(_), Some(room)) =
         (document, document.room())

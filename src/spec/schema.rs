@@ -1,7 +1,7 @@
 //! JSON Schema of every kind, made from the types.
 
 use super::{
-    ApiScope, Document, Kind, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service,
+    ApiScope, Document, GitSource, Kind, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service,
     ServiceAccount, ServiceTemplate,
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -28,12 +28,23 @@ macro_rules! kinds {
     };
 }
 
-kinds!(Project, Room, ServiceAccount, Service, ServiceTemplate, ScheduledTask, Mailbox, Route, ManagedAgent);
+kinds!(
+    Project,
+    Room,
+    ServiceAccount,
+    Service,
+    ServiceTemplate,
+    ScheduledTask,
+    Mailbox,
+    Route,
+    ManagedAgent,
+    GitSource
+);
 
 static SCOPE: LazyLock<Value> = LazyLock::new(make::<ApiScope>);
 
 /// Every kind, in the order in which they depend on each other.
-pub const fn kinds() -> [Kind; 9] {
+pub const fn kinds() -> [Kind; 10] {
     Kind::ALL
 }
 

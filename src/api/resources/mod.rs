@@ -74,9 +74,16 @@ fn wire(health: &Health<'_>, world: &World, project: ProjectId, id: Uuid, found:
     json!({
         "kind": found.key.kind.as_str(), "room": found.key.room, "name": found.key.name, "id": id,
         "generation": found.generation, "created_at": found.created_at,
-        "resource_version": world.position, "sources": sources, "document": applicable(found),
+        "resource_version": world.position, "sources": sources,
+        "revisions": revisions(world, project, id), "document": applicable(found),
         "status": health.status(found.key.kind, id),
     })
+}
+
+/// The commit of each source's document, of those that have one.
+fn revisions(world: &World, project: ProjectId, id: Uuid) -> serde_json::Map<String, Value> {
+    let sources = world.inventory(project).into_iter().flat_map(|inventory| inventory.sources(id));
+    sources.filter_map(|(source, share)| Some((source.clone(), json!(share.revision.as_ref()?)))).collect()
 }
 
 /// The document as it can be applied: with the room it lives in.

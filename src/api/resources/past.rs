@@ -1,6 +1,6 @@
 //! Looking back over HTTP: history, differences, rollback, everything as documents, and what needs what.
 
-use super::{applicable, find, health, kind_of, world_at};
+use super::{applicable, find, health, kind_of, revisions, world_at};
 use crate::api::auth::{Access, Caller, InProject};
 use crate::api::body::Body;
 use crate::api::route::Route;
@@ -182,7 +182,7 @@ async fn graph(State(api): State<Api>, InProject(project): InProject) -> Json<Va
             .map(|Reference { path, key }| json!({"path": path, "key": key, "id": ids.get(key)}))
             .collect();
         json!({"id": id, "kind": found.key.kind.as_str(), "room": found.key.room, "name": found.key.name,
-            "needs": needs, "status": health.status(found.key.kind, *id)})
+            "needs": needs, "revisions": revisions(&world, project, *id), "status": health.status(found.key.kind, *id)})
     };
     let nodes: Vec<Value> = all.iter().map(node).collect();
     Json(

@@ -228,9 +228,9 @@ impl<'a> Draft<'a> {
             facts.push(Event::InventoryDropped(Dropped { source: plan.source.clone(), resources }));
         }
         for (source, holdings) in &plan.taken {
-            facts.extend(in_portions(source, holdings.clone()));
+            facts.extend(in_portions(source, None, holdings.clone()));
         }
-        facts.extend(in_portions(&plan.source, held));
+        facts.extend(in_portions(&plan.source, plan.revision.as_ref(), held));
         if plan.changes_anything() || !facts.is_empty() {
             let summary = plan.summary;
             let applied = Applied {
@@ -253,10 +253,13 @@ impl<'a> Draft<'a> {
 }
 
 /// Holdings as facts of a bounded size.
-fn in_portions(source: &str, holdings: Vec<Holding>) -> Vec<Event> {
+fn in_portions(source: &str, revision: Option<&String>, holdings: Vec<Holding>) -> Vec<Event> {
     let mut facts = vec![];
     let (mut portion, mut bytes) = (vec![], 0);
-    let fact = |resources| Event::InventoryHeld(Held { source: source.to_owned(), resources });
+    let fact = |resources| {
+        let (source, revision) = (source.to_owned(), revision.cloned());
+        Event::InventoryHeld(Held { source, revision, resources })
+    };
     for holding in holdings {
         let size = HOLDING_BYTES + holding.fields.iter().map(|field| field.len() + 3).sum::<usize>();
         if bytes + size > HELD_BYTES && !portion.is_empty() {

@@ -143,6 +143,9 @@ pub struct Plan {
     /// What this source does not hold any more.
     #[serde(skip)]
     pub dropped: Vec<Uuid>,
+    /// The commit that the documents are of, where they are of one.
+    #[serde(skip)]
+    pub revision: Option<String>,
 }
 
 impl Plan {
@@ -155,6 +158,7 @@ impl Plan {
             steps,
             taken: BTreeMap::new(),
             dropped: vec![],
+            revision: None,
         };
         plan.hash = plan.fingerprint();
         plan

@@ -27,6 +27,7 @@ mod service;
 mod service_account;
 mod session;
 mod setup;
+mod source;
 mod token;
 pub mod up;
 mod validate;
@@ -89,6 +90,9 @@ pub enum Command {
     /// Secrets: values that agents and services use without seeing them
     #[command(subcommand)]
     Secret(secret::Command),
+    /// Git sources: repositories whose documents the server keeps applied
+    #[command(subcommand, visible_alias = "sources")]
+    Source(source::Command),
     /// Create or change resources so that they are as documents say
     Apply(apply::Args),
     /// Show what `apply` would change, before it does
@@ -162,6 +166,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Room(command) => room::run(&ctx(globals)?, command).await,
         Command::Port(args) => port::run(&ctx(globals)?, args).await,
         Command::Service(command) => service::run(&ctx(globals)?, command).await,
+        Command::Source(command) => source::run(&ctx(globals)?, command).await,
         Command::Apply(args) => apply::run(&ctx(globals)?, args).await,
         Command::Diff(args) => apply::diff(&ctx(globals)?, args).await,
         Command::History(args) => past::history(&ctx(globals)?, args).await,

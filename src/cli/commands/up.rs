@@ -77,6 +77,9 @@ pub struct Args {
     /// Host beyond public addresses that calls, webhooks and /proxy-request may go to: HOST or HOST:PORT (repeatable)
     #[arg(long = "allow-host", value_name = "HOST[:PORT]")]
     allow_hosts: Vec<String>,
+    /// Folder of this machine whose repositories git sources of any project may name by file: URLs (repeatable)
+    #[arg(long = "git-root", value_name = "DIR")]
+    git_roots: Vec<PathBuf>,
     /// Raise or lower a limit of every room, such as open-calls=1000; a room's annotations may lower it (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     room_limit: Vec<String>,
@@ -177,6 +180,7 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.proxy = args.proxy.options();
     options.livekit = args.livekit_url.as_ref().map(livekit).transpose()?;
     options.allowed_hosts = args.allow_hosts;
+    options.git_roots = args.git_roots;
     options.webhook_secret = secret("MESHAGENT_WEBHOOK_SECRET");
     options.kek = secret("MESHAGENT_KEK").map(|kek| (kek, secret("MESHAGENT_KEK_PREVIOUS")));
     options.api_key = match settings::env("MESHAGENT_API_KEY") {

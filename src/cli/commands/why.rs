@@ -88,6 +88,13 @@ fn chain(
             (word("type"), word("status"), word("reason"), word("lastTransitionTime"));
         let _ = writeln!(text, "{indent}  {kind}={status} {reason}: {} (since {since})", word("message"));
     }
+    for (source, revision) in node["revisions"].as_object().into_iter().flatten() {
+        let _ = writeln!(
+            text,
+            "{indent}  applied by {source} at commit {}",
+            revision.as_str().unwrap_or_default()
+        );
+    }
     if depth >= DEPTH_MAX || !seen.insert(node["id"].to_string()) {
         return;
     }

@@ -14,6 +14,7 @@ mod resources;
 mod rooms;
 mod routes;
 mod secrets;
+mod sources;
 mod tasks;
 mod webhooks;
 

@@ -6,12 +6,12 @@ mod instance;
 mod reaper;
 mod spawner;
 
-use super::sandbox::{Confinement, SandboxArgs, available};
+use super::sandbox::{Confinement, Limits, SandboxArgs, available};
 use super::{InstanceKey, Observed, RunState, Runtime, RuntimeError, StartRequest};
 use crate::clock::{Clock, IdSource};
 use async_trait::async_trait;
 use instance::Instance;
-use spawner::Spawner;
+pub use spawner::Spawner;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -130,6 +130,7 @@ impl ProcessRuntime {
             confine: matches!(self.confinement, Confinement::Landlock { .. }),
             read,
             write: vec![own.to_owned(), working_dir.clone()],
+            limits: Limits::default(),
             command: words,
         };
         let mut command = Command::new(&self.settings.program);

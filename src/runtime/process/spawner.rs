@@ -14,14 +14,15 @@ struct Job {
     answer: oneshot::Sender<io::Result<Child>>,
 }
 
+/// Starts children whose life is tied to the server's.
 #[derive(Debug)]
-pub(super) struct Spawner {
+pub struct Spawner {
     jobs: SyncSender<Job>,
 }
 
 impl Spawner {
     /// Starts the thread. Call within the async runtime.
-    pub(super) fn start() -> io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let (jobs, queue) = sync_channel::<Job>(WAITING_MAX);
         let runtime = tokio::runtime::Handle::current();
         let work = move || {
@@ -36,7 +37,8 @@ impl Spawner {
         Ok(Self { jobs })
     }
 
-    pub(super) async fn spawn(&self, command: Command) -> io::Result<Child> {
+    /// Starts a child; refused where too many are being started.
+    pub async fn spawn(&self, command: Command) -> io::Result<Child> {
         let (answer, spawned) = oneshot::channel();
         let full = |_| io::Error::new(io::ErrorKind::WouldBlock, "too many processes are being started");
         self.jobs.try_send(Job { command, answer }).map_err(full)?;

@@ -217,6 +217,7 @@ impl Rig {
         let runtime = Arc::new(FakeRuntime::new(Arc::clone(&shared.clock)));
         let blobs = Blobs::from_object_store(Arc::new(object_store::memory::InMemory::new()));
         let parts = ControlParts {
+            repositories: None,
             app: Arc::clone(&app),
             host: Arc::clone(&host) as Arc<dyn RoomHost>,
             runtime: Arc::clone(&runtime) as Arc<dyn meshagent::runtime::Runtime>,

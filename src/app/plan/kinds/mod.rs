@@ -5,6 +5,7 @@
 
 mod account;
 mod agent;
+pub(in crate::app) mod git_source;
 mod mailbox;
 mod room;
 mod route;
@@ -27,7 +28,7 @@ use std::fmt;
 use uuid::Uuid;
 
 /// Every kind, in the order in which they depend on each other.
-pub const KINDS: [&dyn Resource; 7] = [
+pub const KINDS: [&dyn Resource; 8] = [
     &room::Rooms,
     &account::Accounts,
     &service::Services,
@@ -35,6 +36,7 @@ pub const KINDS: [&dyn Resource; 7] = [
     &mailbox::Mailboxes,
     &agent::Agents,
     &route::Routes,
+    &git_source::GitSources,
 ];
 
 /// The row of a kind; `None` for kinds that are no resources of a project.

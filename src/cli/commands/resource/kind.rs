@@ -17,13 +17,14 @@ pub enum Kind {
     Session,
     ServiceAccount,
     Agent,
+    GitSource,
 }
 
 /// A kind, its names, its columns with the place of each in a resource.
 type Entry = (Kind, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// Each kind with its name, other ways to write it, and its table's columns (JSON pointers).
-const KINDS: [Entry; 9] = [
+const KINDS: [Entry; 10] = [
     (
         Kind::Project,
         &["project", "projects"],
@@ -78,6 +79,16 @@ const KINDS: [Entry; 9] = [
         &["agent", "agents", "managed-agent", "managed-agents", "managedagent", "managedagents"],
         &[("id", "/id"), ("name", "/name"), ("isolation", "/configuration/thread_isolation")],
     ),
+    (
+        Kind::GitSource,
+        &["git-source", "git-sources", "gitsource", "gitsources", "source", "sources"],
+        &[
+            ("name", "/name"),
+            ("url", "/document/url"),
+            ("revision", "/status/lastAppliedRevision"),
+            ("state", "/status/conditions/0/reason"),
+        ],
+    ),
 ];
 
 impl Kind {
@@ -127,7 +138,9 @@ impl Kind {
             Self::Service => [text("/metadata/name"), text("/id")],
             Self::ScheduledTask => [text("/spec/metadata/name"), text("/id")],
             Self::Session => [text("/id"), text("/id")],
-            Self::Project | Self::Room | Self::ServiceAccount | Self::Agent => [text("/name"), text("/id")],
+            Self::Project | Self::Room | Self::ServiceAccount | Self::Agent | Self::GitSource => {
+                [text("/name"), text("/id")]
+            }
         }
     }
 

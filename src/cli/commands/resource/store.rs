@@ -38,6 +38,7 @@ pub async fn list(ctx: &Ctx, kind: Kind, room: Option<&str>) -> Result<Vec<Value
         Kind::Session => values(project.sessions(SESSIONS_MAX, room_id.as_deref()).await?),
         Kind::ServiceAccount => values(project.service_accounts().await?),
         Kind::Agent => values(project.agents(None).await?),
+        Kind::GitSource => values(project.resources("git-source", &[]).await?),
     }
 }
 
@@ -58,6 +59,10 @@ pub async fn look_up(
             ctx.project()?.service_account(name).await?.map(serde_json::to_value).transpose()?
         }
         Kind::Agent => ctx.project()?.agent(name).await?.map(serde_json::to_value).transpose()?,
+        Kind::GitSource => {
+            let found = ctx.project()?.resource("git-source", name, &[]).await?;
+            found.map(serde_json::to_value).transpose()?
+        }
         Kind::ScheduledTask | Kind::Session => {
             let all = list(ctx, kind, room).await?;
             all.into_iter().find(|resource| kind.names(resource).contains(&name))
@@ -96,6 +101,7 @@ pub async fn delete(ctx: &Ctx, kind: Kind, resource: &Value, room: Option<&str>)
         Kind::Route => project.delete_route(name).await?,
         Kind::ServiceAccount => project.delete_service_account(id).await?,
         Kind::Agent => project.delete_agent(id).await?,
+        Kind::GitSource => project.delete_source(name).await?,
         Kind::Session => project.kill_session(id).await?,
         Kind::Project => return Err(CliError::user("projects cannot be deleted")),
     }

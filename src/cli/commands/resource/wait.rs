@@ -18,7 +18,7 @@ const ASK_EVERY: Duration = Duration::from_millis(300);
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A room is Ready when it is there and enabled; a service when it runs and its ports answer\n\
-                        (needs --room); other resources when they are there.\n\n\
+                        (needs --room); a git source when it is applied; other resources when they are there.\n\n\
                         Example:\n  meshagent wait service/my-agent --room my-room --for=condition=Ready --timeout 60s"
 )]
 pub struct WaitArgs {
@@ -96,6 +96,7 @@ impl Look<'_> {
             (Goal::Ready, None) => Ok(Err("it is not there".into())),
             (Goal::Ready, Some(resource)) => match (self.kind, self.room) {
                 (Kind::Service, Some(room)) => self.service(room, &resource).await,
+                (Kind::GitSource, _) => Ok(applied(&resource)),
                 (Kind::Room, _) if resource["enabled"] == false => Ok(Err("it is disabled".into())),
                 _ => Ok(Ok(())),
             },
@@ -111,6 +112,17 @@ impl Look<'_> {
         self.client = Some(client);
         let running = services.iter().find(|running| running.spec["id"] == resource["id"]);
         Ok(running.map_or_else(|| Err("the room does not list it".into()), |running| ready(&running.state)))
+    }
+}
+
+/// Is a git source applied?
+fn applied(resource: &Value) -> Result<(), String> {
+    let ready = resource.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let ready = ready.into_iter().find(|condition| condition["type"] == "Ready");
+    match ready {
+        Some(condition) if condition["status"] == "True" => Ok(()),
+        Some(condition) => Err(condition["message"].as_str().unwrap_or_default().to_owned()),
+        None => Err("nothing is known of it".to_owned()),
     }
 }
 

@@ -1,11 +1,18 @@
-//! `.meshagentignore`: which files of a folder are no documents. One pattern per line, as in `.gitignore`: `*` and `?` within a
+//! Which files of a folder are documents: by their endings, and by `.meshagentignore`, which names what is left out. One
+//! pattern per line, as in `.gitignore`: `*` and `?` within a
 //! name, `**` over folders, a `/` at the end for folders only, a `/` elsewhere for a path from the file's own folder, `!` to
 //! take a file back in, `#` for remarks. The last pattern that fits decides.
 
-use std::fs;
-use std::path::Path;
+/// Endings of files that are documents.
+const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// The name of the file.
+/// Whether a file of this name is a document.
+#[must_use]
+pub fn is_document(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, ending)| ENDINGS.contains(&ending))
+}
+
+/// The name of the file that names what is left out.
 pub const IGNORE_FILE: &str = ".meshagentignore";
 
 /// The patterns of one folder.
@@ -24,16 +31,9 @@ struct Rule {
 }
 
 impl Ignore {
-    /// Reads the file of a folder, where there is one.
-    pub fn of(folder: &Path) -> std::io::Result<Self> {
-        match fs::read_to_string(folder.join(IGNORE_FILE)) {
-            Ok(text) => Ok(Self::parse(&text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn parse(text: &str) -> Self {
+    /// Reads the patterns of a file.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let rules = lines.map(|line| {
             let (back_in, line) = line.strip_prefix('!').map_or((false, line), |line| (true, line));
@@ -46,6 +46,7 @@ impl Ignore {
     }
 
     /// Whether a path, relative to the folder and with `/` between names, is left out; nothing where no pattern fits.
+    #[must_use]
     pub fn verdict(&self, path: &str, is_folder: bool) -> Option<bool> {
         let name: Vec<char> = path.rsplit('/').next().unwrap_or(path).chars().collect();
         let whole: Vec<char> = path.chars().collect();

@@ -1,0 +1,136 @@
+//! Git sources: fetches repositories, applies what they hold, and records what became of it.
+//!
+//! `plan` says when a source is to be looked at, `execute` looks at it, `report` tells its forge, `status` says how it is. A
+//! source is looked at by one server at a time. A look that finds everything as it was records nothing, so that a look
+//! after a crash is a look like any other.
+
+mod execute;
+mod plan;
+mod problems;
+mod report;
+pub mod status;
+
+use super::service::workers::Workers;
+use super::{ControlParts, Controller, Error, Outcome};
+use crate::git::Repositories;
+use crate::id::GitSourceId;
+use crate::net::commit_status::CommitStatus;
+use crate::projection::World;
+use chrono::{DateTime, Utc};
+use plan::{Ended, Looked};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Sources that one server looks at at once.
+pub const AT_ONCE_MAX: usize = 4;
+
+/// The controller of git sources.
+pub struct GitSources {
+    parts: ControlParts,
+    repositories: Arc<Repositories>,
+    looks: Workers<GitSourceId>,
+    seen: Seen,
+    /// What forges were told last.
+    told: Arc<Mutex<HashMap<GitSourceId, CommitStatus>>>,
+    /// The sources whose repositories are kept.
+    kept: Mutex<Option<BTreeSet<GitSourceId>>>,
+}
+
+/// What this server saw of each source, and when.
+type Seen = Arc<Mutex<HashMap<GitSourceId, Looked>>>;
+
+impl std::fmt::Debug for GitSources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GitSources").field("looks", &self.looks).finish_non_exhaustive()
+    }
+}
+
+impl GitSources {
+    #[must_use]
+    pub fn new(parts: ControlParts, repositories: Arc<Repositories>, done: watch::Sender<u64>) -> Self {
+        let looks = Workers::with_turns(done, AT_ONCE_MAX);
+        Self {
+            parts,
+            repositories,
+            looks,
+            seen: Seen::default(),
+            told: Arc::default(),
+            kept: Mutex::default(),
+        }
+    }
+
+    fn begin(&self, id: GitSourceId) {
+        let (parts, repositories) = (self.parts.clone(), Arc::clone(&self.repositories));
+        let (clock, seen) = (Arc::clone(&parts.app.clock), Arc::clone(&self.seen));
+        let told = Arc::clone(&self.told);
+        let work = async move {
+            let looked = execute::look(&parts, &repositories, id).await?;
+            note(&seen, id, looked);
+            let due = report::due(&parts.app.world(), id);
+            let due = due.filter(|due| locked(&told).get(&id) != Some(due));
+            if let Some(due) = due.filter(|_| !matches!(looked.ended, Ended::Elsewhere(_)))
+                && report::tell(&parts, id, &due).await
+            {
+                locked(&told).insert(id, due);
+            }
+            Ok(())
+        };
+        self.looks.begin(id, id.uuid().as_u128(), move || clock.now(), work);
+    }
+
+    /// Removes the repositories of sources that are gone.
+    async fn tidy(&self, world: &World) {
+        let sources = world.projects().flat_map(|(project, _)| world.git_sources(project));
+        let sources: BTreeSet<GitSourceId> = sources.map(|(id, _)| id).collect();
+        if locked(&self.kept).as_ref() == Some(&sources) {
+            return;
+        }
+        locked(&self.seen).retain(|id, _| sources.contains(id));
+        locked(&self.told).retain(|id, _| sources.contains(id));
+        let keys: Vec<String> = sources.iter().map(execute::key).collect();
+        match self.repositories.keep_only(&keys).await {
+            Ok(()) => *locked(&self.kept) = Some(sources),
+            Err(error) => tracing::warn!(%error, "repositories of git sources that are gone stay behind"),
+        }
+    }
+}
+
+fn note(seen: &Seen, id: GitSourceId, looked: Looked) {
+    let mut seen = locked(seen);
+    let failures = seen.get(&id).map_or(0, |before| before.failures);
+    seen.insert(id, looked.after(failures));
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Controller for GitSources {
+    const NAME: &'static str = "git";
+
+    async fn reconcile(&self) -> Result<Outcome, Error> {
+        let mut outcome = Outcome::default();
+        let (world, now) = (self.parts.app.world(), self.parts.app.clock.now());
+        self.tidy(&world).await;
+        let (busy, seen) = (self.looks.busy(), locked(&self.seen).clone());
+        let mut due: Vec<(DateTime<Utc>, GitSourceId)> = vec![];
+        for (id, source) in world.projects().flat_map(|(project, _)| world.git_sources(project)) {
+            let Some(at) = plan::due(id, source, seen.get(&id)).filter(|_| !busy.contains(&id)) else {
+                continue;
+            };
+            let at = self.looks.held_until(&id, now).map_or(at, |until| at.max(until));
+            if at > now {
+                outcome.due(at);
+            } else if status::waits_for(&world, id, now).is_none() {
+                due.push((at, id));
+            }
+        }
+        due.sort_unstable();
+        for (_, id) in due {
+            self.begin(id);
+            outcome.steps += 1;
+        }
+        Ok(outcome)
+    }
+}
