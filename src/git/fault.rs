@@ -1,7 +1,7 @@
 //! What goes wrong with repositories, read out of what git says.
 
+use super::GIT_MIN;
 use super::run::Said;
-use super::{GIT_MIN, PACK_BYTES_MAX};
 use crate::net::guard::Refused;
 use std::time::Duration;
 
@@ -29,8 +29,12 @@ pub enum GitError {
     Unreachable(String),
     #[error("the repository did not answer within {} seconds", .0.as_secs())]
     TooSlow(Duration),
-    #[error("the pack of the repository is larger than {mib} MiB, and is not read", mib = PACK_BYTES_MAX >> 20)]
-    PackTooLarge,
+    #[error(
+        "the pack of the repository is larger than {mib} MiB, and is not read; make the repository smaller, or have the \
+         operator raise `up --git-pack-mib`",
+        mib = .0 >> 20
+    )]
+    PackTooLarge(u64),
     #[error("commit {revision} {what}")]
     TooLarge { revision: String, what: String },
     #[error("commit {revision} is not signed by those who may: {why}; nothing was changed")]
@@ -69,14 +73,14 @@ impl GitError {
 }
 
 /// What git says of a fetch, as what it means.
-pub(super) fn of_fetch(said: &Said, reference: &str) -> GitError {
+pub(super) fn of_fetch(said: &Said, reference: &str, pack_bytes_max: u64) -> GitError {
     let text = &said.stderr;
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if says(&["couldn't find remote ref", "remote ref does not exist"]) {
         return GitError::NoReference(reference.trim_start_matches("refs/").to_owned());
     }
     if says(&["File size limit exceeded", "died of signal 25", "maximum allowed size", "File too large"]) {
-        return GitError::PackTooLarge;
+        return GitError::PackTooLarge(pack_bytes_max);
     }
     if says(&[
         "Authentication failed",
@@ -127,7 +131,7 @@ mod tests {
 
     fn of(text: &str) -> GitError {
         let said = Said { success: false, stdout: vec![], stderr: text.to_owned() };
-        of_fetch(&said, "refs/heads/main")
+        of_fetch(&said, "refs/heads/main", 1 << 20)
     }
 
     #[test]
@@ -135,7 +139,7 @@ mod tests {
         let gone = of("fatal: couldn't find remote ref refs/heads/main\n");
         assert!(matches!(&gone, GitError::NoReference(name) if name == "heads/main"), "{gone}");
         let large = of("error: index-pack died of signal 25\nfatal: x");
-        assert!(matches!(large, GitError::PackTooLarge), "{large}");
+        assert!(matches!(large, GitError::PackTooLarge(1_048_576)), "{large}");
         let stranger = of("fatal: Authentication failed for 'https://h/'\n");
         assert!(matches!(stranger, GitError::Unauthorized(_)), "{stranger}");
         let locked = of("fatal: Unable to create '/x/shallow.lock': File exists.\n");

@@ -30,9 +30,9 @@ use tree::Entry;
 pub const FETCH_WAIT: Duration = Duration::from_mins(2);
 /// How long what needs no network may take.
 pub const LOCAL_WAIT: Duration = Duration::from_mins(1);
-/// Largest pack that is fetched, bytes.
+/// Largest pack that is fetched unless the operator says otherwise, bytes.
 pub const PACK_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// Packs that a kept repository has at most; with more, or with more than [`PACK_BYTES_MAX`] of them, it is fetched anew.
+/// Packs that a kept repository has at most; with more, or with more bytes than one may have, it is fetched anew.
 const PACKS_MAX: usize = 32;
 /// Oldest git that connects to checked addresses only.
 const GIT_MIN: (u32, u32) = (2, 37);
@@ -93,6 +93,8 @@ pub struct Settings {
     pub roots: Vec<PathBuf>,
     /// Hosts beyond public addresses.
     pub allowed: Allowed,
+    /// Largest pack that is fetched, bytes.
+    pub pack_bytes_max: u64,
 }
 
 /// The repositories that this server keeps, each under a key of its user's.
@@ -124,17 +126,20 @@ impl Repositories {
         let scratch = Scratch::make(&self.settings.folder).await?;
         let git = self.git(&folder, &scratch, &remote);
         self.prepare(&git, &folder).await?;
-        if let Err(error) = fetch(&git, &remote, wanted, &scratch).await {
-            if !error.is_of_the_copy() {
-                return Err(error);
-            }
-            // What is kept may be damaged, and is not needed.
-            tracing::debug!(%error, "a kept repository is made anew");
-            remove(&folder).await?;
-            self.prepare(&git, &folder).await?;
+        let look = async || {
             fetch(&git, &remote, wanted, &scratch).await?;
+            read(&git, wanted, &scratch).await
+        };
+        match look().await {
+            Err(error) if error.is_of_the_copy() => {
+                // What is kept may be damaged, and is not needed.
+                tracing::debug!(%error, "a kept repository is made anew");
+                remove(&folder).await?;
+                self.prepare(&git, &folder).await?;
+                look().await
+            }
+            looked => looked,
         }
-        read(&git, wanted, &scratch).await
     }
 
     /// Removes the repositories of keys that are not among these.
@@ -158,6 +163,7 @@ impl Repositories {
             spawner: &self.spawner,
             folder,
             scratch,
+            pack_bytes_max: self.settings.pack_bytes_max,
             read: match remote {
                 Remote::File { path } => vec![path.clone()],
                 Remote::Web { .. } | Remote::Ssh { .. } => vec![],
@@ -178,7 +184,8 @@ impl Repositories {
 
     async fn prepare(&self, git: &Git<'_>, folder: &Path) -> Result<(), GitError> {
         let kept = packs(folder).await;
-        if kept.is_some_and(|(packs, bytes)| packs <= PACKS_MAX && bytes <= PACK_BYTES_MAX) {
+        let most = self.settings.pack_bytes_max;
+        if kept.is_some_and(|(packs, bytes)| packs <= PACKS_MAX && bytes <= most) {
             return Ok(());
         }
         remove(folder).await?;
@@ -233,8 +240,28 @@ async fn fetch(git: &Git<'_>, remote: &Remote, wanted: &Wanted, scratch: &Scratc
     ]);
     job.wait = FETCH_WAIT;
     remote.prepare(wanted, scratch, &mut job).await?;
-    let said = git.run(job).await?;
-    if said.success { Ok(()) } else { Err(fault::of_fetch(&said, &from)) }
+    let said = git.run(job).await;
+    if said.as_ref().is_ok_and(|said| said.success) {
+        return Ok(());
+    }
+    let half_done = clear_half_done(git.folder).await?;
+    if half_done >= git.pack_bytes_max {
+        return Err(GitError::PackTooLarge(git.pack_bytes_max));
+    }
+    said.and_then(|said| Err(fault::of_fetch(&said, &from, git.pack_bytes_max)))
+}
+
+/// Removes packs that a fetch began and did not end; answers the bytes of the largest.
+async fn clear_half_done(folder: &Path) -> std::io::Result<u64> {
+    let mut largest = 0;
+    let Ok(mut entries) = tokio::fs::read_dir(folder.join("objects/pack")).await else { return Ok(0) };
+    while let Some(entry) = entries.next_entry().await? {
+        if entry.file_name().to_string_lossy().starts_with("tmp_") {
+            largest = largest.max(entry.metadata().await?.len());
+            tokio::fs::remove_file(entry.path()).await?;
+        }
+    }
+    Ok(largest)
 }
 
 async fn read(git: &Git<'_>, wanted: &Wanted, scratch: &Scratch) -> Result<Checkout, GitError> {
@@ -274,25 +301,44 @@ type Texts = Vec<(String, String)>;
 
 async fn files(git: &Git<'_>, revision: &str, wanted: &Wanted) -> Result<(Texts, Vec<String>), GitError> {
     let path = wanted.path.as_deref().unwrap_or_default().trim_end_matches('/');
+    let no_path = || GitError::NoPath { path: path.to_owned(), revision: revision.to_owned() };
+    if !path.is_empty() {
+        match kind_of(git, revision, path).await?.as_deref() {
+            Some("tree") => {}
+            None if wanted.may_be_gone => return Ok((vec![], vec![])),
+            Some(_) | None => return Err(no_path()),
+        }
+    }
     let of = if path.is_empty() { revision.to_owned() } else { format!("{revision}:{path}") };
     let mut job = Job::new(&["ls-tree", "-r", "-z", "-l", "--full-tree", &of]);
     job.stdout_max = tree::LISTING_BYTES_MAX;
-    let said = git.run(job).await?;
-    if !said.success && !path.is_empty() {
-        if wanted.may_be_gone {
-            return Ok((vec![], vec![]));
-        }
-        return Err(GitError::NoPath { path: path.to_owned(), revision: revision.to_owned() });
-    }
-    let listing = said.good()?;
+    let listing = git.run(job).await?.good()?;
     let mut entries = tree::parse(&listing.stdout)?;
     for entry in &mut entries {
         entry.below(path);
     }
     let rules: Vec<&Entry> = entries.iter().filter(|entry| entry.is_ignore_file(IGNORE_BYTES_MAX)).collect();
     let rules = contents(git, &rules, revision).await?;
-    let (chosen, left_out) = tree::choose(&entries, &rules, path, revision)?;
+    let (top, of) = (path.to_owned(), revision.to_owned());
+    // Patterns of strangers take their time.
+    let choosing = tokio::task::spawn_blocking(move || tree::choose(entries, &rules, &top, &of));
+    let chosen = choosing.await.map_err(|error| GitError::Git(error.to_string()))?;
+    let (chosen, left_out) = chosen?;
+    let chosen: Vec<&Entry> = chosen.iter().collect();
     Ok((contents(git, &chosen, revision).await?, left_out))
+}
+
+/// What is at a path of a commit: `tree`, `blob` or `commit`; `None` only where git found out that nothing is.
+async fn kind_of(git: &Git<'_>, revision: &str, path: &str) -> Result<Option<String>, GitError> {
+    let mut job = Job::new(&["ls-tree", "-z", "--full-tree", revision, "--", path]);
+    job.env("GIT_LITERAL_PATHSPECS", "1".to_owned());
+    let said = git.run(job).await?.good()?;
+    if said.stdout.is_empty() {
+        return Ok(None);
+    }
+    let line = String::from_utf8_lossy(&said.stdout).into_owned();
+    let kind = line.split_whitespace().nth(1).map(str::to_owned);
+    kind.map(Some).ok_or_else(|| GitError::Git("its list of files is not understood".to_owned()))
 }
 
 /// The texts of files, in their order.

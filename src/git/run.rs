@@ -1,6 +1,6 @@
 //! Runs git: confined, with an environment and a configuration of its own, and with every output bounded.
 
-use super::{GitError, LOCAL_WAIT, PACK_BYTES_MAX};
+use super::{GitError, LOCAL_WAIT};
 use crate::child::{Group, surroundings};
 use crate::runtime::Spawner;
 use crate::runtime::sandbox::{Limits, SandboxArgs};
@@ -146,6 +146,8 @@ pub(super) struct Git<'a> {
     /// The repository.
     pub folder: &'a Path,
     pub scratch: &'a Scratch,
+    /// Largest file that it may write, bytes.
+    pub pack_bytes_max: u64,
     /// What it may read beside the system.
     pub read: Vec<PathBuf>,
 }
@@ -187,7 +189,7 @@ impl Git<'_> {
             confine: self.confine,
             read: self.read.clone(),
             write: vec![self.folder.to_owned(), self.scratch.path().to_owned()],
-            limits: Limits { file_bytes: Some(PACK_BYTES_MAX), memory_bytes: Some(MEMORY_BYTES_MAX) },
+            limits: Limits { file_bytes: Some(self.pack_bytes_max), memory_bytes: Some(MEMORY_BYTES_MAX) },
             command: std::iter::once("git".into()).chain(job.words.iter().map(Into::into)).collect(),
         };
         let mut command = Command::new(self.program);

@@ -4,7 +4,7 @@ use super::GitError;
 use super::fault::plain;
 use crate::spec::TEXT_BYTES_MAX;
 use crate::spec::folder::{IGNORE_FILE, Ignore, is_document};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Most entries of a commit below the path.
 pub const ENTRIES_MAX: usize = 100_000;
@@ -20,6 +20,8 @@ pub(super) const LISTING_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(super) const HEADER_BYTES_MAX: usize = 128;
 /// Folders below one another at most.
 const DEPTH_MAX: usize = 32;
+/// Bytes of paths times bytes of patterns: what comparing them costs.
+const COMPARED_MAX: usize = 1_000_000_000;
 /// What is told of what is not read: so many at most.
 const TOLD_MAX: usize = 20;
 
@@ -81,18 +83,26 @@ pub(super) fn parse(listing: &[u8]) -> Result<Vec<Entry>, GitError> {
 }
 
 /// The documents among the entries below `top`, and what is not read and why. All that cannot be read is told at once.
-pub(super) fn choose<'e>(
-    entries: &'e [Entry],
+pub(super) fn choose(
+    entries: Vec<Entry>,
     rules: &[(String, String)],
     top: &str,
     revision: &str,
-) -> Result<(Vec<&'e Entry>, Vec<String>), GitError> {
+) -> Result<(Vec<Entry>, Vec<String>), GitError> {
+    let is_told = |entry: &Entry| entry.mode != Mode::File || is_document(entry.name());
+    let entries: Vec<Entry> = entries.into_iter().filter(is_told).collect();
+    check_patterns(&entries, rules, revision)?;
     let rules: BTreeMap<&str, Ignore> =
         rules.iter().map(|(path, text)| (folder(path), Ignore::parse(text))).collect();
+    let mut folders = HashMap::new();
     let (mut chosen, mut left_out, mut problems, mut bytes) = (vec![], vec![], vec![], 0);
-    for entry in entries {
+    for entry in &entries {
         let path = plain(&entry.path);
-        if is_left_out(&entry.path, top, &rules) {
+        if entry.path.split('/').count() > DEPTH_MAX {
+            problems.push(format!("{path}: more than {DEPTH_MAX} folders deep"));
+            continue;
+        }
+        if is_left_out(&entry.path, top, &rules, &mut folders) {
             continue;
         }
         match entry.mode {
@@ -103,17 +113,13 @@ pub(super) fn choose<'e>(
                 ));
             }
             Mode::Link => left_out.push(format!("{path}: a symbolic link; links are not followed")),
-            Mode::File if !is_document(entry.name()) => {}
             Mode::File if entry.size > FILE_BYTES_MAX => {
                 problems
                     .push(format!("{path}: {} bytes, a document has at most {FILE_BYTES_MAX}", entry.size));
             }
-            Mode::File if entry.path.split('/').count() > DEPTH_MAX => {
-                problems.push(format!("{path}: more than {DEPTH_MAX} folders deep"));
-            }
             Mode::File => {
                 bytes += entry.size;
-                chosen.push(entry);
+                chosen.push(entry.clone());
             }
         }
     }
@@ -132,6 +138,20 @@ pub(super) fn choose<'e>(
     Ok((chosen, left_out))
 }
 
+/// Patterns are compared with paths: all of both together is bounded.
+fn check_patterns(entries: &[Entry], rules: &[(String, String)], revision: &str) -> Result<(), GitError> {
+    let paths: usize = entries.iter().map(|entry| entry.path.len()).sum();
+    let patterns: usize = rules.iter().map(|(_, text)| text.len()).sum();
+    if paths.saturating_mul(patterns) <= COMPARED_MAX {
+        return Ok(());
+    }
+    let what = format!(
+        "has {patterns} bytes of patterns in its files `{IGNORE_FILE}`, too many for {} files; write fewer",
+        entries.len()
+    );
+    Err(GitError::TooLarge { revision: revision.to_owned(), what })
+}
+
 fn cut(told: &mut Vec<String>) {
     if told.len() > TOLD_MAX {
         let more = told.len() - TOLD_MAX;
@@ -146,15 +166,29 @@ fn folder(path: &str) -> &str {
 }
 
 /// Whether a file, or a folder that it is in, is hidden or left out.
-fn is_left_out(path: &str, top: &str, rules: &BTreeMap<&str, Ignore>) -> bool {
+fn is_left_out(
+    path: &str,
+    top: &str,
+    rules: &BTreeMap<&str, Ignore>,
+    folders: &mut HashMap<String, bool>,
+) -> bool {
     let below = if top.is_empty() { path } else { path.get(top.len() + 1..).unwrap_or(path) };
     let start = path.len() - below.len();
     let ends = below.match_indices('/').map(|(at, _)| (start + at, true)).chain([(path.len(), false)]);
     for (end, is_folder) in ends {
         let Some(part) = path.get(..end) else { continue };
-        if part.rsplit('/').next().is_some_and(|name| name.starts_with('.'))
-            || verdict(part, top, is_folder, rules)
-        {
+        let look = || {
+            part.rsplit('/').next().is_some_and(|name| name.starts_with('.'))
+                || verdict(part, top, is_folder, rules)
+        };
+        let left_out = match folders.get(part).filter(|_| is_folder) {
+            Some(known) => *known,
+            None => look(),
+        };
+        if is_folder {
+            folders.insert(part.to_owned(), left_out);
+        }
+        if left_out {
             return true;
         }
     }
@@ -252,22 +286,35 @@ mod tests {
             ("specs/.meshagentignore".to_owned(), "/old/\n".to_owned()),
             ("specs/in/.meshagentignore".to_owned(), "left.yaml\n".to_owned()),
         ];
-        let (chosen, left_out) = choose(&entries, &rules, "specs", "r").unwrap();
+        let (chosen, left_out) = choose(entries.to_vec(), &rules, "specs", "r").unwrap();
         let paths: Vec<_> = chosen.iter().map(|entry| entry.path.as_str()).collect();
         assert_eq!(paths, ["specs/a.yaml", "specs/in/c.yml"]);
         assert_eq!(left_out.len(), 2, "{left_out:?}");
         let hostile =
             [entry(Mode::Link, 1, "passwd.yaml"), entry(Mode::File, FILE_BYTES_MAX + 1, "huge.yaml")];
-        let error = choose(&hostile, &[], "", "r").unwrap_err().to_string();
+        let error = choose(hostile.to_vec(), &[], "", "r").unwrap_err().to_string();
         assert!(
             error.contains("passwd.yaml: a symbolic link") && error.contains("huge.yaml: 4194305 bytes"),
             "{error}"
         );
         let many: Vec<_> = (0..=FILES_MAX).map(|n| entry(Mode::File, 1, &format!("{n}.yaml"))).collect();
-        assert!(matches!(choose(&many, &[], "", "r"), Err(GitError::TooLarge { .. })));
+        assert!(matches!(choose(many, &[], "", "r"), Err(GitError::TooLarge { .. })));
         let large: Vec<_> =
             (0..20).map(|n| entry(Mode::File, FILE_BYTES_MAX, &format!("{n}.yaml"))).collect();
-        assert!(matches!(choose(&large, &[], "", "r"), Err(GitError::TooLarge { .. })));
+        assert!(matches!(choose(large, &[], "", "r"), Err(GitError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn patterns_and_depths_of_strangers_are_bounded() {
+        let many: Vec<_> =
+            (0..10_000).map(|n| entry(Mode::File, 1, &format!("folder/{n:080}.yaml"))).collect();
+        let rules = [(".meshagentignore".to_owned(), "*a*b*c\n".repeat(9_000))];
+        let error = choose(many.clone(), &rules, "", "r").unwrap_err().to_string();
+        assert!(error.contains("too many for 10000 files; write fewer"), "{error}");
+        assert_eq!(choose(many, &[], "", "r").unwrap().0.len(), 10_000);
+        let deep = entry(Mode::File, 1, &format!("{}x.yaml", "d/".repeat(DEPTH_MAX)));
+        let error = choose(vec![deep], &[], "", "r").unwrap_err().to_string();
+        assert!(error.contains("folders deep"), "{error}");
     }
 
     #[test]

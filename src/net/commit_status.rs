@@ -25,6 +25,11 @@ pub struct CommitStatus {
 pub enum CommitStatusError {
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error(
+        "the forge at `{host}` would be told without encryption, and the token with it; write https, or have the operator \
+         allow this host (`meshagent up --allow-host`)"
+    )]
+    Plain { host: String },
     #[error("the forge at `{host}` could not be told: {why}")]
     Unreachable { host: String, why: String },
     #[error("the forge at `{host}` answered with HTTP {status}")]
@@ -42,6 +47,10 @@ pub async fn send(
     let url = Url::parse(&url).map_err(|error| Refused::Invalid(format!("the url is no URL: {error}")))?;
     let target = guard::check_url(url, allowed).await?;
     let host = target.host().to_owned();
+    let port = target.url.port_or_known_default().unwrap_or_default();
+    if target.url.scheme() == "http" && !allowed.names(&host, port) {
+        return Err(CommitStatusError::Plain { host });
+    }
     let failed = |error: reqwest::Error| CommitStatusError::Unreachable {
         host: host.clone(),
         why: error.without_url().to_string(),

@@ -41,6 +41,8 @@ pub struct Options {
     pub allowed_hosts: Vec<String>,
     /// Folders of this machine that git sources may name by `file:` URLs; none unless told.
     pub git_roots: Vec<PathBuf>,
+    /// Largest pack that git sources fetch, MiB.
+    pub git_pack_mib: u64,
     /// Signs calls and webhooks; made at the first start and kept in the vault without it.
     pub webhook_secret: Option<Secret>,
     /// Reads texts that agents have remembered with `strategy=llm`, where they name no model.
@@ -92,6 +94,7 @@ impl Options {
             kek: None,
             allowed_hosts: vec![],
             git_roots: vec![],
+            git_pack_mib: crate::git::PACK_BYTES_MAX >> 20,
             webhook_secret: None,
             memory_model: DEFAULT_MEMORY_MODEL.to_owned(),
             embedding_model: None,

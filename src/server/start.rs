@@ -309,6 +309,7 @@ fn repositories(options: &Options) -> Result<Arc<Repositories>, StartError> {
         program: program(options)?,
         roots: options.git_roots.clone(),
         allowed: options.control.outward.allowed.clone(),
+        pack_bytes_max: options.git_pack_mib.saturating_mul(1024 * 1024),
     };
     let opened = Repositories::open(settings);
     opened.map(Arc::new).map_err(|source| data_dir_error(&options.data_dir, source))

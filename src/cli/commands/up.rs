@@ -80,6 +80,9 @@ pub struct Args {
     /// Folder of this machine whose repositories git sources of any project may name by file: URLs (repeatable)
     #[arg(long = "git-root", value_name = "DIR")]
     git_roots: Vec<PathBuf>,
+    /// Largest pack that git sources fetch, MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=16_384))]
+    git_pack_mib: u64,
     /// Raise or lower a limit of every room, such as open-calls=1000; a room's annotations may lower it (repeatable)
     #[arg(long, value_name = "NAME=VALUE")]
     room_limit: Vec<String>,
@@ -181,6 +184,7 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.livekit = args.livekit_url.as_ref().map(livekit).transpose()?;
     options.allowed_hosts = args.allow_hosts;
     options.git_roots = args.git_roots;
+    options.git_pack_mib = args.git_pack_mib;
     options.webhook_secret = secret("MESHAGENT_WEBHOOK_SECRET");
     options.kek = secret("MESHAGENT_KEK").map(|kek| (kek, secret("MESHAGENT_KEK_PREVIOUS")));
     options.api_key = match settings::env("MESHAGENT_API_KEY") {

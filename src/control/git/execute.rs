@@ -8,6 +8,7 @@ use crate::app::plan::Request;
 use crate::app::{self, Actor};
 use crate::control::{ControlParts, Controller, Error};
 use crate::domain::git_source::{ABOUT_BYTES_MAX, Applied, Commit, Failed, GitSource};
+use crate::eventlog::AppendError;
 use crate::git::{Checkout, Reference, Repositories, Wanted};
 use crate::id::GitSourceId;
 use crate::lease::LeaseError;
@@ -120,7 +121,11 @@ async fn attempt(
     let applied = parts.app.apply_git_source(&actor(source, Some(&revision)), id, &fetched).await;
     applied.map_err(|error| match error {
         app::Error::Plan(problems) => of_plan(&revision, &problems, &places).into(),
-        error @ (app::Error::Rejected { .. } | app::Error::Invalid { .. }) => {
+        // What it is about is in the commit: trying the same again does not help.
+        error @ (app::Error::Rejected { .. }
+        | app::Error::Invalid { .. }
+        | app::Error::NotFound { .. }
+        | app::Error::Append(AppendError::TooLarge { .. })) => {
             Trouble::invalid(&revision, error.to_string()).into()
         }
         error => Stop::Error(error.into()),

@@ -13,7 +13,7 @@ pub mod status;
 use super::service::workers::Workers;
 use super::{ControlParts, Controller, Error, Outcome};
 use crate::git::Repositories;
-use crate::id::GitSourceId;
+use crate::id::{GitSourceId, ProjectId};
 use crate::net::commit_status::CommitStatus;
 use crate::projection::World;
 use chrono::{DateTime, Utc};
@@ -24,6 +24,8 @@ use tokio::sync::watch;
 
 /// Sources that one server looks at at once.
 pub const AT_ONCE_MAX: usize = 4;
+/// Of them, those of one project: a forge that does not answer keeps no other project waiting for long.
+pub const AT_ONCE_PER_PROJECT_MAX: usize = 2;
 
 /// The controller of git sources.
 pub struct GitSources {
@@ -127,9 +129,18 @@ impl Controller for GitSources {
             }
         }
         due.sort_unstable();
+        let mut at_work: HashMap<ProjectId, usize> = HashMap::new();
+        for id in &busy {
+            *at_work.entry(id.project()).or_default() += 1;
+        }
         for (_, id) in due {
-            self.begin(id);
-            outcome.steps += 1;
+            // The end of a look wakes this controller, and the next one's turn comes.
+            let own = at_work.entry(id.project()).or_default();
+            if *own < AT_ONCE_PER_PROJECT_MAX {
+                *own += 1;
+                self.begin(id);
+                outcome.steps += 1;
+            }
         }
         Ok(outcome)
     }

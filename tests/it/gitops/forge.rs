@@ -79,7 +79,11 @@ impl Forge {
     }
 
     pub fn remove(&self, name: &str) {
-        std::fs::remove_file(self.work().join(name)).unwrap();
+        let path = self.work().join(name);
+        if path.is_dir() {
+            return std::fs::remove_dir_all(path).unwrap();
+        }
+        std::fs::remove_file(path).unwrap();
     }
 
     /// Commits everything there is and pushes it, whatever is there; the commit's hash.

@@ -67,6 +67,74 @@ fn the_servers_own_files_and_network_are_not_reached() {
     refused(&person, "up", &["not to be read"]);
 }
 
+/// What is fetched and too large is cleared away, and told.
+#[test]
+fn a_pack_that_is_too_large_is_told_and_leaves_nothing_behind() {
+    let server = Server::start(&["--allow-host", "127.0.0.1", "--git-pack-mib", "1"]);
+    let person = Person::of(&server);
+    let forge = Forge::start();
+    // Nothing that a pack could make smaller.
+    let mut state = 7_u64;
+    let noise: String = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(33 + u8::try_from((state >> 33) % 94).unwrap())
+    })
+    .take(3 << 20)
+    .collect();
+    forge.write("noise.txt", &noise);
+    forge.push("noise");
+    apply(&person, &source("bad", &forge.url(), ""));
+    refused(&person, "bad", &["larger than 1 MiB", "--git-pack-mib"]);
+    refused(&person, "bad", &["larger than 1 MiB"]);
+    let mut folders = vec![server.data_dir().join("git")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            assert!(
+                !entry.file_name().to_str().unwrap().starts_with("tmp_pack"),
+                "{}",
+                entry.path().display()
+            );
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+}
+
+/// Only where git says that there is nothing is something gone.
+#[test]
+fn a_folder_that_became_a_file_or_cannot_be_read_prunes_nothing() {
+    let (server, person) = server();
+    let forge = Forge::start();
+    forge.write("specs/a.yaml", &room("a", "red"));
+    forge.push("a");
+    apply(&person, &source("shop", &forge.url(), "path: specs"));
+    reconcile(&person, "shop");
+    assert_eq!(rooms(&person), ["a"]);
+    forge.remove("specs");
+    forge.write("specs", "a file");
+    forge.push("a file");
+    refused(&person, "shop", &["no folder `specs`"]);
+    assert_eq!(rooms(&person), ["a"]);
+    // A kept copy that lost its objects is made anew.
+    let kept = std::fs::read_dir(server.data_dir().join("git")).unwrap().map(|entry| entry.unwrap().path());
+    for copy in kept.filter(|path| path.join("HEAD").exists()) {
+        for pack in std::fs::read_dir(copy.join("objects/pack")).unwrap() {
+            std::fs::remove_file(pack.unwrap().path()).unwrap();
+        }
+    }
+    forge.remove("specs");
+    forge.write("specs/b.yaml", &room("b", "red"));
+    forge.push("b");
+    reconcile(&person, "shop");
+    assert_eq!(rooms(&person), ["b"]);
+    forge.remove("specs");
+    forge.write("other.txt", "x");
+    forge.push("gone");
+    reconcile(&person, "shop");
+    assert_eq!(rooms(&person), Vec::<String>::new());
+}
+
 #[test]
 fn private_repositories_are_read_with_a_secret_and_only_signed_commits_are_applied() {
     let (_server, person) = server();
