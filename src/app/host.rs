@@ -9,6 +9,7 @@ use crate::vault::Secret;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use std::any::Any;
 use std::collections::BTreeMap;
 use tokio::task::JoinHandle;
 use url::Url;
@@ -98,6 +99,12 @@ pub trait RoomHost: Send + Sync + 'static {
     /// How much of the room's limits is used.
     fn usage(&self, _room: RoomId) -> Usage {
         Usage::default()
+    }
+
+    /// Something whose holder uses a room that runs here: the room is not idle until it is dropped. None where the room
+    /// does not run here.
+    fn busy(&self, _room: RoomId) -> Option<Box<dyn Any + Send + Sync>> {
+        None
     }
 
     /// One line for the room's developer log.

@@ -1,6 +1,7 @@
 //! How many requests are under way: per route, per project, and altogether, so that no site takes another's place.
 
 use crate::id::{ProjectId, RouteId};
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +26,15 @@ pub struct Places(Mutex<Counts>);
 pub struct Place {
     places: Arc<Places>,
     route: RouteId,
+    /// What else is held as long.
+    held: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Place {
+    /// Holds something as long as the place.
+    pub fn hold(&mut self, held: Option<Box<dyn Any + Send + Sync>>) {
+        self.held = held;
+    }
 }
 
 impl Places {
@@ -46,7 +56,7 @@ impl Places {
         counts.all += 1;
         counts.projects.insert(route.project(), of_project + 1);
         counts.routes.insert(route, of_route + 1);
-        Some(Place { places: Arc::clone(self), route })
+        Some(Place { places: Arc::clone(self), route, held: None })
     }
 }
 

@@ -98,7 +98,7 @@ async fn serve(
     parts: &mut Parts,
     body: Body,
 ) -> Result<Response<Body>, Refusal> {
-    let Asking { path, target, asked, rest, place } = asking;
+    let Asking { path, target, asked, rest, mut place } = asking;
     let down = |problem: Problem| match &path.unavailable {
         Some(page) => Refusal::Down(page.clone(), problem),
         None => Refusal::Problem(problem),
@@ -131,20 +131,10 @@ async fn serve(
         return Ok(queue::put(shared, site, &name, by.as_ref(), parts, &whole).await?);
     }
     let stream = connect(shared, site, &found).await.map_err(down)?;
-    let raw = parts.uri.path();
-    let mut target = if path.strip_prefix { behind(raw, rest) } else { raw.to_owned() };
-    if let Some(query) = parts.uri.query() {
-        target = format!("{target}?{query}");
-    }
-    let is_socket = is_upgrade(&parts.headers);
-    let outgoing = Outgoing {
-        stream,
-        method: parts.method.clone(),
-        target,
-        headers: sent(site, parts, by.as_ref()),
-        body,
-        upgrade: is_socket.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten(),
-    };
+    // Who looks at a site is in its room, as long as the answer lasts.
+    place.hold(shared.host.busy(site.room));
+    let target = if path.strip_prefix { behind(parts.uri.path(), rest) } else { parts.uri.path().to_owned() };
+    let outgoing = outgoing(site, parts, by.as_ref(), target, (stream, body));
     match pass(outgoing, place, shared.stop.clone()).await {
         Ok(response) => Ok(response),
         Err(Failed::TooLarge) => Err(too_large(Failed::TooLarge.to_string()).into()),
@@ -240,6 +230,26 @@ fn text_answer(text: String) -> Response<Body> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// The request as the service gets it; `path` as it is to see it.
+fn outgoing(
+    site: &Site<'_>,
+    parts: &mut Parts,
+    by: Option<&Visitor>,
+    path: String,
+    (stream, body): (TcpStream, Body),
+) -> Outgoing {
+    let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let is_socket = is_upgrade(&parts.headers);
+    Outgoing {
+        stream,
+        method: parts.method.clone(),
+        target: path + &query,
+        headers: sent(site, parts, by),
+        body,
+        upgrade: is_socket.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten(),
+    }
 }
 
 /// The headers for the service, with who asks.

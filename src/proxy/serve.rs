@@ -8,17 +8,23 @@ use super::port::Asking;
 use super::{Shared, content, path, port, sign_in, site};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use std::net::IpAddr;
 
 /// Answers a request from this address.
 pub async fn answer(shared: &Shared, peer: IpAddr, request: Request) -> Response<Body> {
     let asked: HeaderMap = request.headers().clone();
-    match serve(shared, peer, request).await {
+    let mut response = match serve(shared, peer, request).await {
         Ok(response) => response,
         Err(problem) => problem.answer(&asked),
+    };
+    // A length that was beside the chunks is gone by now. Whatever a server in front took for the next request because of
+    // it is not read as one (RFC 9112 §6.1).
+    if asked.contains_key(header::TRANSFER_ENCODING) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    response
 }
 
 async fn serve(shared: &Shared, peer: IpAddr, request: Request) -> Result<Response<Body>, Problem> {

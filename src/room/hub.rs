@@ -54,6 +54,21 @@ impl fmt::Debug for Hub {
     }
 }
 
+/// Something that a session does, over when dropped.
+pub struct AtWork(Arc<LiveSession>);
+
+impl std::fmt::Debug for AtWork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AtWork")
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.work_done();
+    }
+}
+
 impl Hub {
     pub fn new(keeper: Arc<dyn SessionKeeper>, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
         Self {
@@ -211,6 +226,13 @@ impl Hub {
     #[must_use]
     pub fn idle_since(&self, room: RoomId) -> Option<DateTime<Utc>> {
         self.live(room)?.idle_since()
+    }
+
+    /// Makes the room's session busy for as long as the answer is held. `None` when it is not live.
+    pub fn busy(&self, room: RoomId) -> Option<AtWork> {
+        let session = self.live(room)?;
+        session.work_begun();
+        Some(AtWork(session))
     }
 
     /// Adds a line to the room's developer log; without a live session there is nobody to read it.

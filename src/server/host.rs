@@ -15,6 +15,7 @@ use crate::room::{Hub, JoinError, Limits, dialled};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -70,6 +71,10 @@ impl RoomHost for HubHost {
 
     fn idle_since(&self, room: RoomId) -> Option<DateTime<Utc>> {
         self.hub.idle_since(room)
+    }
+
+    fn busy(&self, room: RoomId) -> Option<Box<dyn Any + Send + Sync>> {
+        self.hub.busy(room).map(|work| Box::new(work) as Box<dyn Any + Send + Sync>)
     }
 
     fn live(&self) -> Vec<(RoomId, SessionId)> {

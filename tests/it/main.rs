@@ -21,6 +21,7 @@ mod lease;
 mod llm;
 mod mail;
 mod plans;
+mod proxy;
 mod queue;
 mod replay;
 mod roles;

@@ -51,7 +51,7 @@ impl Services {
         }
         match parts.runtime.reach(&key, number).await {
             Some(at) => PortPlace::At(at),
-            None => PortPlace::NotYet(format!("nothing of its own listens on port {number}")),
+            None => PortPlace::Never("the service's port cannot be reached, or is somebody else's"),
         }
     }
 }

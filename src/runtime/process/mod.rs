@@ -3,6 +3,7 @@
 
 pub(super) mod command;
 mod instance;
+mod listening;
 mod reaper;
 mod spawner;
 
@@ -10,11 +11,14 @@ use super::sandbox::{Confinement, Limits, SandboxArgs, available};
 use super::{InstanceKey, Observed, RunState, Runtime, RuntimeError, StartRequest};
 use crate::clock::{Clock, IdSource};
 use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
 use instance::Instance;
+use listening::Whose;
 pub use spawner::Spawner;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -25,6 +29,8 @@ use tokio::sync::watch;
 
 /// Folder of the data directory that holds the children's own directories.
 const RUN_DIR: &str = "run";
+/// How long a port that was found to be a child's own is taken for it: looking costs some milliseconds.
+const OWNED_FOR: TimeDelta = TimeDelta::seconds(1);
 /// Most children at a time.
 const INSTANCES_MAX: usize = 1_000;
 
@@ -52,6 +58,8 @@ pub struct ProcessRuntime {
     /// One start at a time, so that one key never starts twice.
     starting: tokio::sync::Mutex<()>,
     exits: watch::Sender<u64>,
+    /// Ports that were found to be a session's own, and until when that is believed.
+    owned: Mutex<BTreeMap<(u32, u16), DateTime<Utc>>>,
 }
 
 impl fmt::Debug for ProcessRuntime {
@@ -89,11 +97,16 @@ impl ProcessRuntime {
             instances: Mutex::default(),
             starting: tokio::sync::Mutex::default(),
             exits: watch::Sender::new(0),
+            owned: Mutex::default(),
         })
     }
 
     fn instances(&self) -> MutexGuard<'_, BTreeMap<InstanceKey, Arc<Instance>>> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn owned(&self) -> MutexGuard<'_, BTreeMap<(u32, u16), DateTime<Utc>>> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn find(&self, key: &InstanceKey) -> Option<Arc<Instance>> {
@@ -153,6 +166,30 @@ impl ProcessRuntime {
 impl Runtime for ProcessRuntime {
     fn name(&self) -> &'static str {
         "process"
+    }
+
+    async fn reach(&self, key: &InstanceKey, port: u16) -> Option<SocketAddr> {
+        let at = SocketAddr::from(([127, 0, 0, 1], port));
+        let session = self.find(key)?.pid();
+        let now = self.clock.now();
+        if self.owned().get(&(session, port)).is_some_and(|until| now < *until) {
+            return Some(at);
+        }
+        let looked = tokio::task::spawn_blocking(move || listening::whose(session, port)).await;
+        match looked {
+            Ok(Whose::Own) => {
+                let mut owned = self.owned();
+                owned.retain(|_, until| now < *until);
+                owned.insert((session, port), now + OWNED_FOR);
+                Some(at)
+            }
+            // Whoever connects finds that out.
+            Ok(Whose::Nobodys) => Some(at),
+            Ok(Whose::Foreign) | Err(_) => {
+                tracing::warn!(%key, port, "a port of a service is somebody else's; nothing is sent there");
+                None
+            }
+        }
     }
 
     fn describe(&self) -> String {

@@ -69,10 +69,18 @@ pub(super) fn signal(pid: u32, signal: Signal) {
     }
 }
 
+/// The processes of a session.
+pub(super) fn of_session(session: u32) -> impl Iterator<Item = u32> {
+    processes().filter(move |pid| session_of(*pid) == Some(session))
+}
+
+pub(super) fn session_of(pid: u32) -> Option<u32> {
+    stat(pid).map(|stat| stat.session)
+}
+
 /// Kills what is left of a session whose leader was waited for or is gone. Number of processes.
 pub(super) fn kill_session(session: u32) -> usize {
-    let left: Vec<u32> =
-        processes().filter(|pid| stat(*pid).is_some_and(|stat| stat.session == session)).collect();
+    let left: Vec<u32> = of_session(session).collect();
     for pid in left.iter().filter_map(|pid| to_pid(*pid)) {
         let _ = kill_process(pid, Signal::KILL);
     }
