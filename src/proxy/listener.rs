@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Connections at once; more wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 8_192;
-/// Longest head of a request, bytes, and most headers in it.
+/// Read of a head before it is looked at, bytes, so that none is longer than twice that; and most headers in it.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 100;
 /// How long a head may take to arrive; also how long a connection may rest between two requests.

@@ -1,7 +1,7 @@
-//! The commands of rooms, files and routes that matter most: none goes without a test.
+//! The commands of rooms and files that matter most: none goes without a test.
 
 use super::steps::Step;
-use super::{containers, datasets, documents, files, participants, queues, routes, services};
+use super::{containers, datasets, documents, files, participants, queues, services};
 use std::collections::BTreeSet;
 
 /// `GROUP: COMMAND…` a line. A command with no word of its own is the group itself.
@@ -17,7 +17,6 @@ room dataset: table inspect create drop insert merge update delete search
 room container: list stop log exec run
 room sync: get inspect create update
 room connect:
-route: create update get list delete
 ";
 
 /// Core commands that cannot be driven, each with the reason.
@@ -37,14 +36,13 @@ fn core() -> BTreeSet<String> {
 
 /// Command lines of all groups that must succeed; one that must fail shows little.
 fn driven() -> Vec<&'static str> {
-    let groups: [&[&[Step]]; 8] = [
+    let groups: [&[&[Step]]; 7] = [
         containers::STEPS,
         datasets::STEPS,
         documents::STEPS,
         files::STEPS,
         participants::STEPS,
         queues::STEPS,
-        routes::STEPS,
         services::ALL,
     ];
     let steps = groups.into_iter().flatten().copied().flatten().filter(|step| step.succeeds());

@@ -12,7 +12,6 @@ mod files;
 mod main_job;
 mod participants;
 mod queues;
-mod routes;
 mod services;
 mod steps;
 mod warm;
