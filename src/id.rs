@@ -114,6 +114,12 @@ macro_rules! scoped_ids {
 scoped_ids! {
     /// One API key of a service account.
     ApiKeyId = "apikey";
+    /// A named place for messages.
+    FeedId = "feed";
+    /// Where the messages of a feed are written.
+    FeedSubscriptionId = "feedsubscription";
+    /// What of the requests to models is published in a feed.
+    LlmLoggerId = "llmlogger";
     /// A repository whose documents are kept applied.
     GitSourceId = "gitsource";
     /// An agent that the server runs; its room and its service have the same UUID.

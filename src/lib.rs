@@ -31,6 +31,7 @@ pub mod columnar;
 pub mod containers;
 pub mod dataset;
 pub mod document;
+pub mod feed;
 pub mod lease;
 pub mod llm;
 pub mod mail;

@@ -30,6 +30,7 @@ pub struct Places<K: Eq + Hash + Copy> {
 pub struct Place<K: Eq + Hash + Copy> {
     places: Arc<Places<K>>,
     of: K,
+    amount: usize,
 }
 
 impl<K: Eq + Hash + Copy> Places<K> {
@@ -40,14 +41,20 @@ impl<K: Eq + Hash + Copy> Places<K> {
 
     /// `None` where all are taken, or `of` has its share.
     pub fn take(self: &Arc<Self>, of: K) -> Option<Place<K>> {
+        self.take_many(of, 1)
+    }
+
+    /// As [`Places::take`], for what takes more than one place, such as bytes.
+    pub fn take_many(self: &Arc<Self>, of: K, amount: usize) -> Option<Place<K>> {
         let mut taken = lock(&self.taken);
         let all: usize = taken.values().sum();
         let own = taken.get(&of).copied().unwrap_or_default();
-        if all >= self.whole || own >= self.share {
+        let fits = |taken: usize, most| taken.checked_add(amount).is_some_and(|sum| sum <= most);
+        if !fits(all, self.whole) || !fits(own, self.share) {
             return None;
         }
-        taken.insert(of, own + 1);
-        Some(Place { places: Arc::clone(self), of })
+        taken.insert(of, own + amount);
+        Some(Place { places: Arc::clone(self), of, amount })
     }
 }
 
@@ -55,7 +62,7 @@ impl<K: Eq + Hash + Copy> Drop for Place<K> {
     fn drop(&mut self) {
         let mut taken = lock(&self.places.taken);
         if let Some(own) = taken.get_mut(&self.of) {
-            *own = own.saturating_sub(1);
+            *own = own.saturating_sub(self.amount);
             if *own == 0 {
                 taken.remove(&self.of);
             }
@@ -117,8 +124,10 @@ mod tests {
         let of_b = places.take("b").unwrap();
         assert!(places.take("b").is_none(), "all are taken");
         drop(first);
+        assert!(places.take_many("a", 2).is_none() && places.take_many("c", usize::MAX).is_none());
         assert!(places.take("a").is_some());
         drop(of_b);
+        assert!(places.take_many("b", 2).is_some());
         assert_eq!(lock(&places.taken).len(), 1, "who has none is forgotten");
     }
 }

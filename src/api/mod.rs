@@ -10,9 +10,11 @@ mod auth;
 mod body;
 mod error;
 mod events;
+mod feeds;
 mod files;
 mod iam;
 mod llm;
+mod loggers;
 mod mailboxes;
 mod mcp;
 pub mod openapi;
@@ -65,6 +67,7 @@ pub struct Api {
     pub ingest: Arc<Ingest>,
     pub telemetry: Telemetry,
     pub llm: Arc<Llm>,
+    pub feeds: Arc<crate::feed::Feeds>,
     pub outbox: Arc<dyn Outbox>,
     /// To a collector of the operator's, where there is one.
     pub forward: Option<Forward>,

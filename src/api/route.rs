@@ -62,6 +62,8 @@ pub fn routes() -> Vec<Route> {
     all.extend(super::mailboxes::routes());
     all.extend(super::routes::routes());
     all.extend(super::agents::routes());
+    all.extend(super::feeds::routes());
+    all.extend(super::loggers::routes());
     all.extend(super::webhooks::routes());
     all.extend(super::mcp::routes());
     all.extend(super::tasks::routes());

@@ -184,6 +184,8 @@ impl App {
             Kind::Mailbox => (names::Kind::MailboxAddress, ProjectId::PLATFORM),
             Kind::Route => (names::Kind::RouteDomain, ProjectId::PLATFORM),
             Kind::ManagedAgent => (names::Kind::ManagedAgent, project),
+            Kind::Feed => (names::Kind::Feed, project),
+            Kind::Subscription => (names::Kind::FeedSubscription, project),
             Kind::GitSource => (names::Kind::GitSource, project),
             _ => return Ok(None),
         };

@@ -52,7 +52,7 @@ impl App {
         .await
     }
 
-    /// Deletes a room with its services, scheduled tasks, mailboxes and routes.
+    /// Deletes a room with its services, scheduled tasks, mailboxes, routes and subscriptions of feeds.
     pub async fn delete_room(&self, actor: &Actor, id: RoomId) -> Result<(), Error> {
         self.transact(actor, |world| {
             not_of_agent(world, id)?;
@@ -105,6 +105,7 @@ fn contents(world: &World, room: RoomId) -> Result<Vec<Change>, Error> {
         changes.push(Change::new(project, id.stream(), gone));
         changes.push(release(world, ProjectId::PLATFORM, Kind::RouteDomain, None, &route.domain())?);
     }
+    changes.extend(super::feeds::of_room_end(world, room)?);
     Ok(changes)
 }
 

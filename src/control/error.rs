@@ -14,6 +14,10 @@ pub enum Error {
     #[error(transparent)]
     Lease(#[from] LeaseError),
     #[error(transparent)]
+    Feed(#[from] crate::feed::FeedError),
+    #[error("a file of a room cannot be written: {0}")]
+    Blob(#[from] crate::blob::BlobError),
+    #[error(transparent)]
     Runtime(#[from] RuntimeError),
     #[error("the controller `{0}` panicked; this is a defect, please report it with the lines before")]
     Panicked(&'static str),

@@ -7,6 +7,7 @@
 pub mod backoff;
 mod driver;
 mod error;
+pub mod feed;
 mod fresh;
 pub mod git;
 pub mod health;
@@ -49,6 +50,7 @@ pub struct ControlParts {
     pub queues: Arc<dyn QueueStore>,
     pub leases: Arc<dyn LeaseStore>,
     pub blobs: Blobs,
+    pub feeds: Arc<crate::feed::Feeds>,
     /// The repositories of git sources; none are looked at without them.
     pub repositories: Option<Arc<Repositories>>,
     /// Id of this run of the server, as leases name it.
@@ -92,7 +94,10 @@ pub fn start(parts: ControlParts) -> ControlHandle {
     let schedules = Arc::new(schedule::Schedules::new(parts.clone()));
     let subscriptions = Arc::new(subscription::Subscriptions::new(parts.clone()));
     let webhooks = Arc::new(webhook::Webhooks::new(parts.clone(), calls.clone()));
+    let feeds = Arc::new(feed::Feeds::new(parts.clone()));
+    let published = Wakes { called: parts.feeds.woken().subscribe(), ..wakes.clone() };
     let mut tasks = vec![
+        tokio::spawn(drive(feeds, Arc::clone(&app), published)),
         tokio::spawn(drive(sessions, Arc::clone(&app), wakes.clone())),
         tokio::spawn(drive(Arc::clone(&services), Arc::clone(&app), wakes.clone())),
         tokio::spawn(drive(schedules, Arc::clone(&app), wakes.clone())),

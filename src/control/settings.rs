@@ -27,6 +27,10 @@ pub struct Settings {
     pub telemetry: Option<std::sync::Arc<crate::app::ingest::Ingest>>,
     /// Seconds without anybody in a room before its session ends, where the room does not say.
     pub empty_room_seconds: Option<u64>,
+    /// Longest time that a message of a feed waits for others; [`super::feed::BATCH_WAIT`] without it.
+    pub feed_wait: Option<std::time::Duration>,
+    /// Whether other servers use the same database.
+    pub is_shared: bool,
     /// URL by which containers reach this server; its public URL without it.
     pub container_api_url: Option<String>,
 }

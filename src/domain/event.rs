@@ -4,8 +4,9 @@
 //! with an upcaster in [`super::upcast`] and a stored fixture.
 
 use super::{
-    account, controller, git_source, instance, inventory, mailbox, managed_agent, member, names, project,
-    room, route, scheduled_task, secret, service, session, subscription, upcast, webhook,
+    account, controller, feed, feed_subscription, git_source, instance, inventory, llm_logger, mailbox,
+    managed_agent, member, names, project, room, route, scheduled_task, secret, service, session,
+    subscription, upcast, webhook,
 };
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +83,12 @@ events! {
     ApiKeyCreated(account::KeyCreated) = "apikey.created" v 1;
     ApiKeyRevoked(Nothing) = "apikey.revoked" v 1;
     ControllerStalled(controller::Stalled) = "controller.stalled" v 1;
+    FeedCreated(feed::Wanted) = "feed.created" v 1;
+    FeedDeleted(Nothing) = "feed.deleted" v 1;
+    FeedSubscriptionCreated(feed_subscription::Wanted) = "feedsubscription.created" v 1;
+    FeedSubscriptionDeleted(Nothing) = "feedsubscription.deleted" v 1;
+    FeedSubscriptionUpdated(feed_subscription::Wanted) = "feedsubscription.updated" v 1;
+    FeedUpdated(feed::Wanted) = "feed.updated" v 1;
     GitSourceApplied(git_source::Applied) = "gitsource.applied" v 1;
     GitSourceCreated(git_source::Wanted) = "gitsource.created" v 1;
     GitSourceDeleted(Nothing) = "gitsource.deleted" v 1;
@@ -95,6 +102,9 @@ events! {
     InventoryApplied(inventory::Applied) = "inventory.applied" v 1;
     InventoryDropped(inventory::Dropped) = "inventory.dropped" v 1;
     InventoryHeld(inventory::Held) = "inventory.held" v 1;
+    LlmLoggerCreated(llm_logger::Wanted) = "llmlogger.created" v 1;
+    LlmLoggerDeleted(Nothing) = "llmlogger.deleted" v 1;
+    LlmLoggerUpdated(llm_logger::Wanted) = "llmlogger.updated" v 1;
     MailboxCreated(mailbox::Mailbox) = "mailbox.created" v 1;
     MailboxDeleted(Nothing) = "mailbox.deleted" v 1;
     MailboxUpdated(mailbox::Mailbox) = "mailbox.updated" v 1;

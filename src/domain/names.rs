@@ -19,6 +19,11 @@ pub enum Kind {
     ServiceAccount,
     MailboxAddress,
     RouteDomain,
+    Feed,
+    /// By its name, or its id where it has none.
+    FeedSubscription,
+    /// By its id.
+    LlmLogger,
     ManagedAgent,
     GitSource,
     /// Its scope is the service account that owns it.
@@ -36,6 +41,9 @@ impl fmt::Display for Kind {
             Self::ServiceAccount => "service account",
             Self::MailboxAddress => "mailbox",
             Self::RouteDomain => "route",
+            Self::Feed => "feed",
+            Self::FeedSubscription => "subscription",
+            Self::LlmLogger => "logger",
             Self::ManagedAgent => "agent",
             Self::GitSource => "git source",
             Self::Secret | Self::UserSecret => "secret",

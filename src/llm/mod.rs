@@ -11,6 +11,7 @@ pub mod form;
 pub mod headers;
 pub mod meter;
 pub mod operation;
+pub mod record;
 pub mod router;
 mod scan;
 mod sse;

@@ -1,9 +1,12 @@
 //! One project as the events tell it.
 
 use crate::domain::account::{ApiKey, ServiceAccount};
+use crate::domain::feed::Feed;
+use crate::domain::feed_subscription::FeedSubscription;
 use crate::domain::git_source::GitSource;
 use crate::domain::instance::{self, Instance};
 use crate::domain::inventory::Inventory;
+use crate::domain::llm_logger::LlmLogger;
 use crate::domain::mailbox::Mailbox;
 use crate::domain::managed_agent::ManagedAgent;
 use crate::domain::names::Names;
@@ -58,6 +61,12 @@ pub struct ProjectView {
     pub secrets: Table<Secret>,
     #[serde(default)]
     pub webhooks: Table<Webhook>,
+    #[serde(default)]
+    pub feeds: Table<Feed>,
+    #[serde(default)]
+    pub feed_subscriptions: Table<FeedSubscription>,
+    #[serde(default)]
+    pub llm_loggers: Table<LlmLogger>,
     /// By the key of their stream, `<session>.<service>`; only those of sessions that run.
     pub instances: OrdMap<String, Slot<Instance>>,
     /// What agents that subscribed are still to be told.
@@ -75,8 +84,8 @@ impl ProjectView {
     /// Takes one event in. An event of a stream that this version does not fold changes nothing.
     pub(super) fn apply(&mut self, recorded: &Recorded, event: &Event) {
         use crate::id::{
-            ApiKeyId, GitSourceId, MailboxId, ManagedAgentId, OwnedSecretId, RouteId, ScheduledTaskId,
-            ServiceAccountId, ServiceId, WebhookId,
+            ApiKeyId, FeedId, FeedSubscriptionId, GitSourceId, LlmLoggerId, MailboxId, ManagedAgentId,
+            OwnedSecretId, RouteId, ScheduledTaskId, ServiceAccountId, ServiceId, WebhookId,
         };
         let (stream, version, at) = (&recorded.stream, recorded.version, recorded.recorded_at);
         match stream.category() {
@@ -108,6 +117,9 @@ impl ProjectView {
             OwnedSecretId::CATEGORY => fold(&mut self.secrets, stream, version, event, at),
             ApiKeyId::CATEGORY => fold(&mut self.keys, stream, version, event, at),
             WebhookId::CATEGORY => fold(&mut self.webhooks, stream, version, event, at),
+            FeedId::CATEGORY => fold(&mut self.feeds, stream, version, event, at),
+            FeedSubscriptionId::CATEGORY => fold(&mut self.feed_subscriptions, stream, version, event, at),
+            LlmLoggerId::CATEGORY => fold(&mut self.llm_loggers, stream, version, event, at),
             SessionId::CATEGORY => {
                 self.tell_webhooks(recorded, event);
                 fold(&mut self.sessions, stream, version, event, at);

@@ -2,9 +2,12 @@
 
 use super::view::ProjectView;
 use crate::domain::account::{ApiKey, ServiceAccount};
+use crate::domain::feed::Feed;
+use crate::domain::feed_subscription::FeedSubscription;
 use crate::domain::git_source::GitSource;
 use crate::domain::instance::{self, Instance};
 use crate::domain::inventory::Inventory;
+use crate::domain::llm_logger::LlmLogger;
 use crate::domain::mailbox::Mailbox;
 use crate::domain::managed_agent::ManagedAgent;
 use crate::domain::names::Kind;
@@ -19,8 +22,8 @@ use crate::domain::webhook::Webhook;
 use crate::domain::{DecodeError, Event};
 use crate::eventlog::Recorded;
 use crate::id::{
-    ApiKeyId, GitSourceId, MailboxId, ManagedAgentId, OwnedSecretId, Position, ProjectId, RoomId, RouteId,
-    ScheduledTaskId, ServiceAccountId, ServiceId, SessionId, WebhookId,
+    ApiKeyId, FeedId, FeedSubscriptionId, GitSourceId, LlmLoggerId, MailboxId, ManagedAgentId, OwnedSecretId,
+    Position, ProjectId, RoomId, RouteId, ScheduledTaskId, ServiceAccountId, ServiceId, SessionId, WebhookId,
 };
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -60,7 +63,7 @@ macro_rules! look_ups {
 
 impl World {
     /// Version of this fold's shape. A snapshot of another version is discarded and the log replayed.
-    pub const VERSION: u32 = 7;
+    pub const VERSION: u32 = 8;
 
     #[must_use]
     pub fn project(&self, id: ProjectId) -> Option<&ProjectView> {
@@ -85,6 +88,9 @@ impl World {
         session, sessions: sessions, SessionId => Session;
         secret, secrets: secrets, OwnedSecretId => Secret;
         webhook, webhooks: webhooks, WebhookId => Webhook;
+        feed, feeds: feeds, FeedId => Feed;
+        feed_subscription, feed_subscriptions: feed_subscriptions, FeedSubscriptionId => FeedSubscription;
+        llm_logger, llm_loggers: llm_loggers, LlmLoggerId => LlmLogger;
     }
 
     #[must_use]
@@ -187,6 +193,9 @@ impl World {
             SessionId::CATEGORY => of!(sessions),
             OwnedSecretId::CATEGORY => of!(secrets),
             WebhookId::CATEGORY => of!(webhooks),
+            FeedId::CATEGORY => of!(feeds),
+            FeedSubscriptionId::CATEGORY => of!(feed_subscriptions),
+            LlmLoggerId::CATEGORY => of!(llm_loggers),
             instance::Key::CATEGORY => view.instances.get(stream.key()).map(|s| s.version),
             _ => None,
         };

@@ -109,8 +109,7 @@ impl Server {
         let clock: Arc<dyn Clock> = Arc::new(System);
         let ids: Arc<dyn IdSource> = Arc::new(System);
         let (app, stores) = application(&options, &public_url, &clock, &ids).await?;
-        let projection = Arc::clone(&app.projection);
-        let seen = projection.world().position;
+        let (projection, seen) = (Arc::clone(&app.projection), app.projection.world().position);
         let mut connection = prepare(&app, &mut options).await?;
         let files = blobs(&options, &ids).await?;
         let secret = app.server_secret().await?;
@@ -152,6 +151,7 @@ impl Server {
             telemetry,
             llm,
             outbox: Arc::clone(&stores.outbox),
+            feeds: Arc::clone(&stores.feeds),
             forward: options.telemetry_collector.clone().map(Forward::start),
         };
         let routes = super::proxy::start(&options.proxy, &api, &stores, &control, &stop).await?;
@@ -267,10 +267,12 @@ fn controllers(
         queues: Arc::clone(&stores.queues),
         leases: Arc::clone(&stores.leases),
         blobs: files.clone(),
+        feeds: Arc::clone(&stores.feeds),
         repositories: Some(repositories(options)?),
         holder: app.settings.server_name.clone(),
         settings: crate::control::Settings {
             container_api_url: options.containers.api_url.clone(),
+            is_shared: stores.is_shared(),
             ..options.control.clone()
         },
     }))

@@ -8,6 +8,7 @@ use crate::dataset::SqliteDatasets;
 use crate::eventlog::EventLog;
 use crate::eventlog::postgres::PostgresLog;
 use crate::eventlog::sqlite::SqliteLog;
+use crate::feed::{Feeds, PostgresFeeds, SqliteFeeds};
 use crate::lease::{LeaseStore, PostgresLeases, SqliteLeases};
 use crate::llm::usage::{PostgresUsage, SqliteUsage, UsageStore};
 use crate::mail::outbox::{Outbox, PostgresOutbox, SqliteOutbox};
@@ -33,6 +34,7 @@ pub(super) struct Stores {
     pub secrets: Arc<dyn SecretStore>,
     pub usage: Arc<dyn UsageStore>,
     pub outbox: Arc<dyn Outbox>,
+    pub feeds: Arc<Feeds>,
     pub datasets: Arc<SqliteDatasets>,
     pub databases: Arc<SqliteDatabases>,
     pub memories: MemoryStore,
@@ -74,6 +76,7 @@ impl Stores {
             secrets: Arc::new(SqliteSecrets::new(Arc::clone(&store))),
             usage: Arc::new(SqliteUsage::new(Arc::clone(&store))),
             outbox: Arc::new(SqliteOutbox::new(Arc::clone(&store), Arc::clone(clock), Arc::clone(ids))),
+            feeds: Arc::new(Feeds::new(Arc::new(SqliteFeeds::new(Arc::clone(&store))), Arc::clone(clock))),
             datasets: datasets(options, clock, ids),
             databases: databases(options, clock, ids),
             memories: MemoryStore::new(options, clock, ids),
@@ -98,6 +101,7 @@ impl Stores {
             secrets: Arc::new(PostgresSecrets::new(Arc::clone(&store))),
             usage: Arc::new(PostgresUsage::new(Arc::clone(&store))),
             outbox: Arc::new(PostgresOutbox::new(Arc::clone(&store), Arc::clone(clock), Arc::clone(ids))),
+            feeds: Arc::new(Feeds::new(Arc::new(PostgresFeeds::new(Arc::clone(&store))), Arc::clone(clock))),
             datasets: datasets(options, clock, ids),
             databases: databases(options, clock, ids),
             memories: MemoryStore::new(options, clock, ids),

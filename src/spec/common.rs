@@ -32,6 +32,8 @@ kind_marks! {
     ServiceTemplateKind = "ServiceTemplate";
     ScheduledTaskKind = "ScheduledTask";
     MailboxKind = "Mailbox";
+    FeedKind = "Feed";
+    SubscriptionKind = "Subscription";
     RouteKind = "Route";
     ProjectKind = "Project";
     RoomKind = "Room";

@@ -2,8 +2,8 @@
 
 use super::common::annotation;
 use super::{
-    GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service, ServiceAccount,
-    ServiceTemplate, service,
+    Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service, ServiceAccount,
+    ServiceTemplate, Subscription, service,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -20,6 +20,8 @@ pub enum Document {
     ServiceTemplate(ServiceTemplate),
     ScheduledTask(ScheduledTask),
     Mailbox(Mailbox),
+    Feed(Feed),
+    Subscription(Subscription),
     Route(Route),
     ManagedAgent(ManagedAgent),
     GitSource(GitSource),
@@ -36,6 +38,8 @@ impl Document {
             Self::ServiceTemplate(_) => Kind::ServiceTemplate,
             Self::ScheduledTask(_) => Kind::ScheduledTask,
             Self::Mailbox(_) => Kind::Mailbox,
+            Self::Feed(_) => Kind::Feed,
+            Self::Subscription(_) => Kind::Subscription,
             Self::Route(_) => Kind::Route,
             Self::ManagedAgent(_) => Kind::ManagedAgent,
             Self::GitSource(_) => Kind::GitSource,
@@ -52,6 +56,8 @@ impl Document {
             Self::ServiceTemplate(template) => &template.metadata.name,
             Self::ScheduledTask(task) => task.metadata.name.as_deref().unwrap_or_default(),
             Self::Mailbox(mailbox) => &mailbox.address,
+            Self::Feed(feed) => &feed.metadata.name,
+            Self::Subscription(subscription) => &subscription.metadata.name,
             Self::Route(route) => &route.domain,
             Self::ManagedAgent(agent) => &agent.metadata.name,
             Self::GitSource(source) => &source.metadata.name,
@@ -68,6 +74,8 @@ impl Document {
             Self::ServiceTemplate(template) => template.metadata.annotations.as_ref(),
             Self::ScheduledTask(task) => Some(&task.metadata.annotations),
             Self::Mailbox(mailbox) => Some(&mailbox.annotations),
+            Self::Feed(feed) => Some(&feed.metadata.annotations),
+            Self::Subscription(subscription) => Some(&subscription.metadata.annotations),
             Self::Route(route) => Some(&route.metadata.annotations),
             Self::ManagedAgent(agent) => Some(&agent.metadata.annotations),
             Self::GitSource(source) => Some(&source.metadata.annotations),
@@ -81,9 +89,11 @@ impl Document {
             Self::Project(_)
             | Self::Room(_)
             | Self::ServiceAccount(_)
+            | Self::Feed(_)
             | Self::ManagedAgent(_)
             | Self::GitSource(_) => None,
             Self::Mailbox(mailbox) => Some(&mailbox.room),
+            Self::Subscription(subscription) => Some(&subscription.room),
             Self::Route(route) => route.backend.room.as_ref().map(|room| room.name.as_str()),
             Self::Service(_) | Self::ServiceTemplate(_) | Self::ScheduledTask(_) => {
                 self.annotation(service::ROOM)
@@ -102,6 +112,8 @@ pub enum Kind {
     ServiceTemplate,
     ScheduledTask,
     Mailbox,
+    Feed,
+    Subscription,
     Route,
     ManagedAgent,
     GitSource,
@@ -109,7 +121,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they depend on each other.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Project,
         Kind::Room,
         Kind::ServiceAccount,
@@ -117,6 +129,8 @@ impl Kind {
         Kind::ServiceTemplate,
         Kind::ScheduledTask,
         Kind::Mailbox,
+        Kind::Feed,
+        Kind::Subscription,
         Kind::Route,
         Kind::ManagedAgent,
         Kind::GitSource,
@@ -132,6 +146,8 @@ impl Kind {
             Kind::ServiceTemplate => "ServiceTemplate",
             Kind::ScheduledTask => "ScheduledTask",
             Kind::Mailbox => "Mailbox",
+            Kind::Feed => "Feed",
+            Kind::Subscription => "Subscription",
             Kind::Route => "Route",
             Kind::ManagedAgent => "ManagedAgent",
             Kind::GitSource => "GitSource",
@@ -148,6 +164,8 @@ impl Kind {
             Kind::ServiceTemplate => "service-template",
             Kind::ScheduledTask => "scheduled-task",
             Kind::Mailbox => "mailbox",
+            Kind::Feed => "feed",
+            Kind::Subscription => "subscription",
             Kind::Route => "route",
             Kind::ManagedAgent => "managed-agent",
             Kind::GitSource => "git-source",

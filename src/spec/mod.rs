@@ -9,6 +9,7 @@ mod check;
 mod common;
 mod container;
 mod document;
+mod feed;
 pub mod folder;
 mod git_source;
 mod git_source_rules;
@@ -40,15 +41,16 @@ pub use agent::{
     MessagingProtocol, Prompt, PromptContent, QueueChannel, ThreadingMode, ToolkitChannel,
 };
 pub use common::{
-    Annotations, GitSourceKind, MailboxKind, ManagedAgentKind, Metadata, NamedMetadata, ProjectKind,
-    RoomKind, RouteKind, ScheduledTaskKind, SecretRef, ServiceAccountKind, ServiceKind, ServiceTemplateKind,
-    Version,
+    Annotations, FeedKind, GitSourceKind, MailboxKind, ManagedAgentKind, Metadata, NamedMetadata,
+    ProjectKind, RoomKind, RouteKind, ScheduledTaskKind, SecretRef, ServiceAccountKind, ServiceKind,
+    ServiceTemplateKind, SubscriptionKind, Version,
 };
 pub use container::{
     ConfigMount, Container, EmptyDirMount, EnvironmentTemplate, EnvironmentVariable, FileMount, ImageMount,
     Mounts, ParticipantRole, RoomMount, RunAs, TemplateContainer, TokenValue, VolumeMount,
 };
 pub use document::{Document, Kind};
+pub use feed::{Feed, FeedVisibility, STAMP_PARTS, Subscription, is_feed_name, is_folder, is_stamp};
 pub use git_source::{GitCommitStatus, GitCredentials, GitSource, GitVerify, NamedSecret};
 pub use mailbox::Mailbox;
 pub use managed_agent::{

@@ -6,8 +6,8 @@ use super::schema::{self, Spec};
 use super::tree::{self, Node, Shape};
 use super::{ApiScope, Document, Kind, rules};
 use super::{
-    GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service, ServiceAccount,
-    ServiceTemplate,
+    Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service, ServiceAccount,
+    ServiceTemplate, Subscription,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -58,8 +58,9 @@ pub fn check_set(documents: &[Written]) -> Vec<Problem> {
         if document.name().is_empty() {
             continue;
         }
+        // These are named in the project, and say a room all the same.
         let scope = match document.kind() {
-            Kind::Mailbox | Kind::Route => "",
+            Kind::Mailbox | Kind::Route | Kind::Subscription => "",
             _ => document.room().unwrap_or_default(),
         };
         match first.entry((document.kind(), scope, document.name())) {
@@ -196,6 +197,8 @@ pub(super) fn document(node: &Node) -> Result<Document, Vec<Finding>> {
         Kind::ServiceTemplate => typed::<ServiceTemplate>(node).map(|(_, document)| document),
         Kind::ScheduledTask => typed::<ScheduledTask>(node).map(|(_, document)| document),
         Kind::Mailbox => typed::<Mailbox>(node).map(|(_, document)| document),
+        Kind::Feed => typed::<Feed>(node).map(|(_, document)| document),
+        Kind::Subscription => typed::<Subscription>(node).map(|(_, document)| document),
         Kind::Route => typed::<Route>(node).map(|(_, document)| document),
         Kind::ManagedAgent => typed::<ManagedAgent>(node).map(|(_, document)| document),
         Kind::GitSource => typed::<GitSource>(node).map(|(_, document)| document),

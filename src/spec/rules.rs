@@ -4,7 +4,7 @@ use super::problem::{Finding, Path, listing, shown};
 use super::tree::{Node, Shape};
 use super::{
     Agent, Container, Document, Mailbox, Port, PortNumber, RESERVED_PORT, ScheduledTask, Service,
-    ServiceTemplate,
+    ServiceTemplate, Subscription, is_feed_name, is_folder, is_stamp,
 };
 use super::{
     EVENT_PREFIX, EVENTS, EnvironmentVariable, git_source_rules, managed_agent_rules, route_rules,
@@ -27,6 +27,8 @@ pub(super) fn check(document: &Document) -> Vec<Finding> {
         Document::ServiceTemplate(template) => out.template(template),
         Document::ScheduledTask(task) => out.task(task),
         Document::Mailbox(mailbox) => out.mailbox(mailbox),
+        Document::Feed(feed) => out.feed_name("metadata.name", &feed.metadata.name),
+        Document::Subscription(subscription) => out.feed_subscription(subscription),
         Document::Route(route) => {
             out.name(&route.metadata.name);
             out.0.extend(route_rules::check(route));
@@ -226,6 +228,35 @@ impl Findings {
             self.say("room", error.to_string());
         }
         self.queue("queue", &mailbox.queue);
+    }
+
+    fn feed_name(&mut self, path: &str, name: &str) {
+        if !is_feed_name(name) {
+            let message = format!("`{}` cannot name a feed", shown(name));
+            self.advise(
+                path,
+                message,
+                "use 1 to 63 lowercase letters, digits and hyphens, no hyphen at the ends",
+            );
+        }
+    }
+
+    fn feed_subscription(&mut self, subscription: &Subscription) {
+        self.name(&subscription.metadata.name);
+        self.feed_name("feed", &subscription.feed);
+        if let Err(error) = RoomName::new(subscription.room.as_str()) {
+            self.say("room", error.to_string());
+        }
+        if !is_folder(subscription.folder()) {
+            let message = format!("`{}` is no folder of a room", shown(&subscription.path));
+            self.advise("path", message, "give a path without `..`, empty segments and control characters");
+        }
+        if let Some(format) = subscription.filename_datetime_format.as_deref().filter(|text| !is_stamp(text))
+        {
+            let message = format!("`{}` cannot stand in names of files", shown(format));
+            let hint = "use YYYY, MM, DD, hh, mm and ss each at most once, with letters, digits, `-`, `_`, `.` and `/`";
+            self.advise("filename_datetime_format", message, hint);
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! JSON Schema of every kind, made from the types.
 
 use super::{
-    ApiScope, Document, GitSource, Kind, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service,
-    ServiceAccount, ServiceTemplate,
+    ApiScope, Document, Feed, GitSource, Kind, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask,
+    Service, ServiceAccount, ServiceTemplate, Subscription,
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
@@ -36,6 +36,8 @@ kinds!(
     ServiceTemplate,
     ScheduledTask,
     Mailbox,
+    Feed,
+    Subscription,
     Route,
     ManagedAgent,
     GitSource
@@ -44,7 +46,7 @@ kinds!(
 static SCOPE: LazyLock<Value> = LazyLock::new(make::<ApiScope>);
 
 /// Every kind, in the order in which they depend on each other.
-pub const fn kinds() -> [Kind; 10] {
+pub const fn kinds() -> [Kind; 12] {
     Kind::ALL
 }
 

@@ -26,6 +26,7 @@ migrations! {
     "0004_lease",
     "0005_mail",
     "0006_llm_usage",
+    "0007_feeds",
 }
 
 /// The schema version this program knows.

@@ -16,6 +16,7 @@ mod document;
 mod elsewhere;
 mod eventlog;
 mod events;
+mod feed;
 mod gitops;
 mod lease;
 mod llm;

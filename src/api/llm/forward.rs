@@ -3,6 +3,7 @@
 use super::admit::User;
 use super::asked::{self, Asked};
 use super::count::{Answer, Counter};
+use super::logged::Logged;
 use super::refusal::Refusal;
 use super::router::policy;
 use super::{Turn, spend, upstream};
@@ -45,6 +46,9 @@ pub(super) async fn pass(
     asked.route(&policy, &operation, &parts.headers)?;
     asked.ask_for_usage(&operation);
     let annotations = headers::annotations(&parts.headers);
+    let about = (asked.model(), "http", &annotations);
+    let begin = || Logged::begin(api, &user, &operation, about, || asked.bytes.clone());
+    let mut logged = operation.generates.then(begin).flatten();
     let counter = Counter::new(api, &user, operation.provider, asked.model(), annotations, price);
     // Before it is sent: who leaves while the provider works pays too.
     let mut counted = operation.generates.then(|| counter.answer(asked.bytes.len()));
@@ -65,11 +69,15 @@ pub(super) async fn pass(
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(key_refused(&operation, status));
     }
+    if let Some(logged) = &mut logged {
+        logged.status(status.as_u16());
+    }
     let back = headers::back(answer.headers());
     let passing = Passing {
         parts: answer.bytes_stream().boxed(),
         meter: Meter::new(content_type(&back), asked.hides_usage),
         answer: counted,
+        logged,
         request_bytes: asked.bytes.len() as u64,
         passed: 0,
         ended: false,
@@ -133,6 +141,7 @@ struct Passing {
     parts: BoxStream<'static, reqwest::Result<Bytes>>,
     meter: Meter,
     answer: Option<Answer>,
+    logged: Option<Logged>,
     request_bytes: u64,
     passed: u64,
     ended: bool,
@@ -144,6 +153,9 @@ impl Passing {
         self.passed = self.passed.saturating_add(part.len() as u64);
         if self.passed > ANSWER_BYTES_MAX {
             return Err(io::Error::other(format!("an answer has at most {ANSWER_BYTES_MAX} bytes")));
+        }
+        if let Some(logged) = &mut self.logged {
+            logged.part(&part);
         }
         let part = self.meter.feed(part);
         // Before the caller can know, so that who asks then is told all.
@@ -188,6 +200,9 @@ impl Stream for Passing {
 
 impl Drop for Passing {
     fn drop(&mut self) {
+        if let Some(logged) = self.logged.take() {
+            logged.end(self.meter.told());
+        }
         let Some(answer) = &mut self.answer else { return };
         // Where nothing can be read, the answer counts its estimate.
         if let Some(reading) = self.meter.reading(self.request_bytes) {

@@ -8,6 +8,7 @@ mod asked;
 mod connect;
 mod count;
 mod forward;
+mod logged;
 mod refusal;
 mod router;
 mod settings;
@@ -44,6 +45,7 @@ pub struct Llm {
     /// Requests that are being passed on.
     turns: Arc<Places<ProjectId>>,
     policies: router::Policies,
+    records: logged::Bounds,
     /// Bytes that bodies may still take.
     bodies: Arc<Semaphore>,
 }
@@ -53,7 +55,8 @@ impl Llm {
     pub fn new(upstreams: Upstreams, ledger: Arc<Ledger>) -> Self {
         let bodies = Arc::new(Semaphore::new(REQUESTS_BYTES_MAX));
         let turns = Places::new(AT_ONCE_MAX, AT_ONCE_PER_PROJECT_MAX);
-        Self { upstreams, ledger, turns, policies: router::Policies::default(), bodies }
+        let (policies, records) = (router::Policies::default(), logged::Bounds::default());
+        Self { upstreams, ledger, turns, policies, records, bodies }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::admit::User;
 use super::count::{Answer, Counter};
+use super::logged::Logged;
 use super::refusal::Refusal;
 use super::router::policy;
 use super::{Turn, spend, upstream};
@@ -12,6 +13,7 @@ use crate::llm::meter::MessageMeter;
 use crate::llm::router::{Asked as Looked, Policy};
 use crate::llm::{Form, Operation, Transport, headers};
 use crate::net::socket::{MESSAGE_BYTES_MAX, Upstream as Socket};
+use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts, Request};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -45,6 +47,8 @@ struct Session {
     counter: Option<Counter>,
     /// The answer that is under way.
     open: Option<Answer>,
+    /// The record of it, where loggers listen.
+    logged: Option<Logged>,
     meter: MessageMeter,
 }
 
@@ -74,6 +78,7 @@ pub(super) async fn pass(
         headers: parts.headers.clone(),
         counter: None,
         open: None,
+        logged: None,
         meter: MessageMeter::default(),
     };
     let mut opening = None;
@@ -117,6 +122,11 @@ fn unreachable() -> Refusal {
     }
 }
 
+/// It was made of texts.
+fn text_of(fields: &Fields) -> String {
+    String::from_utf8_lossy(&fields.to_bytes()).into_owned()
+}
+
 fn query_model(query: Option<&str>) -> String {
     let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     pairs
@@ -156,6 +166,9 @@ impl Session {
         }
         self.begin(model).await?;
         self.open = self.counter.as_ref().map(|counter| counter.answer(text.len()));
+        let asked = (model, "websocket", &self.annotations);
+        let request = || Bytes::copy_from_slice(text.as_bytes());
+        self.logged = Logged::begin(&self.api, &self.user, &self.operation, asked, request);
         Ok(())
     }
 
@@ -180,26 +193,28 @@ impl Session {
     async fn onward(&mut self, text: &str) -> Result<Option<String>, Refusal> {
         let mut fields = Fields::parse(text.as_bytes())?;
         let policy = policy(&self.api, self.user.project)?;
-        let mut changed = false;
         let creates = fields.text("type")?.as_deref() == Some("response.create");
         if self.operation.form == Form::Realtime {
             // The model is the address's; what else is named must be allowed too.
             self.check_models(&policy, nested_models(text.as_bytes())?)?;
             let model = self.counter.as_ref().map(|counter| counter.model().to_owned()).unwrap_or_default();
-            changed = policy.apply_realtime(&self.looked(&model), &mut fields)?;
+            let changed = policy.apply_realtime(&self.looked(&model), &mut fields)?.then(|| text_of(&fields));
             if creates {
-                self.begin_answer(&model, text).await?;
+                self.begin_answer(&model, changed.as_deref().unwrap_or(text)).await?;
             }
-        } else if creates {
+            return Ok(changed);
+        }
+        if creates {
             self.check_models(&policy, tool_models(&fields)?)?;
             if fields.value("background").is_some_and(|value| value != Value::Bool(false)) {
                 return Err(Refusal::bad_request("answers in the background are not made over a socket"));
             }
             let model = fields.text("model")?.unwrap_or_default();
-            changed = policy.apply(&self.looked(&model), &mut fields)?;
-            self.begin_answer(&model, text).await?;
+            let changed = policy.apply(&self.looked(&model), &mut fields)?.then(|| text_of(&fields));
+            self.begin_answer(&model, changed.as_deref().unwrap_or(text)).await?;
+            return Ok(changed);
         }
-        Ok(if changed { String::from_utf8(fields.to_bytes()).ok() } else { None })
+        Ok(None)
     }
 
     fn check_models(&self, policy: &Policy, models: BTreeSet<String>) -> Result<(), Refusal> {
@@ -228,6 +243,12 @@ impl Session {
             (Some(open), None) if kind != "error" => open.event(),
             (_, Some(tokens)) => self.counter.iter().for_each(|counter| counter.add(tokens)),
             (_, None) => {}
+        }
+        if (ends || kind == "error")
+            && let Some(mut logged) = self.logged.take()
+        {
+            logged.part(text.as_bytes());
+            logged.end(told);
         }
         let refused = kind == "error" && self.operation.form != Form::Realtime;
         if let Some(open) = self.open.take_if(|_| ends || kind == "error")

@@ -7,8 +7,8 @@ use crate::clock::IdSource;
 use crate::domain::account::{self, ApiKey, KeyCommand, ServiceAccount};
 use crate::domain::inventory::{Applied, Dropped, Held, Holding, Inventory};
 use crate::domain::names::{self, Names};
-use crate::domain::{Entity, Event};
-use crate::id::{ApiKeyId, ManagedAgentId, ProjectId, RoomId, ServiceAccountId, StreamId};
+use crate::domain::{Entity, Event, feed};
+use crate::id::{ApiKeyId, FeedId, ManagedAgentId, ProjectId, RoomId, ServiceAccountId, StreamId};
 use crate::projection::World;
 use crate::spec::Kind;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -30,6 +30,8 @@ pub struct Draft<'a> {
     rooms: HashMap<String, RoomId>,
     agents: HashMap<String, ManagedAgentId>,
     gone: HashSet<Uuid>,
+    /// How many were made in something.
+    made: HashMap<Uuid, usize>,
     changes: Vec<Change>,
     accounts_gone: Vec<ServiceAccountId>,
     keys_gone: Vec<ApiKeyId>,
@@ -61,6 +63,7 @@ pub fn changes(plan: &Plan, world: &World, project: ProjectId, ids: &dyn IdSourc
         rooms: HashMap::new(),
         agents: HashMap::new(),
         gone: HashSet::new(),
+        made: HashMap::new(),
         changes: Vec::with_capacity(plan.steps.len()),
         accounts_gone: vec![],
         keys_gone: vec![],
@@ -163,6 +166,24 @@ impl<'a> Draft<'a> {
         let made = self.agents.get(name).copied();
         made.or_else(|| there().map(|id| ManagedAgentId::new(self.project, id)))
             .ok_or_else(|| Error::no_agent(name))
+    }
+
+    /// How many this plan made in something, before this one.
+    pub fn made_before(&mut self, of: Uuid) -> usize {
+        let made = self.made.entry(of).or_default();
+        *made += 1;
+        *made - 1
+    }
+
+    /// A feed by its name, also one that this plan makes.
+    pub fn feed(&self, name: &str) -> Result<FeedId, Error> {
+        let (kind, project) = (names::Kind::Feed, self.project);
+        let found = match self.names.get(&project) {
+            Some((drafted, _)) => drafted.as_ref().and_then(|names| names.get(kind, None, name)),
+            None => self.world.named(project, kind, None, name),
+        };
+        let missing = || Error::rejected(feed::Refused::NotFound);
+        found.map(|id| FeedId::new(project, id)).ok_or_else(missing)
     }
 
     /// Ends an account with its keys.

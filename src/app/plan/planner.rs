@@ -435,7 +435,9 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let key = kinds::resource(kind).and_then(|resource| resource.read(world, project, inner));
-            let name = key.map(|found| found.key.to_string()).unwrap_or_default();
+            let named = key.map(|found| found.key).filter(|key| !key.name.is_empty());
+            let name =
+                named.map_or_else(|| format!("a {} without a name", kind.slug()), |key| key.to_string());
             return Some(match holder {
                 Some(source) => format!("it would be deleted with {name}, which `{source}` holds"),
                 None if ours => format!("it would be deleted with {name}, which has a document"),

@@ -8,7 +8,9 @@ mod bench;
 mod completion;
 pub mod env;
 mod events;
+mod feed;
 mod iam;
+mod launch;
 mod llm;
 mod log;
 mod mailbox;
@@ -75,6 +77,12 @@ pub enum Command {
     /// Routes: services and files of rooms that answer at domains
     #[command(subcommand)]
     Route(route::Command),
+    /// Feeds: messages that rooms subscribe to
+    #[command(subcommand)]
+    Feed(feed::Command),
+    /// Subscriptions: feeds that are written into files of a room
+    #[command(subcommand)]
+    Subscription(feed::Subscription),
     /// Webhooks: addresses that are called when rooms start and end
     #[command(subcommand)]
     Webhook(webhook::Command),
@@ -131,6 +139,9 @@ pub enum Command {
     /// Models by way of the server: providers, budgets, usage
     #[command(subcommand)]
     Llm(llm::Command),
+    /// Start Codex or Claude Code with their models by way of the server
+    #[command(subcommand)]
+    Launch(launch::Command),
     /// Check, export or import the whole log, offline
     #[command(subcommand)]
     Log(log::Command),
@@ -183,6 +194,8 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::ScheduledTask(command) => scheduled_task::run(&ctx(globals)?, command).await,
         Command::Mailbox(command) => mailbox::run(&ctx(globals)?, command).await,
         Command::Route(command) => route::run(&ctx(globals)?, command).await,
+        Command::Feed(command) => feed::run(&ctx(globals)?, command).await,
+        Command::Subscription(command) => feed::run_subscription(&ctx(globals)?, command).await,
         Command::Webhook(command) => webhook::run(&ctx(globals)?, command).await,
         Command::Session(command) => session::run(&ctx(globals)?, command).await,
         Command::ServiceAccount(command) => service_account::run(&ctx(globals)?, command).await,
@@ -193,6 +206,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Bench(command) => bench::run(command).await,
         Command::Ask(args) => ask::run(&ctx(globals)?, args).await,
         Command::Llm(command) => llm::run(&ctx(globals)?, command).await,
+        Command::Launch(command) => launch::run(&ctx(globals)?, command),
         Command::Log(command) => log::run(command).await,
         Command::Mcp(command) => mcp::run(globals, command).await,
         Command::Agent(command) => agent::run(globals, command).await,

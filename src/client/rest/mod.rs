@@ -4,6 +4,7 @@
 mod access;
 mod agents;
 mod error;
+mod feeds;
 mod files;
 mod llm;
 mod models;

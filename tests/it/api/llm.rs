@@ -2,6 +2,7 @@
 
 mod budgets;
 mod limits;
+mod records;
 mod router;
 mod settings;
 mod sockets;

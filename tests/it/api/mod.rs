@@ -1,6 +1,7 @@
 //! The REST edge, in process: the real router over in-memory stores.
 
 mod access;
+mod feeds;
 mod files;
 mod llm;
 mod managed;
@@ -28,6 +29,7 @@ use meshagent::blob::Blobs;
 use meshagent::clock::{Clock, IdSource, System};
 use meshagent::domain::session::Reason;
 use meshagent::eventlog::memory::MemoryLog;
+use meshagent::feed::{Feeds, MemoryFeeds};
 use meshagent::id::{ProjectId, RoomId, SessionId};
 use meshagent::llm::Provider;
 use meshagent::llm::upstream::{Endpoint, Upstreams};
@@ -84,6 +86,7 @@ pub struct Platform {
     pub key: String,
     pub other_key: String,
     pub ingest: Arc<Ingest>,
+    pub feeds: Arc<Feeds>,
     _files: tempfile::TempDir,
 }
 
@@ -124,6 +127,7 @@ impl Platform {
         let ingest = Arc::new(Ingest::new(&Secret::new(b"0123456789abcdef".to_vec())));
         let ledger = Ledger::new(Arc::new(MemoryUsage::default()), Arc::new(System));
         let upstreams = Upstreams::new(operator, outward.allowed.clone()).unwrap();
+        let feeds = Arc::new(Feeds::new(Arc::new(MemoryFeeds::default()), Arc::new(System)));
         let api = Api {
             app: Arc::clone(&app),
             host: Arc::new(NoRooms { app: Arc::clone(&app) }),
@@ -138,9 +142,10 @@ impl Platform {
                 Arc::new(System),
                 Arc::new(System),
             )),
+            feeds: Arc::clone(&feeds),
             forward: None,
         };
-        Self { app, router: api::router(api), project, key, other_key, ingest, _files: files }
+        Self { app, router: api::router(api), project, key, other_key, ingest, feeds, _files: files }
     }
 
     /// Sends a request; answers status and body (null where it is not JSON).

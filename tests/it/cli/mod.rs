@@ -3,6 +3,8 @@
 mod connect;
 mod containers;
 mod declare;
+mod feeds;
+mod launch;
 mod llm;
 mod managed;
 mod managed_calls;

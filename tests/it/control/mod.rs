@@ -1,5 +1,6 @@
 //! The controllers over ports in memory: what they start, stop, end, open and fire.
 
+mod feeds;
 mod flaky;
 mod rig;
 mod schedules;

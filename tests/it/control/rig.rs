@@ -15,6 +15,7 @@ use meshagent::domain::room;
 use meshagent::domain::session::Reason;
 use meshagent::eventlog::EventLog;
 use meshagent::eventlog::memory::MemoryLog;
+use meshagent::feed::{Feeds, MemoryFeeds};
 use meshagent::id::{ProjectId, RoomId, ScheduledTaskId, ServiceId, SessionId};
 use meshagent::lease::{LeaseStore, MemoryLeases};
 use meshagent::name::{QueueName, RoomName};
@@ -51,6 +52,7 @@ pub struct Shared {
     pub log: Arc<dyn EventLog>,
     pub queues: Arc<FlakyQueues>,
     pub leases: Arc<dyn LeaseStore>,
+    pub feeds: Arc<Feeds>,
 }
 
 impl Shared {
@@ -66,6 +68,7 @@ impl Shared {
                 Arc::clone(&ids),
             ))),
             leases: Arc::new(MemoryLeases::new(Arc::clone(&clock))),
+            feeds: Arc::new(Feeds::new(Arc::new(MemoryFeeds::default()), Arc::clone(&clock))),
             clock,
             ids,
         }
@@ -224,6 +227,7 @@ impl Rig {
             queues: Arc::clone(&shared.queues) as Arc<dyn QueueStore>,
             leases: Arc::clone(&shared.leases),
             blobs: blobs.clone(),
+            feeds: Arc::clone(&shared.feeds),
             holder: server.to_owned(),
             settings: control::Settings::default(),
         };

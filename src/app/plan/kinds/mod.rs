@@ -5,11 +5,13 @@
 
 mod account;
 mod agent;
+mod feed;
 pub(in crate::app) mod git_source;
 mod mailbox;
 mod room;
 mod route;
 mod service;
+mod subscription;
 mod task;
 
 use super::draft::Draft;
@@ -28,12 +30,14 @@ use std::fmt;
 use uuid::Uuid;
 
 /// Every kind, in the order in which they depend on each other.
-pub const KINDS: [&dyn Resource; 8] = [
+pub const KINDS: [&dyn Resource; 10] = [
     &room::Rooms,
     &account::Accounts,
     &service::Services,
     &task::Tasks,
     &mailbox::Mailboxes,
+    &feed::Feeds,
+    &subscription::Subscriptions,
     &agent::Agents,
     &route::Routes,
     &git_source::GitSources,

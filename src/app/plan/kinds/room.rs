@@ -126,8 +126,11 @@ pub(super) fn inside(world: &World, room: RoomId) -> impl Iterator<Item = (Kind,
     let project = room.project();
     let tasks = world.tasks(project).filter(move |(_, task)| task.room == room);
     let mailboxes = world.mailboxes(project).filter(move |(_, mailbox)| mailbox.room == room);
+    let subscriptions = world.feed_subscriptions(project).filter(move |(_, one)| one.wanted.room == room);
     let tasks = tasks.map(|(id, _)| (Kind::ScheduledTask, id.uuid()));
+    let mailboxes = mailboxes.map(|(id, _)| (Kind::Mailbox, id.uuid()));
+    let subscriptions = subscriptions.map(|(id, _)| (Kind::Subscription, id.uuid()));
     let routes = world.routes(project).filter(move |(_, route)| route.backend.room() == room);
     let routes = routes.map(|(id, _)| (Kind::Route, id.uuid()));
-    tasks.chain(mailboxes.map(|(id, _)| (Kind::Mailbox, id.uuid()))).chain(routes)
+    tasks.chain(mailboxes).chain(subscriptions).chain(routes)
 }

@@ -1,5 +1,7 @@
 //! `meshagent llm …`: models by way of the server's proxy.
 
+mod logger;
+mod proxy;
 mod usage;
 
 use crate::cli::error::CliError;
@@ -24,6 +26,11 @@ pub enum Command {
     /// How much may be used, and what it costs
     #[command(subcommand)]
     Budgets(Budgets),
+    /// Have requests to models published in a feed
+    #[command(subcommand)]
+    Logger(logger::Command),
+    /// Offer the server's models on a port of this machine
+    Proxy(proxy::Args),
     /// Show what models were used, by whom, and what it cost
     Usage(usage::Args),
 }
@@ -94,6 +101,11 @@ pub enum Budgets {
 const BUDGETS: &str = "budgets";
 
 pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
+    let command = match command {
+        // It may have another credential.
+        Command::Proxy(args) => return proxy::run(ctx, args).await,
+        other => other,
+    };
     let project = ctx.project()?;
     match command {
         Command::Provider(Provider::Set(args)) => set(&project, args).await,
@@ -102,6 +114,8 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
         Command::Budgets(Budgets::Set { file }) => set_budgets(&project, &file).await,
         Command::Budgets(Budgets::Get) => show(&project, BUDGETS).await,
         Command::Budgets(Budgets::Delete) => forget(&project, BUDGETS).await,
+        Command::Logger(command) => logger::run(&project, command).await,
+        Command::Proxy(args) => proxy::run(ctx, args).await,
         Command::Usage(args) => usage::run(&project, args).await,
     }
 }

@@ -17,6 +17,8 @@ pub enum Kind {
     Session,
     ServiceAccount,
     Agent,
+    Feed,
+    Subscription,
     GitSource,
 }
 
@@ -24,7 +26,7 @@ pub enum Kind {
 type Entry = (Kind, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// Each kind with its name, other ways to write it, and its table's columns (JSON pointers).
-const KINDS: [Entry; 10] = [
+const KINDS: [Entry; 12] = [
     (
         Kind::Project,
         &["project", "projects"],
@@ -89,6 +91,23 @@ const KINDS: [Entry; 10] = [
             ("state", "/status/conditions/0/reason"),
         ],
     ),
+    (
+        Kind::Feed,
+        &["feed", "feeds"],
+        &[("id", "/id"), ("name", "/name"), ("visibility", "/visibility"), ("paused", "/paused")],
+    ),
+    (
+        Kind::Subscription,
+        &["subscription", "subscriptions"],
+        &[
+            ("id", "/id"),
+            ("name", "/name"),
+            ("feed", "/feed"),
+            ("room", "/room"),
+            ("path", "/path"),
+            ("reconcile_error", "/reconcile_error"),
+        ],
+    ),
 ];
 
 impl Kind {
@@ -138,9 +157,13 @@ impl Kind {
             Self::Service => [text("/metadata/name"), text("/id")],
             Self::ScheduledTask => [text("/spec/metadata/name"), text("/id")],
             Self::Session => [text("/id"), text("/id")],
-            Self::Project | Self::Room | Self::ServiceAccount | Self::Agent | Self::GitSource => {
-                [text("/name"), text("/id")]
-            }
+            Self::Project
+            | Self::Room
+            | Self::ServiceAccount
+            | Self::Agent
+            | Self::Feed
+            | Self::Subscription
+            | Self::GitSource => [text("/name"), text("/id")],
         }
     }
 

@@ -5,7 +5,7 @@ use crate::cli::args;
 use crate::cli::commands::{project, service};
 use crate::cli::error::CliError;
 use crate::cli::resolve::Ctx;
-use crate::client::rest::TaskFilter;
+use crate::client::rest::{ProjectRest, TaskFilter};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -38,8 +38,27 @@ pub async fn list(ctx: &Ctx, kind: Kind, room: Option<&str>) -> Result<Vec<Value
         Kind::Session => values(project.sessions(SESSIONS_MAX, room_id.as_deref()).await?),
         Kind::ServiceAccount => values(project.service_accounts().await?),
         Kind::Agent => values(project.agents(None).await?),
+        Kind::Feed => match room {
+            Some(room) => Ok(project.room_feeds(room).await?),
+            None => Ok(project.feeds().await?),
+        },
+        Kind::Subscription => subscriptions(&project, room).await,
         Kind::GitSource => values(project.resources("git-source", &[]).await?),
     }
+}
+
+/// The subscriptions of all feeds, each with the name of its feed.
+async fn subscriptions(project: &ProjectRest, room: Option<&str>) -> Result<Vec<Value>, CliError> {
+    let mut all = vec![];
+    for feed in project.feeds().await? {
+        for mut one in project.feed_subscriptions(feed["id"].as_str().unwrap_or_default()).await? {
+            one["feed"] = feed["name"].clone();
+            if room.is_none_or(|room| one["room"] == room) {
+                all.push(one);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// The resource with this name or id, if there is one.
@@ -63,7 +82,7 @@ pub async fn look_up(
             let found = ctx.project()?.resource("git-source", name, &[]).await?;
             found.map(serde_json::to_value).transpose()?
         }
-        Kind::ScheduledTask | Kind::Session => {
+        Kind::ScheduledTask | Kind::Session | Kind::Feed | Kind::Subscription => {
             let all = list(ctx, kind, room).await?;
             all.into_iter().find(|resource| kind.names(resource).contains(&name))
         }
@@ -101,6 +120,11 @@ pub async fn delete(ctx: &Ctx, kind: Kind, resource: &Value, room: Option<&str>)
         Kind::Route => project.delete_route(name).await?,
         Kind::ServiceAccount => project.delete_service_account(id).await?,
         Kind::Agent => project.delete_agent(id).await?,
+        Kind::Feed => project.delete_feed(id).await?,
+        Kind::Subscription => {
+            let feed = resource["feed_id"].as_str().unwrap_or_default();
+            project.delete_feed_subscription(feed, id).await?;
+        }
         Kind::GitSource => project.delete_source(name).await?,
         Kind::Session => project.kill_session(id).await?,
         Kind::Project => return Err(CliError::user("projects cannot be deleted")),

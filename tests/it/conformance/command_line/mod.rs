@@ -8,6 +8,7 @@ mod containers;
 mod coverage;
 mod datasets;
 mod documents;
+mod feeds;
 mod files;
 mod main_job;
 mod participants;
