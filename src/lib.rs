@@ -56,6 +56,8 @@ pub mod smtp;
 // clients
 pub mod client;
 
+pub mod operator;
+
 pub mod agent;
 // measurements
 pub mod bench;

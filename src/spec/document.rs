@@ -173,7 +173,7 @@ impl Kind {
     }
 
     /// Other names than those of `kind:` and of files.
-    const fn short_names(self) -> &'static [&'static str] {
+    pub const fn short_names(self) -> &'static [&'static str] {
         match self {
             Kind::ServiceAccount => &["sa"],
             Kind::Service => &["svc"],

@@ -21,6 +21,7 @@ mod gitops;
 mod lease;
 mod llm;
 mod mail;
+mod operator;
 mod plans;
 mod proxy;
 mod queue;

@@ -15,6 +15,7 @@ mod llm;
 mod log;
 mod mailbox;
 mod mcp;
+mod operator;
 mod past;
 mod port;
 pub mod process;
@@ -151,6 +152,8 @@ pub enum Command {
     /// Managed agents: agents that the server runs by itself
     #[command(subcommand, visible_alias = "agents")]
     Agent(agent::Command),
+    /// Keep a server as the custom resources of a Kubernetes cluster say
+    Operator(operator::Args),
     /// Run, describe and deploy process-backed agents
     #[command(subcommand)]
     Process(process::Command),
@@ -210,6 +213,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Log(command) => log::run(command).await,
         Command::Mcp(command) => mcp::run(globals, command).await,
         Command::Agent(command) => agent::run(globals, command).await,
+        Command::Operator(args) => operator::run(globals, args).await,
         Command::Process(command) => process::run(globals, command).await,
         Command::Version => version::run(&ctx(globals)?).await,
         Command::Completion(args) => completion::run(&args),

@@ -1,10 +1,12 @@
 //! `meshagent history`, `rollback` and `export`: what was, the way back, and everything as files.
 
 use super::apply::view;
+use crate::cli::documents;
 use crate::cli::error::CliError;
 use crate::cli::output::{self, Format, OutputArgs};
 use crate::cli::resolve::Ctx;
 use crate::client::rest::{FieldChange, Refusal};
+use crate::operator::convert::{ConvertError, to_object};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -80,7 +82,9 @@ pub struct RollbackArgs {
 /// Write every resource of the project as a file, to keep in a repository.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Applying what was exported changes nothing. Secrets are not among it.\n\n\
-                        Example:\n  meshagent export specs && meshagent diff -f specs")]
+                        Examples:\n  meshagent export specs && meshagent diff -f specs\n  \
+                        meshagent export objects --as kubernetes --namespace shop && kubectl apply -R -f objects\n  \
+                        meshagent export objects --as kubernetes -f specs    without a server")]
 pub struct ExportArgs {
     /// Folder to write to; it is made, and must be empty
     #[arg(value_name = "DIR")]
@@ -88,6 +92,22 @@ pub struct ExportArgs {
     /// As it was then
     #[arg(long, value_name = "POSITION|TIME")]
     at: Option<String>,
+    /// As documents, or as custom resources of `meshagent operator`
+    #[arg(long = "as", value_enum, default_value_t = Shape::Documents, value_name = "SHAPE")]
+    shape: Shape,
+    /// Namespace of custom resources [default: that of who applies them]
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Instead of what the server has: file, folder, URL, or `-` for stdin; may be given several times
+    #[arg(short, long = "file", value_name = "FILE|DIR|URL|-", conflicts_with = "at")]
+    files: Vec<PathBuf>,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Shape {
+    Documents,
+    Kubernetes,
 }
 
 pub async fn history(ctx: &Ctx, args: HistoryArgs) -> Result<(), CliError> {
@@ -127,14 +147,21 @@ pub async fn rollback(ctx: &Ctx, args: RollbackArgs) -> Result<(), CliError> {
 }
 
 pub async fn export(ctx: &Ctx, args: ExportArgs) -> Result<(), CliError> {
-    let documents = ctx.project()?.documents(args.at.as_deref()).await?;
+    let documents = if args.files.is_empty() {
+        ctx.project()?.documents(args.at.as_deref()).await?
+    } else {
+        documents::read_all(&args.files).await?
+    };
     let dir = args.dir;
     let failed = |error: std::io::Error| CliError::user(format!("cannot write {}: {error}", dir.display()));
     fs::create_dir_all(&dir).map_err(failed)?;
     if fs::read_dir(&dir).map_err(failed)?.next().is_some() {
         return Err(CliError::user(format!("{} is not empty", dir.display())).hint("name a new folder"));
     }
-    let files = files_of(documents);
+    let files = match args.shape {
+        Shape::Documents => files_of(documents),
+        Shape::Kubernetes => objects_of(documents, args.namespace.as_deref())?,
+    };
     let count = files.len();
     for (path, document) in files {
         write(&dir.join(path), &document)?;
@@ -169,6 +196,29 @@ fn files_of(documents: Vec<Value>) -> BTreeMap<PathBuf, Value> {
     files
 }
 
+/// Each document as a custom resource with its file. Kinds that are no resources of a project stay behind.
+fn objects_of(documents: Vec<Value>, namespace: Option<&str>) -> Result<BTreeMap<PathBuf, Value>, CliError> {
+    let mut files = BTreeMap::new();
+    for document in documents {
+        let object = match to_object(&document, namespace) {
+            Ok(object) => object,
+            Err(error @ ConvertError::Kind(_)) => {
+                output::note(format!("left out: {error}"));
+                continue;
+            }
+            Err(error) => return Err(CliError::user(error.to_string())),
+        };
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let kind = crate::spec::Kind::from_text(text("/kind")).map_or("other", crate::spec::Kind::slug);
+        let path = PathBuf::from(kind).join(format!("{}.yaml", text("/metadata/name")));
+        if files.contains_key(&path) {
+            return Err(CliError::user(format!("two documents are {kind} {}", text("/metadata/name"))));
+        }
+        files.insert(path, object);
+    }
+    Ok(files)
+}
+
 /// Names come from everywhere; files get letters, digits and a few signs.
 fn file_name(name: &str) -> String {
     let plain =
@@ -189,7 +239,7 @@ fn write(path: &Path, document: &Value) -> Result<(), CliError> {
 
 /// With version, kind and metadata first, as people write them.
 fn ordered(document: &Value) -> serde_yaml::Value {
-    const FIRST: [&str; 3] = ["version", "kind", "metadata"];
+    const FIRST: [&str; 4] = ["apiVersion", "version", "kind", "metadata"];
     let mut mapping = serde_yaml::Mapping::new();
     let Some(object) = document.as_object() else { return serde_yaml::Value::Null };
     let first = FIRST.into_iter().filter_map(|key| object.get_key_value(key));

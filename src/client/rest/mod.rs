@@ -17,6 +17,7 @@ mod routes;
 mod secrets;
 mod sources;
 mod tasks;
+mod watch;
 mod webhooks;
 
 pub use agents::{AgentConnection, ManagedAgent};
@@ -32,6 +33,7 @@ pub use resources::{ServiceBody, ServiceScope};
 pub use routes::Route;
 pub use secrets::{SecretOwner, Secrets};
 pub use tasks::TaskFilter;
+pub use watch::{Change, Watch};
 
 use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;

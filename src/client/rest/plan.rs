@@ -62,6 +62,9 @@ pub struct FieldChange {
 /// One thing that is in the way.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PlanProblem {
+    /// `invalid`, `reference`, `duplicate`, `cycle`, `immutable`, `conflict` or `prune`.
+    #[serde(default)]
+    pub code: String,
     /// Index of the document, where it is about one.
     #[serde(default)]
     pub document: Option<usize>,

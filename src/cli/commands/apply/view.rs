@@ -92,7 +92,7 @@ fn plain(c: char) -> Vec<char> {
 pub fn problems(places: &[(String, usize)], problems: &[PlanProblem], count: usize) -> CliError {
     let mut text = "nothing was changed".to_owned();
     for problem in problems {
-        let PlanProblem { document, kind, name, path, message, hint } = problem;
+        let PlanProblem { document, kind, name, path, message, hint, code: _ } = problem;
         let place = document.and_then(|index| places.get(index));
         let place = place.map(|(source, line)| format!("{source}:{line}: ")).unwrap_or_default();
         let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
