@@ -41,7 +41,7 @@ fn install(cluster: &Cluster, person: &Person) {
 fn a_cluster_is_kept_on_the_server() {
     let Some(programs) = programs() else { return };
     let mut cluster = Cluster::start(programs);
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&["--fake-runtime"]);
     let person = Person::of(&server);
     install(&cluster, &person);
     let mut operator = Operator::start(&cluster, &server, "first");
