@@ -24,8 +24,8 @@ fn install(cluster: &Cluster, person: &Person) {
     let definitions = person.run(&["operator", "crds", "--without-rules"]).ok().stdout;
     person.file("definitions.yaml", &definitions);
     cluster.kubectl(&["apply", "-f", &path(person, "definitions.yaml")]);
-    let path = path(person, "definitions.yaml");
-    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &path]);
+    let definitions = path(person, "definitions.yaml");
+    cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &definitions]);
     let folder = root().join("deploy/kubernetes");
     // Its pods and budgets are newer than this API server; its rights are what counts here.
     let text = std::fs::read_to_string(folder.join("operator.yaml")).unwrap();
