@@ -3,7 +3,7 @@
 use super::crd::has_room_field;
 use super::names;
 use crate::app::plan::{Resource, resource};
-use crate::spec::{Kind, ROOM};
+use crate::spec::{Kind, ROOM, schema};
 use serde_json::{Map, Value, json};
 
 /// What cannot be converted.
@@ -59,10 +59,11 @@ pub fn to_document(resource: &dyn Resource, name: &str, spec: &Value) -> Result<
     let kind = resource.kind();
     let mut document = spec.as_object().cloned().ok_or(ConvertError::Spec(kind))?;
     let room = if has_room_field(resource) { document.remove("room") } else { None };
-    if resource.name_at() == "/metadata/name" || room.is_some() {
+    let is_named = schema::json_schema(kind).pointer("/properties/metadata").is_some();
+    if is_named || room.is_some() {
         let metadata = document.entry("metadata").or_insert_with(|| json!({}));
         let metadata = metadata.as_object_mut().ok_or(ConvertError::Spec(kind))?;
-        if resource.name_at() == "/metadata/name" {
+        if is_named {
             metadata.entry("name").or_insert_with(|| json!(name));
         }
         if let Some(room) = room {
