@@ -360,7 +360,13 @@ fn of_error(error: RestError) -> Verdict {
 fn spelled(problems: &[PlanProblem], count: usize) -> String {
     let one = |problem: &PlanProblem| {
         let place = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
-        let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        let hint = match (problem.code.as_str(), &problem.hint) {
+            ("conflict", _) => {
+                format!(" (agree with it, leave the field out, or take it with the annotation {FORCE}=true)")
+            }
+            (_, Some(hint)) => format!(" ({hint})"),
+            (_, None) => String::new(),
+        };
         format!("{place}{}{hint}", problem.message)
     };
     let mut text = problems.iter().take(PROBLEMS_SHOWN).map(one).collect::<Vec<_>>().join("; ");

@@ -351,7 +351,7 @@ async fn a_conflict_with_another_source_names_it() {
     let steps = vec![
         applied(Err(problem("conflict", text))),
         write_status(
-            json!({"conditions": [{"reason": "Refused", "message": format!("enabled: {text}")}, {"type": "Stalled"}]}),
+            json!({"conditions": [{"reason": "Refused", "message": "~meshagent.dev/force-conflicts=true"}, {"type": "Stalled"}]}),
         ),
         event("Warning", "Refused", "~the source `cli` holds this field"),
     ];
