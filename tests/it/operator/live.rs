@@ -83,8 +83,11 @@ fn every_document_becomes_ready(cluster: &Cluster, person: &Person) {
             let status = cluster.object(line).map(|object| object["status"].to_string()).unwrap_or_default();
             status.contains(r#""id":"#)
         });
+        // Repositories that are not there are told as the server tells them.
+        if line.starts_with("gitsource.") {
+            until("the source being told", || cluster.reason(line).is_some_and(|reason| !reason.is_empty()));
         // Its secret is one of an account that is not here.
-        if line == "service.meshagent.dev/shop" {
+        } else if line == "service.meshagent.dev/shop" {
             until("the missing secret being told", || {
                 cluster
                     .object(line)
