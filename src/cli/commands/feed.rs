@@ -256,6 +256,7 @@ pub(super) fn annotations(text: Option<&str>) -> Result<Option<Value>, CliError>
 pub enum Subscription {
     /// Have a feed written into files below a folder of a room
     Create {
+        /// Feed of the subscription
         #[arg(long)]
         feed_id: String,
         #[command(flatten)]
@@ -272,6 +273,7 @@ pub enum Subscription {
     },
     /// Change how files are named, or the notes
     Update {
+        /// Feed of the subscription
         #[arg(long)]
         feed_id: String,
         subscription_id: String,
@@ -284,12 +286,14 @@ pub enum Subscription {
     },
     /// Show one subscription, and why it does not get on where that is so
     Get {
+        /// Feed of the subscription
         #[arg(long)]
         feed_id: String,
         subscription_id: String,
     },
     /// List the subscriptions of a feed
     List {
+        /// Feed of the subscription
         #[arg(long)]
         feed_id: String,
         #[command(flatten)]
@@ -297,6 +301,7 @@ pub enum Subscription {
     },
     /// End a subscription; its files stay
     Delete {
+        /// Feed of the subscription
         #[arg(long)]
         feed_id: String,
         subscription_id: String,

@@ -31,8 +31,10 @@ pub enum Command {
     /// Change a logger; what is not named stays
     Update {
         logger_id: String,
+        /// Feed to publish in
         #[arg(long, visible_alias = "feed-id", value_name = "FEED")]
         destination_feed_id: Option<String>,
+        /// Which requests are told of; empty: all
         #[arg(short, long, value_name = "JMESPATH")]
         filter_expression: Option<String>,
         /// Tell of nothing until it is resumed
