@@ -72,8 +72,12 @@ pub fn onward(all: &HeaderMap, origin: &Origin, keep_authorization: bool) -> Hea
     for cookies in all.get_all(header::COOKIE).into_iter().filter_map(without_cookie) {
         map.append(header::COOKIE, cookies);
     }
-    let known = all.get("x-forwarded-for").filter(|_| origin.https).and_then(|value| value.to_str().ok());
-    let way = known.map_or_else(|| origin.peer.to_string(), |known| format!("{known}, {}", origin.peer));
+    // A server in front may add a line of its own to the client's.
+    let known = all.get_all("x-forwarded-for").into_iter().filter(|_| origin.https);
+    let mut way: Vec<&str> = known.filter_map(|value| value.to_str().ok()).collect();
+    let peer = origin.peer.to_string();
+    way.push(&peer);
+    let way = way.join(", ");
     for (name, text) in [
         ("x-forwarded-for", way.as_str()),
         ("x-forwarded-proto", origin.scheme()),
@@ -172,6 +176,10 @@ mod tests {
         let got = onward(&sent, &origin(true), true);
         assert_eq!(got["authorization"], "Bearer t");
         assert_eq!(got["x-forwarded-for"], "10.0.0.1, 192.0.2.1", "a server in front is believed");
+        let mut two = sent.clone();
+        two.append("x-forwarded-for", HeaderValue::from_static("198.51.100.7"));
+        let got = onward(&two, &origin(true), false);
+        assert_eq!(got["x-forwarded-for"], "10.0.0.1, 198.51.100.7, 192.0.2.1");
         assert_eq!(got["x-forwarded-proto"], "https");
     }
 

@@ -118,7 +118,7 @@ async fn serve(
             body
         }
         Gate::Signed(signer, secret, challenge) => {
-            let whole = whole(body).await?;
+            let whole = whole(body, WHOLE_BYTES_MAX).await?;
             let secrets = (secret.as_str(), challenge.as_deref());
             match signed(shared, site, &found, (*signer, secrets), parts, &whole).await? {
                 Verdict::Good => Body::from(whole),
@@ -127,7 +127,7 @@ async fn serve(
         }
     };
     if let Some(name) = queue {
-        let whole = whole(body).await?;
+        let whole = whole(body, WHOLE_BYTES_MAX).await?;
         return Ok(queue::put(shared, site, &name, by.as_ref(), parts, &whole).await?);
     }
     let stream = connect(shared, site, &found).await.map_err(down)?;
@@ -213,11 +213,12 @@ async fn known(shared: &Shared, site: &Site<'_>, found: &Found<'_>, id: &str) ->
     Ok(Secret::new(text.to_vec()))
 }
 
-async fn whole(body: Body) -> Result<Bytes, Problem> {
-    let read = tokio::time::timeout(WHOLE_WAIT, axum::body::to_bytes(body, WHOLE_BYTES_MAX)).await;
+/// A whole body of so many bytes at most, that arrives in time: whoever sends holds a place meanwhile.
+pub(super) async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(WHOLE_WAIT, axum::body::to_bytes(body, bytes_max)).await;
     let late = || Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time");
     read.map_err(|_| late())?
-        .map_err(|_| too_large(format!("the body is broken, or larger than {WHOLE_BYTES_MAX} bytes")))
+        .map_err(|_| too_large(format!("the body is broken, or larger than {bytes_max} bytes")))
 }
 
 fn too_large(text: String) -> Problem {

@@ -3,6 +3,7 @@
 use super::Shared;
 use super::access::{COOKIE, Denied, admit, is_own};
 use super::page::{Problem, escaped, page, wants_page};
+use super::port::whole;
 use super::site::Site;
 use axum::body::Body;
 use axum::extract::Request;
@@ -104,9 +105,7 @@ async fn sign_in(
     if !is_own(parts, site) {
         return Err(Problem::new(StatusCode::FORBIDDEN, "permission-denied", "this form is of another site"));
     }
-    let form = axum::body::to_bytes(body, FORM_BYTES_MAX)
-        .await
-        .map_err(|_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the form is too large"))?;
+    let form = whole(body, FORM_BYTES_MAX).await?;
     let token = value(&form, "token").unwrap_or_default();
     let back = value(&form, "return").unwrap_or_default();
     let bearer = match admit(shared, site, token.trim()).await {

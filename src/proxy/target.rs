@@ -92,7 +92,11 @@ fn endpoints<'w>(port: &'w Port, segments: &[String]) -> Vec<&'w crate::spec::En
     let length = |path: &str| path.split('/').filter(|segment| !segment.is_empty()).count();
     let begins = |path: &str| {
         let own: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-        own.len() <= segments.len() && own.iter().zip(segments).all(|(own, asked)| own == asked)
+        // Services may read a path without its letter case and its parameters: what an endpoint asks for holds there too.
+        let same = |(own, asked): (&&str, &String)| {
+            own.eq_ignore_ascii_case(asked.split(';').next().unwrap_or_default())
+        };
+        own.len() <= segments.len() && own.iter().zip(segments).all(same)
     };
     let mut all: Vec<_> = port.endpoints.iter().filter(|endpoint| begins(&endpoint.path)).collect();
     all.sort_by_key(|endpoint| std::cmp::Reverse(length(&endpoint.path)));
