@@ -109,8 +109,10 @@ pub struct List {
     /// Only those with this in their name
     #[arg(long)]
     filter: Option<String>,
+    /// How many at most
     #[arg(long, default_value_t = 100)]
     count: usize,
+    /// How many to leave out at the beginning
     #[arg(long, default_value_t = 0)]
     offset: usize,
     #[command(flatten)]
