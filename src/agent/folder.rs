@@ -17,7 +17,7 @@ impl ThreadsConfig {
             return self.dir.clone();
         }
         let digest = Sha256::digest(name.as_bytes());
-        let key: String = digest.iter().take(KEY_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        let key = hex::encode(&digest[..KEY_BYTES]);
         format!("{}/{key}", self.dir)
     }
 

@@ -54,11 +54,7 @@ impl ApiKeyText {
 /// A fresh secret: [`SECRET_BYTES`] random bytes in hexadecimal, so that it is text everywhere.
 pub(super) fn fresh_secret() -> Result<Secret, VaultError> {
     let random = Secret::random(SECRET_BYTES)?;
-    let mut hex = String::with_capacity(2 * SECRET_BYTES);
-    for byte in random.expose() {
-        hex.push_str(&format!("{byte:02x}"));
-    }
-    Ok(Secret::new(hex.into_bytes()))
+    Ok(Secret::from(hex::encode(random.expose())))
 }
 
 fn pack(uuid: Uuid) -> String {

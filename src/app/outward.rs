@@ -5,7 +5,6 @@ use super::{App, Error};
 use crate::id::ProjectId;
 use crate::net::guard::Allowed;
 use crate::vault::{Secret, SecretId};
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// The way out.
@@ -25,10 +24,6 @@ impl App {
             return Ok(secret.clone());
         }
         let made = self.vault.get_or_make(&SecretId::new(format!("webhook/{project}"))?).await?;
-        let mut text = String::with_capacity(made.expose().len() * 2);
-        for byte in made.expose() {
-            let _ = write!(text, "{byte:02x}");
-        }
-        Ok(Secret::from(text))
+        Ok(Secret::from(hex::encode(made.expose())))
     }
 }

@@ -7,7 +7,6 @@ use super::socket::{self, Upstream};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -91,12 +90,8 @@ pub async fn dial(
     Ok(upstream)
 }
 
-fn hex(body: &[u8]) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(body) {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+fn sha256(body: &[u8]) -> String {
+    hex::encode(Sha256::digest(body))
 }
 
 /// Whether `token` was made by [`sign`] of this very body with this secret.
@@ -106,12 +101,12 @@ pub fn verify(body: &[u8], secret: &[u8], token: &str) -> bool {
     wanted.required_spec_claims.clear();
     wanted.validate_exp = false;
     let read = jsonwebtoken::decode::<Value>(token, &DecodingKey::from_secret(secret), &wanted);
-    read.is_ok_and(|read| read.claims.get("sha256").and_then(Value::as_str) == Some(hex(body).as_str()))
+    read.is_ok_and(|read| read.claims.get("sha256").and_then(Value::as_str) == Some(sha256(body).as_str()))
 }
 
 /// A token over the SHA-256 of `body`.
 pub fn sign(body: &str, secret: &[u8]) -> Result<String, WebhookError> {
-    let claims = json!({"sha256": hex(body.as_bytes())});
+    let claims = json!({"sha256": sha256(body.as_bytes())});
     jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(secret))
         .map_err(|_| WebhookError::Unsigned)
 }

@@ -119,7 +119,7 @@ fn digest(parts: &[&str]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    crate::wire::trace::hex(&hash.finalize()[..HASH_BYTES])
+    hex::encode(&hash.finalize()[..HASH_BYTES])
 }
 
 #[cfg(test)]

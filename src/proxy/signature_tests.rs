@@ -60,7 +60,7 @@ impl Case {
 
 fn hex_tag(key: &str, text: &str) -> String {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), text.as_bytes());
-    tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(tag)
 }
 
 fn base64_tag(key: &str, text: &str) -> String {

@@ -4,7 +4,6 @@ use crate::clock::Clock;
 use crate::id::SessionId;
 use crate::room::world::{LineSink, SpanSink, ToolSpan};
 use crate::telemetry::{Kind, Record, Telemetry};
-use crate::wire::trace::hex;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -45,9 +44,9 @@ impl SpanSink for KeptSpans {
     fn span(&self, session: SessionId, span: &ToolSpan) {
         let nanos = (span.ended - span.started).num_nanoseconds().unwrap_or(i64::MAX).max(0);
         let body = json!({
-            "trace_id": hex(&span.trace_id),
-            "span_id": hex(&span.span_id),
-            "parent_span_id": span.parent.map(|id| hex(&id)),
+            "trace_id": hex::encode(&span.trace_id),
+            "span_id": hex::encode(&span.span_id),
+            "parent_span_id": span.parent.map(|id| hex::encode(&id)),
             "span_name": span.name,
             "span_kind": KIND_SERVER,
             "created_at": span.started,

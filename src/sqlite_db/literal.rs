@@ -2,7 +2,6 @@
 
 use crate::columnar::typed::Typed;
 use rusqlite::types::Value;
-use std::fmt::Write;
 
 /// A name in quotes.
 pub(super) fn name(name: &str) -> String {
@@ -19,21 +18,14 @@ pub(super) fn value(value: &Value) -> String {
         Value::Real(n) if n.is_infinite() => if *n > 0.0 { "9e999" } else { "-9e999" }.into(),
         Value::Real(n) => format!("{n:?}"),
         // A literal ends at a zero byte.
-        Value::Text(text) if text.contains('\0') => format!("CAST({} AS TEXT)", hex(text.as_bytes())),
+        Value::Text(text) if text.contains('\0') => format!("CAST({} AS TEXT)", blob(text.as_bytes())),
         Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
-        Value::Blob(bytes) => hex(bytes),
+        Value::Blob(bytes) => blob(bytes),
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2 + 3);
-    text.push_str("X'");
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text.push('\'');
-    text
+fn blob(bytes: &[u8]) -> String {
+    format!("X'{}'", hex::encode(bytes))
 }
 
 /// A typed value as SQL.

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use rusqlite::Connection;
 use rusqlite::backup::Backup as Copy;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -46,12 +45,7 @@ impl Sum {
 
     /// Bytes, and the SHA-256 in lower case hexadecimal.
     pub fn finish(self) -> (u64, String) {
-        let mut text = String::with_capacity(64);
-        for byte in self.hash.finalize() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        (self.size, text)
+        (self.size, hex::encode(self.hash.finalize()))
     }
 }
 

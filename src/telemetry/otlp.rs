@@ -14,7 +14,6 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Map, Value, json};
-use std::fmt::Write;
 
 /// Deepest nesting of an attribute's value that is kept.
 const DEPTH_MAX: usize = 8;
@@ -72,8 +71,8 @@ pub fn logs(session: SessionId, request: &ExportLogsServiceRequest) -> Vec<Recor
                     "severity_text": line.severity_text,
                     "severity_number": line.severity_number,
                     "log_attributes": attributes(&line.attributes),
-                    "trace_id": hex(&line.trace_id),
-                    "span_id": hex(&line.span_id),
+                    "trace_id": id(&line.trace_id),
+                    "span_id": id(&line.span_id),
                 });
                 let body = json!({"type": "otel.log", "created_at": at, "data": with(data, &place)});
                 Record { session, kind: Kind::Event, body }
@@ -93,9 +92,9 @@ fn span_body(span: &Span) -> Value {
         })
         .collect();
     json!({
-        "trace_id": hex(&span.trace_id),
-        "span_id": hex(&span.span_id),
-        "parent_span_id": hex(&span.parent_span_id),
+        "trace_id": id(&span.trace_id),
+        "span_id": id(&span.span_id),
+        "parent_span_id": id(&span.parent_span_id),
         "span_name": span.name,
         "span_kind": span.kind,
         "created_at": time(span.start_time_unix_nano),
@@ -191,7 +190,7 @@ fn value(any: &AnyValue, depth: usize) -> Value {
         Some(Any::BoolValue(value)) => (*value).into(),
         Some(Any::IntValue(value)) => (*value).into(),
         Some(Any::DoubleValue(value)) => (*value).into(),
-        Some(Any::BytesValue(bytes)) => hex(bytes),
+        Some(Any::BytesValue(bytes)) => id(bytes),
         Some(Any::ArrayValue(array)) => array.values.iter().map(|one| value(one, depth + 1)).collect(),
         Some(Any::KvlistValue(list)) => {
             let pairs = list.values.iter().map(|pair| {
@@ -208,14 +207,6 @@ fn time(nanos: u64) -> DateTime<Utc> {
 }
 
 /// Lower-case hexadecimal; null for nothing.
-fn hex(bytes: &[u8]) -> Value {
-    if bytes.is_empty() {
-        return Value::Null;
-    }
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text.into()
+fn id(bytes: &[u8]) -> Value {
+    if bytes.is_empty() { Value::Null } else { hex::encode(bytes).into() }
 }

@@ -4,7 +4,6 @@
 use super::seal::KEY_BYTES;
 use super::{Secret, VaultError};
 use std::fmt;
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -35,7 +34,10 @@ impl Kek {
     /// Reads 64 hexadecimal digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        unhex(text.trim()).map(|bytes| Self(Secret::new(bytes)))
+        hex::decode(text.trim())
+            .ok()
+            .filter(|bytes| bytes.len() == KEY_BYTES)
+            .map(|bytes| Self(Secret::new(bytes)))
     }
 
     /// Reads the key in use from its file; `None` where there is no file.
@@ -101,9 +103,7 @@ fn draft(path: &Path, keys: &[Kek]) -> std::io::Result<std::path::PathBuf> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     let mut text = Zeroizing::new(String::with_capacity(keys.len() * (KEY_BYTES * 2 + 1)));
     for key in keys {
-        for byte in key.bytes() {
-            let _ = write!(text, "{byte:02x}");
-        }
+        text.push_str(&Zeroizing::new(hex::encode(key.bytes())));
         text.push('\n');
     }
     file.write_all(text.as_bytes())?;
@@ -117,13 +117,6 @@ fn sync_parent(path: &Path) -> std::io::Result<()> {
 
 fn io_error(action: &'static str, path: &Path, error: &std::io::Error) -> VaultError {
     VaultError::KekIo { action, path: path.to_owned(), detail: error.to_string() }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() != KEY_BYTES * 2 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..KEY_BYTES).map(|i| u8::from_str_radix(&text[i * 2..i * 2 + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]

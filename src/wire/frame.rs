@@ -183,7 +183,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn hex(text: &str) -> Bytes {
-        (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect()
+        hex::decode(text).unwrap().into()
     }
 
     fn client_packets(id: u64, kind: &str, payload: &[u8]) -> Vec<Bytes> {

@@ -55,16 +55,11 @@ impl TraceContext {
     #[must_use]
     pub fn bookkeeping(&self) -> Value {
         let mut otel = self.carried.clone();
-        let parent = format!("00-{}-{}-{:02x}", hex(&self.trace_id), hex(&self.span_id), self.flags);
+        let parent =
+            format!("00-{}-{}-{:02x}", hex::encode(self.trace_id), hex::encode(self.span_id), self.flags);
         otel.insert("traceparent".to_owned(), parent.into());
         json!({"v": 1, "otel": otel})
     }
-}
-
-/// Bytes as lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// `VERSION-TRACE-SPAN-FLAGS`; a version above 00 may have more behind.

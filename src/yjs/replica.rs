@@ -270,8 +270,7 @@ mod tests {
     const VECTOR: &str = "01090100070103786d6c03046974656d2800010003246964017702693128000100017601770268698701000304746578742800010303246964017702743107000103060600010504626f6c6404747275658401060361626386010904626f6c64046e756c6c00";
 
     fn hex(text: &str) -> Vec<u8> {
-        let text = text.replace(' ', "");
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+        hex::decode(text.replace(' ', "")).unwrap()
     }
 
     fn schema() -> MeshSchema {

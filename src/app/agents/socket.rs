@@ -4,7 +4,6 @@ use crate::app::token::{Grant, Mint};
 use crate::app::{App, Error};
 use crate::id::ManagedAgentId;
 use crate::vault::Secret;
-use crate::wire::trace::hex;
 use aws_lc_rs::hmac;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
@@ -36,7 +35,7 @@ impl App {
         let server = self.server_secret().await?;
         let key = hmac::Key::new(hmac::HMAC_SHA256, server.expose());
         let tag = hmac::sign(&key, format!("{PURPOSE}/{}/{agent}", agent.project()).as_bytes());
-        Ok(Secret::from(hex(tag.as_ref())))
+        Ok(Secret::from(hex::encode(tag.as_ref())))
     }
 
     /// What an agent's own socket takes for `name`.

@@ -206,7 +206,7 @@ impl Summary {
 const HASH_BYTES: usize = 16;
 
 fn short_hash(hash: Sha256) -> String {
-    crate::wire::trace::hex(&hash.finalize()[..HASH_BYTES])
+    hex::encode(&hash.finalize()[..HASH_BYTES])
 }
 
 /// Whether a text can name a source.

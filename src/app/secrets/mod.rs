@@ -19,7 +19,6 @@ use crate::id::{OwnedSecretId, ProjectId, ServiceAccountId};
 use crate::projection::World;
 use crate::vault::{self, SECRET_BYTES_MAX, SecretId};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use uuid::Uuid;
 
 /// Where the vault keeps the values of secrets.
@@ -257,9 +256,5 @@ fn no_secret(id: OwnedSecretId) -> Error {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    hex::encode(Sha256::digest(bytes))
 }

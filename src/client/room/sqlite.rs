@@ -7,7 +7,6 @@ use crate::wire::Content;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Largest chunk either side takes, bytes.
@@ -27,11 +26,7 @@ impl Sum {
     }
 
     fn complete(self) -> Value {
-        let mut sha256 = String::with_capacity(64);
-        for byte in self.hash.finalize() {
-            let _ = write!(sha256, "{byte:02x}");
-        }
-        json!({"kind": "complete", "size": self.size, "sha256": sha256})
+        json!({"kind": "complete", "size": self.size, "sha256": hex::encode(self.hash.finalize())})
     }
 }
 

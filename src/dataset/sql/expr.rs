@@ -308,7 +308,7 @@ impl<'p> Translator<'p> {
             | Value::SingleQuotedRawStringLiteral(text) => Constant::Text(text.clone()),
             Value::DollarQuotedString(text) => Constant::Text(text.value.clone()),
             Value::HexStringLiteral(digits) => Constant::Bytes(
-                unhex(digits).ok_or_else(|| at(here, "X'…' holds pairs of hexadecimal digits"))?,
+                hex::decode(digits).map_err(|_| at(here, "X'…' holds pairs of hexadecimal digits"))?,
             ),
             Value::Placeholder(name) => {
                 return match self.params {
@@ -391,15 +391,6 @@ fn numeral(digits: &str) -> Option<Constant> {
         return i64::from_str_radix(hexadecimal, 16).ok().map(Constant::Integer);
     }
     digits.parse::<f64>().ok().filter(|f| f.is_finite()).map(Constant::Float)
-}
-
-fn unhex(digits: &str) -> Option<Vec<u8>> {
-    let digits = digits.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
-    digits.chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
 }
 
 pub(super) fn number(digits: &str) -> Expr {

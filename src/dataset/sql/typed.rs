@@ -4,7 +4,6 @@ use super::constant::Constant;
 use arrow_schema::Metadata;
 use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
 use sqlparser::tokenizer::Location;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// SQLite SQL that yields the stored form of `data_type`.
@@ -178,13 +177,7 @@ pub(super) fn string(text: &str) -> String {
 }
 
 pub(super) fn bytes(bytes: &[u8]) -> String {
-    let mut printed = String::with_capacity(bytes.len() * 2 + 3);
-    printed.push_str("X'");
-    for byte in bytes {
-        let _ = write!(printed, "{byte:02x}");
-    }
-    printed.push('\'');
-    printed
+    format!("X'{}'", hex::encode(bytes))
 }
 
 /// A type as an argument of our functions, which read it back with `FromStr`.

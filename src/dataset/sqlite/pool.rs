@@ -7,7 +7,6 @@ use crate::id::RoomId;
 use crate::volume::Volume;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most namespaces open at one time, unless more are in use.
@@ -160,10 +159,7 @@ fn folder_name(namespace: &[String]) -> String {
         hash.update((name.len() as u64).to_le_bytes());
         hash.update(name.as_bytes());
     }
-    hash.finalize().iter().fold("n-".to_owned(), |mut name, byte| {
-        let _ = write!(name, "{byte:02x}");
-        name
-    })
+    format!("n-{}", hex::encode(hash.finalize()))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(super) fn is_text(data_type: &DataType) -> bool {
 /// Name of an index's own table.
 fn table(line: i64, index: &str) -> String {
     let hash = Sha256::digest(index.as_bytes());
-    hash.iter().take(8).fold(format!("f{line}_"), |name, byte| format!("{name}{byte:02x}"))
+    format!("f{line}_{}", hex::encode(&hash[..8]))
 }
 
 /// Begins an index of a line with the rows that are there.

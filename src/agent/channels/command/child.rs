@@ -4,7 +4,6 @@ use crate::agent::pack::{Unpackable, unpack};
 use crate::child::{Group, surroundings};
 use crate::client::room::RoomError;
 use crate::clock::IdSource;
-use crate::wire::trace::hex;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fmt;
@@ -57,7 +56,7 @@ fn failed(text: impl fmt::Display) -> RoomError {
 fn capability() -> Result<String, RoomError> {
     let mut bytes = [0; CAPABILITY_BYTES];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| failed("the system gives no randomness"))?;
-    Ok(hex(&bytes))
+    Ok(hex::encode(&bytes))
 }
 
 impl Child {

@@ -5,7 +5,6 @@ mod table;
 
 use crate::client::room::RoomClient;
 use crate::error_code::RoomCode;
-use crate::wire::trace::hex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -185,12 +184,12 @@ fn sorted(value: Value) -> Value {
 
 /// What a tool is remembered under: a server's address may hold a secret, so it is not readable.
 fn key(server: &str, tool: &str) -> String {
-    hex(&Sha256::digest(format!("{}:{server}{tool}", server.len())))
+    hex::encode(Sha256::digest(format!("{}:{server}{tool}", server.len())))
 }
 
 /// Like no key of a tool, which begins with a number before it is hashed.
 fn mode_key(toolkit: &str) -> String {
-    hex(&Sha256::digest(format!("mode:{toolkit}")))
+    hex::encode(Sha256::digest(format!("mode:{toolkit}")))
 }
 
 fn mode_digest(mode: Option<&Value>) -> [u8; 32] {
@@ -212,7 +211,7 @@ impl Pins {
 
     fn standing(&self, key: &str, digest: [u8; 32]) -> Standing {
         match self.known.get(key) {
-            Some(known) if *known == hex(&digest) => Standing::Known,
+            Some(known) if *known == hex::encode(digest) => Standing::Known,
             Some(_) => Standing::Changed,
             None if self.known.len() >= PINS_MAX => Standing::Changed,
             None => Standing::New,
@@ -235,7 +234,7 @@ impl Pins {
     }
 
     fn set(&mut self, key: &str, digest: [u8; 32]) {
-        self.known.insert(key.to_owned(), hex(&digest));
+        self.known.insert(key.to_owned(), hex::encode(digest));
         self.unsaved.insert(key.to_owned());
     }
 
@@ -274,12 +273,12 @@ mod tests {
     #[test]
     fn what_was_remembered_before_goes_first_and_what_is_new_is_written_once() {
         let mut pins = Pins::default();
-        pins.add(vec![("t".into(), hex(&[1; 32]))]);
+        pins.add(vec![("t".into(), hex::encode([1; 32]))]);
         assert_eq!(pins.standing("t", [2; 32]), Standing::Changed);
         assert!(pins.first("t", [1; 32]));
         assert_eq!(pins.unsaved(), []);
         pins.accept("t", [2; 32]);
-        assert_eq!(pins.unsaved(), [("t".to_owned(), hex(&[2; 32]))]);
+        assert_eq!(pins.unsaved(), [("t".to_owned(), hex::encode([2; 32]))]);
         assert_eq!(pins.unsaved(), []);
         pins.not_saved(vec!["t".into()]);
         assert_eq!(pins.unsaved().len(), 1);
@@ -320,7 +319,7 @@ mod tests {
         assert!(pins.admit("s", "t", [2; 32], false).await.is_err());
         assert!(pins.admit("s", "t", [2; 32], true).await.is_ok());
         assert!(pins.admit("s", "t", [2; 32], false).await.is_ok());
-        let row = (key("s", "t"), hex(&[2; 32]));
+        let row = (key("s", "t"), hex::encode([2; 32]));
         assert_eq!(pins.pins().unsaved(), [row], "what could not be written is written later");
     }
 

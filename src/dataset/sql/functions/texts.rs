@@ -7,7 +7,6 @@ use rusqlite::functions::Context;
 use rusqlite::types::ValueRef;
 use sha2::{Digest as _, Sha256};
 use std::cmp::Ordering;
-use std::fmt::Write as _;
 
 /// Longest texts whose distance is computed, characters: the time grows with the product.
 const MAX_DISTANCE_CHARS: usize = 4_096;
@@ -17,12 +16,7 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     one(connection, "ma_upper", str::to_uppercase)?;
     one(connection, "ma_initcap", initcap)?;
     one(connection, "ma_reverse", |text| text.chars().rev().collect())?;
-    one(connection, "ma_sha256", |text| {
-        Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut all, byte| {
-            let _ = write!(all, "{byte:02x}");
-            all
-        })
-    })?;
+    one(connection, "ma_sha256", |text| hex::encode(Sha256::digest(text.as_bytes())))?;
     connection.create_scalar_function("ma_length", 1, PURE, |c| {
         Ok(text(c, 0)?.map(|t| i64::try_from(t.chars().count()).unwrap_or(i64::MAX)))
     })?;

@@ -72,7 +72,7 @@ impl Kept {
 /// The same for the same owner, id and delegate, and no part of it can be read.
 fn key(owner: &str, id: &str, delegated_to: Option<&str>) -> String {
     let text = json!([owner, id, delegated_to]).to_string();
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(text.as_bytes()))
 }
 
 /// Whose secrets the call is about: the caller's own, or another identity's for who may change the room's settings.
