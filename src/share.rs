@@ -21,8 +21,14 @@ pub struct Places<K: Eq + Hash + Copy> {
     whole: usize,
     /// Of one.
     share: usize,
+    taken: Mutex<Taken<K>>,
+}
+
+#[derive(Debug)]
+struct Taken<K> {
+    all: usize,
     /// By whom; only those who have some.
-    taken: Mutex<HashMap<K, usize>>,
+    by: HashMap<K, usize>,
 }
 
 /// Held by who has it; given back when dropped.
@@ -36,7 +42,7 @@ pub struct Place<K: Eq + Hash + Copy> {
 impl<K: Eq + Hash + Copy> Places<K> {
     #[must_use]
     pub fn new(whole: usize, share: usize) -> Arc<Self> {
-        Arc::new(Self { whole, share, taken: Mutex::default() })
+        Arc::new(Self { whole, share, taken: Mutex::new(Taken { all: 0, by: HashMap::new() }) })
     }
 
     /// `None` where all are taken, or `of` has its share.
@@ -47,13 +53,13 @@ impl<K: Eq + Hash + Copy> Places<K> {
     /// As [`Places::take`], for what takes more than one place, such as bytes.
     pub fn take_many(self: &Arc<Self>, of: K, amount: usize) -> Option<Place<K>> {
         let mut taken = lock(&self.taken);
-        let all: usize = taken.values().sum();
-        let own = taken.get(&of).copied().unwrap_or_default();
+        let own = taken.by.get(&of).copied().unwrap_or_default();
         let fits = |taken: usize, most| taken.checked_add(amount).is_some_and(|sum| sum <= most);
-        if !fits(all, self.whole) || !fits(own, self.share) {
+        if !fits(taken.all, self.whole) || !fits(own, self.share) {
             return None;
         }
-        taken.insert(of, own + amount);
+        taken.all += amount;
+        taken.by.insert(of, own + amount);
         Some(Place { places: Arc::clone(self), of, amount })
     }
 }
@@ -61,10 +67,11 @@ impl<K: Eq + Hash + Copy> Places<K> {
 impl<K: Eq + Hash + Copy> Drop for Place<K> {
     fn drop(&mut self) {
         let mut taken = lock(&self.places.taken);
-        if let Some(own) = taken.get_mut(&self.of) {
+        taken.all = taken.all.saturating_sub(self.amount);
+        if let Some(own) = taken.by.get_mut(&self.of) {
             *own = own.saturating_sub(self.amount);
             if *own == 0 {
-                taken.remove(&self.of);
+                taken.by.remove(&self.of);
             }
         }
     }
@@ -128,6 +135,7 @@ mod tests {
         assert!(places.take("a").is_some());
         drop(of_b);
         assert!(places.take_many("b", 2).is_some());
-        assert_eq!(lock(&places.taken).len(), 1, "who has none is forgotten");
+        let taken = lock(&places.taken);
+        assert_eq!((taken.all, taken.by.len()), (2, 1), "who has none is forgotten");
     }
 }

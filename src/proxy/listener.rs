@@ -1,5 +1,6 @@
 //! Listens, and holds down how many connections there are and how long their heads may be.
 
+use super::reader::Reader;
 use super::{Parts, Shared, serve};
 use axum::body::Body;
 use hyper::server::conn::http1;
@@ -21,6 +22,8 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 100;
 /// How long a head may take to arrive; also how long a connection may rest between two requests.
 const HEAD_WAIT: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of what is sent to it.
+const TAKE_WAIT: Duration = Duration::from_mins(2);
 /// How long open requests may take to finish when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 /// Pause after a connection that could not be accepted.
@@ -86,7 +89,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, st
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT);
     builder.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
-    let served = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let served =
+        builder.serve_connection(TokioIo::new(Reader::new(stream, TAKE_WAIT)), service).with_upgrades();
     tokio::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,

@@ -16,6 +16,7 @@ mod path;
 mod places;
 mod port;
 mod queue;
+mod reader;
 mod serve;
 mod sign_in;
 mod signature;
@@ -32,6 +33,7 @@ use crate::app::outward::Outward;
 use crate::blob::Blobs;
 use crate::id::{RoomId, ServiceId};
 use crate::queue::QueueStore;
+use crate::share::Turns;
 use async_trait::async_trait;
 use places::Places;
 use std::net::SocketAddr;
@@ -83,7 +85,9 @@ struct Shared {
     queues: Arc<dyn QueueStore>,
     outward: Arc<Outward>,
     ports: Arc<dyn Ports>,
-    places: Arc<Places>,
+    places: Places,
+    /// Those who wait for the port of a service that starts.
+    starts: Turns<(ServiceId, usize)>,
     compressions: Arc<Semaphore>,
     https: bool,
     stop: CancellationToken,
@@ -92,8 +96,8 @@ struct Shared {
 impl Shared {
     fn new(parts: Parts) -> Self {
         let Parts { app, host, files, queues, outward, ports, https, stop } = parts;
-        let places = Arc::default();
+        let (places, starts) = (Places::default(), Turns::default());
         let compressions = Arc::new(Semaphore::new(compress::AT_ONCE_MAX));
-        Self { app, host, files, queues, outward, ports, places, compressions, https, stop }
+        Self { app, host, files, queues, outward, ports, places, starts, compressions, https, stop }
     }
 }

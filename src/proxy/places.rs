@@ -1,31 +1,31 @@
-//! How many requests are under way: per route, per project, and altogether, so that no site takes another's place.
+//! How much is under way for strangers: requests, and bytes of theirs that are held, so that no site takes another's.
 
 use crate::id::{ProjectId, RouteId};
+use crate::share;
 use std::any::Any;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// Requests under way at once, with their open sockets: of all, of a project, of a route.
 pub const REQUESTS_MAX: usize = 4_096;
 pub const REQUESTS_PER_PROJECT_MAX: usize = 1_024;
 pub const REQUESTS_PER_ROUTE_MAX: usize = 512;
-
-#[derive(Debug, Default)]
-struct Counts {
-    all: usize,
-    projects: HashMap<ProjectId, usize>,
-    routes: HashMap<RouteId, usize>,
-}
+/// Bytes of bodies that are held whole at once: of all, of a project.
+pub const HELD_BYTES_MAX: usize = 128 * 1024 * 1024;
+pub const HELD_PER_PROJECT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Hands out places.
-#[derive(Debug, Default)]
-pub struct Places(Mutex<Counts>);
+#[derive(Debug)]
+pub struct Places {
+    projects: Arc<share::Places<ProjectId>>,
+    routes: Arc<share::Places<RouteId>>,
+    bytes: Arc<share::Places<ProjectId>>,
+}
 
 /// One request's place, given up when dropped.
 #[derive(Debug)]
 pub struct Place {
-    places: Arc<Places>,
-    route: RouteId,
+    _of_project: share::Place<ProjectId>,
+    _of_route: share::Place<RouteId>,
     /// What else is held as long.
     held: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -37,44 +37,29 @@ impl Place {
     }
 }
 
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            projects: share::Places::new(REQUESTS_MAX, REQUESTS_PER_PROJECT_MAX),
+            routes: share::Places::new(REQUESTS_MAX, REQUESTS_PER_ROUTE_MAX),
+            bytes: share::Places::new(HELD_BYTES_MAX, HELD_PER_PROJECT_BYTES_MAX),
+        }
+    }
+}
+
 impl Places {
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A place for one more request; none where there are too many.
-    pub fn take(self: &Arc<Self>, route: RouteId) -> Option<Place> {
-        let mut counts = self.counts();
-        let of_project = counts.projects.get(&route.project()).copied().unwrap_or_default();
-        let of_route = counts.routes.get(&route).copied().unwrap_or_default();
-        if counts.all >= REQUESTS_MAX
-            || of_project >= REQUESTS_PER_PROJECT_MAX
-            || of_route >= REQUESTS_PER_ROUTE_MAX
-        {
-            return None;
-        }
-        counts.all += 1;
-        counts.projects.insert(route.project(), of_project + 1);
-        counts.routes.insert(route, of_route + 1);
-        Some(Place { places: Arc::clone(self), route, held: None })
+    pub fn take(&self, route: RouteId) -> Option<Place> {
+        Some(Place {
+            _of_project: self.projects.take(route.project())?,
+            _of_route: self.routes.take(route)?,
+            held: None,
+        })
     }
-}
 
-fn less<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.places.counts();
-        counts.all -= 1;
-        less(&mut counts.projects, &self.route.project());
-        less(&mut counts.routes, &self.route);
+    /// A place for a body of so many bytes.
+    pub fn bytes(&self, project: ProjectId, bytes: usize) -> Option<share::Place<ProjectId>> {
+        self.bytes.take_many(project, bytes)
     }
 }
 
@@ -85,7 +70,7 @@ mod tests {
 
     #[test]
     fn one_site_leaves_places_to_others() {
-        let places = Arc::new(Places::default());
+        let places = Places::default();
         let route =
             |project, route| RouteId::new(ProjectId::new(Uuid::from_u128(project)), Uuid::from_u128(route));
         let mut held: Vec<Place> =
@@ -96,8 +81,5 @@ mod tests {
         assert!(places.take(route(2, 4)).is_some(), "another has places");
         drop(held.pop());
         assert!(places.take(route(1, 2)).is_some());
-        drop(held);
-        let counts = places.counts();
-        assert_eq!((counts.all, counts.projects.len(), counts.routes.len()), (0, 0, 0));
     }
 }

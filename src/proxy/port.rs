@@ -11,12 +11,14 @@ use super::site::Site;
 use super::target::{Found, find};
 use super::{Reached, Shared, content, queue, sign_in};
 use crate::app::secrets::use_of::connecting_for;
+use crate::id::ProjectId;
+use crate::share;
 use crate::spec::{RoutePath, TargetPort};
 use crate::vault::Secret;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -110,7 +112,7 @@ async fn serve(
         found.ok_or_else(|| down(Problem::unavailable("no service of this site publishes this port")))?;
     let queue = found.note(QUEUE).map(str::to_owned);
     let gate = gate(&found)?;
-    let mut by = None;
+    let (mut by, mut held) = (None, None);
     let body = match &gate {
         Gate::Everybody => body,
         Gate::Visitors => {
@@ -118,7 +120,9 @@ async fn serve(
             body
         }
         Gate::Signed(signer, secret, challenge) => {
-            let whole = whole(body, WHOLE_BYTES_MAX).await?;
+            signer.expect(&parts.method, &parts.headers)?;
+            let (whole, bytes) = whole(shared, site, &parts.headers, body, WHOLE_BYTES_MAX).await?;
+            held = Some(bytes);
             let secrets = (secret.as_str(), challenge.as_deref());
             match signed(shared, site, &found, (*signer, secrets), parts, &whole).await? {
                 Verdict::Good => Body::from(whole),
@@ -127,7 +131,8 @@ async fn serve(
         }
     };
     if let Some(name) = queue {
-        let whole = whole(body, WHOLE_BYTES_MAX).await?;
+        drop(held);
+        let (whole, _bytes) = whole(shared, site, &parts.headers, body, WHOLE_BYTES_MAX).await?;
         return Ok(queue::put(shared, site, &name, by.as_ref(), parts, &whole).await?);
     }
     let stream = connect(shared, site, &found).await.map_err(down)?;
@@ -213,12 +218,29 @@ async fn known(shared: &Shared, site: &Site<'_>, found: &Found<'_>, id: &str) ->
     Ok(Secret::new(text.to_vec()))
 }
 
-/// A whole body of so many bytes at most, that arrives in time: whoever sends holds a place meanwhile.
-pub(super) async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+/// A whole body of so many bytes at most, that arrives in time, and the place of its bytes: whoever sends one that he
+/// does not finish holds that much, and no more.
+pub(super) async fn whole(
+    shared: &Shared,
+    site: &Site<'_>,
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+) -> Result<(Bytes, share::Place<ProjectId>), Problem> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: usize| length > bytes_max) {
+        return Err(too_large(format!("the body is larger than {bytes_max} bytes")));
+    }
+    let place = shared.places.bytes(site.room.project(), length.unwrap_or(bytes_max)).ok_or_else(|| {
+        let text = "too much is being sent to this site just now; try again in a moment";
+        Problem { retry_after: Some(1), ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", text) }
+    })?;
     let read = tokio::time::timeout(WHOLE_WAIT, axum::body::to_bytes(body, bytes_max)).await;
     let late = || Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time");
-    read.map_err(|_| late())?
-        .map_err(|_| too_large(format!("the body is broken, or larger than {bytes_max} bytes")))
+    let read = read.map_err(|_| late())?;
+    let read =
+        read.map_err(|_| too_large(format!("the body is broken, or larger than {bytes_max} bytes")))?;
+    Ok((read, place))
 }
 
 fn too_large(text: String) -> Problem {
@@ -254,7 +276,7 @@ fn outgoing(
 }
 
 /// The headers for the service, with who asks.
-fn sent(site: &Site<'_>, parts: &Parts, by: Option<&Visitor>) -> axum::http::HeaderMap {
+fn sent(site: &Site<'_>, parts: &Parts, by: Option<&Visitor>) -> HeaderMap {
     let keep_authorization = by.is_none_or(|visitor| !visitor.by_header);
     let mut headers = onward(&parts.headers, &site.origin, keep_authorization);
     let Some(visitor) = by else { return headers };
@@ -277,9 +299,10 @@ async fn connect(shared: &Shared, site: &Site<'_>, found: &Found<'_>) -> Result<
         tracing::warn!(%error, domain = site.domain, "the room of a site does not start");
         Problem::unavailable("the site does not start now; try again")
     })?;
-    if hosted.url != shared.app.settings.public_url {
+    if !hosted.is_here {
         return Err(Problem::unavailable("the site runs on another server just now"));
     }
+    let mut turn = None;
     loop {
         let why = match shared.ports.at(site.room, found.service, found.index).await {
             Reached::Never(why) => return Err(Problem::unavailable(why)),
@@ -293,7 +316,11 @@ async fn connect(shared: &Shared, site: &Site<'_>, found: &Found<'_>) -> Result<
             tracing::debug!(why, domain = site.domain, "a service did not come up for a request");
             return Err(Problem::unavailable("the service behind this address does not answer; try again"));
         }
-        tokio::time::sleep(START_PAUSE).await;
+        // One of those who wait for it looks at a time.
+        match turn {
+            None => turn = shared.starts.take((found.service, found.index)).await,
+            Some(_) => tokio::time::sleep(START_PAUSE).await,
+        }
     }
 }
 

@@ -105,7 +105,7 @@ async fn sign_in(
     if !is_own(parts, site) {
         return Err(Problem::new(StatusCode::FORBIDDEN, "permission-denied", "this form is of another site"));
     }
-    let form = whole(body, FORM_BYTES_MAX).await?;
+    let (form, _bytes) = whole(shared, site, &parts.headers, body, FORM_BYTES_MAX).await?;
     let token = value(&form, "token").unwrap_or_default();
     let back = value(&form, "return").unwrap_or_default();
     let bearer = match admit(shared, site, token.trim()).await {

@@ -55,6 +55,34 @@ impl Signer {
             _ => return None,
         })
     }
+
+    /// The header in which its signature is.
+    const fn header(self) -> &'static str {
+        match self {
+            Self::Bearer | Self::Jwt => "authorization",
+            Self::Github | Self::Whatsapp => "x-hub-signature-256",
+            Self::Salesforce => "x-sfmc-ens-signature",
+            Self::Sentry => "sentry-hook-signature",
+            Self::Shopify => "x-shopify-hmac-sha256",
+            Self::Slack => "x-slack-signature",
+            Self::Stripe => "stripe-signature",
+            Self::Telegram => "x-telegram-bot-api-secret-token",
+            Self::Twilio => "x-twilio-signature",
+            Self::Zendesk => "x-zendesk-webhook-signature",
+        }
+    }
+
+    /// Refuses who shows no signature at all, before the body is read.
+    pub fn expect(self, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+        let asks = self == Self::Whatsapp && method == Method::GET;
+        if asks || headers.contains_key(self.header()) { Ok(()) } else { Err(unsigned()) }
+    }
+}
+
+/// Why is the sender's own to find out: whoever guesses learns nothing.
+fn unsigned() -> Problem {
+    let text = "the request is not signed as this address wants it, or too long ago";
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", text)
 }
 
 /// A request as it came.
@@ -91,28 +119,26 @@ pub fn verify(
     let good = match signer {
         Signer::Bearer => request.bearer().is_some_and(|token| same(token.as_bytes(), secret.expose())),
         Signer::Jwt => request.bearer().is_some_and(|token| is_jwt(token, secret, request.now)),
-        Signer::Telegram => request
-            .text("x-telegram-bot-api-secret-token")
-            .is_some_and(|token| same(token.as_bytes(), secret.expose())),
+        Signer::Telegram => {
+            request.text(signer.header()).is_some_and(|token| same(token.as_bytes(), secret.expose()))
+        }
         Signer::Github | Signer::Whatsapp => request
-            .text("x-hub-signature-256")
-            .and_then(|text| unhex(text.strip_prefix("sha256=")?))
+            .text(signer.header())
+            .and_then(|text| hex::decode(text.strip_prefix("sha256=")?).ok())
             .is_some_and(|tag| request.is_tag(secret, &[request.body], &tag)),
         Signer::Sentry => request
-            .text("sentry-hook-signature")
-            .and_then(unhex)
+            .text(signer.header())
+            .and_then(|text| hex::decode(text).ok())
             .is_some_and(|tag| request.is_tag(secret, &[request.body], &tag)),
-        Signer::Shopify => request.is_base64("x-shopify-hmac-sha256", secret, &[request.body]),
-        Signer::Salesforce => request.is_base64("x-sfmc-ens-signature", secret, &[request.body]),
+        Signer::Shopify => request.is_base64(signer.header(), secret, &[request.body]),
+        Signer::Salesforce => request.is_base64(signer.header(), secret, &[request.body]),
         Signer::Zendesk => is_zendesk(secret, request),
         Signer::Slack => is_slack(secret, request),
         Signer::Stripe => is_stripe(secret, request),
         Signer::Twilio => is_twilio(secret, request),
     };
     if !good {
-        // Why is the sender's own to find out: whoever guesses learns nothing.
-        let text = "the request is not signed as this address wants it, or too long ago";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", text));
+        return Err(unsigned());
     }
     Ok(if signer == Signer::Slack { slack_question(request.body) } else { Verdict::Good })
 }
@@ -126,7 +152,7 @@ impl Signed<'_> {
     }
 
     fn bearer(&self) -> Option<&str> {
-        let (scheme, token) = self.text("authorization")?.split_once(' ')?;
+        let (scheme, token) = self.text(Signer::Bearer.header())?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     }
 
@@ -150,12 +176,6 @@ fn same(given: &[u8], wanted: &[u8]) -> bool {
     !wanted.is_empty() && constant_time::verify_slices_are_equal(given, wanted).is_ok()
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16);
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| u8::try_from(digit(pair.first()?)? * 16 + digit(pair.get(1)?)?).ok()).collect()
-}
-
 fn is_jwt(token: &str, secret: &Secret, now: DateTime<Utc>) -> bool {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.required_spec_claims = HashSet::new();
@@ -174,19 +194,20 @@ fn is_jwt(token: &str, secret: &Secret, now: DateTime<Utc>) -> bool {
 /// `v0=` and the tag of `v0:<time>:<body>`.
 fn is_slack(secret: &Secret, request: &Signed<'_>) -> bool {
     let Some(time) = request.text("x-slack-request-timestamp") else { return false };
-    let tag = request.text("x-slack-signature").and_then(|text| unhex(text.strip_prefix("v0=")?));
+    let tag =
+        request.text(Signer::Slack.header()).and_then(|text| hex::decode(text.strip_prefix("v0=")?).ok());
     time.parse().is_ok_and(|seconds| request.is_fresh(seconds))
         && tag.is_some_and(|tag| request.is_tag(secret, &[b"v0:", time.as_bytes(), b":", request.body], &tag))
 }
 
 /// `t=<time>,v1=<tag>[,v1=<tag>]` of `<time>.<body>`; while a secret is changed there are two.
 fn is_stripe(secret: &Secret, request: &Signed<'_>) -> bool {
-    let Some(text) = request.text("stripe-signature") else { return false };
+    let Some(text) = request.text(Signer::Stripe.header()) else { return false };
     let pairs = || text.split(',').filter_map(|pair| pair.trim().split_once('='));
     let Some((_, time)) = pairs().find(|(key, _)| *key == "t") else { return false };
     let signed = |tag: Vec<u8>| request.is_tag(secret, &[time.as_bytes(), b".", request.body], &tag);
     time.parse().is_ok_and(|seconds| request.is_fresh(seconds))
-        && pairs().filter(|(key, _)| *key == "v1").filter_map(|(_, tag)| unhex(tag)).any(signed)
+        && pairs().filter(|(key, _)| *key == "v1").filter_map(|(_, tag)| hex::decode(tag).ok()).any(signed)
 }
 
 /// The tag of `<time><body>`, where the time is a text.
@@ -194,12 +215,12 @@ fn is_zendesk(secret: &Secret, request: &Signed<'_>) -> bool {
     let Some(time) = request.text("x-zendesk-webhook-signature-timestamp") else { return false };
     let at = DateTime::parse_from_rfc3339(time);
     at.is_ok_and(|at| request.is_fresh(at.timestamp()))
-        && request.is_base64("x-zendesk-webhook-signature", secret, &[time.as_bytes(), request.body])
+        && request.is_base64(Signer::Zendesk.header(), secret, &[time.as_bytes(), request.body])
 }
 
 /// The SHA-1 tag of the whole address and, of a form, its fields in order; of any other body the address has a hash.
 fn is_twilio(secret: &Secret, request: &Signed<'_>) -> bool {
-    let Some(tag) = request.text("x-twilio-signature").and_then(|text| STANDARD.decode(text).ok()) else {
+    let Some(tag) = request.text(Signer::Twilio.header()).and_then(|text| STANDARD.decode(text).ok()) else {
         return false;
     };
     let is_form = request
@@ -218,7 +239,7 @@ fn is_twilio(secret: &Secret, request: &Signed<'_>) -> bool {
         let given = url::form_urlencoded::parse(request.query.as_bytes());
         let given =
             given.filter(|(key, _)| key == "bodySHA256").map(|(_, hash)| hash.to_ascii_lowercase()).next();
-        if !given.and_then(|given| unhex(&given)).is_some_and(|given| same(&given, hash.as_ref())) {
+        if !given.and_then(|given| hex::decode(given).ok()).is_some_and(|given| same(&given, hash.as_ref())) {
             return false;
         }
     }
