@@ -5,18 +5,28 @@ use super::route::Route;
 use super::{Api, Problem};
 use crate::app::Actor;
 use crate::domain::git_source::GitSource;
-use crate::id::GitSourceId;
+use crate::id::{GitSourceId, ProjectId};
+use crate::share::{Place, Places};
 use aws_lc_rs::{constant_time, hmac};
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{delete, post};
 use serde_json::{Value, json};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 /// Largest push that a forge tells of, bytes; forges send at most 25 MB.
-pub const HOOK_BYTES_MAX: usize = 25 * 1024 * 1024;
+const HOOK_BYTES_MAX: usize = 25 * 1024 * 1024;
+/// Bytes of such pushes that are held at once: of all, of a project.
+const PUSHES_BYTES_MAX: usize = 200 * 1024 * 1024;
+const PUSHES_PER_PROJECT_BYTES_MAX: usize = 2 * HOOK_BYTES_MAX;
+/// How long a push may take to arrive.
+const HOOK_WAIT: Duration = Duration::from_secs(30);
+static PUSHES: LazyLock<Arc<Places<ProjectId>>> =
+    LazyLock::new(|| Places::new(PUSHES_BYTES_MAX, PUSHES_PER_PROJECT_BYTES_MAX));
 /// Signature of GitHub, Gitea and Forgejo: `sha256=` and HMAC-SHA-256 of the body, hexadecimal.
 const SIGNATURE: &str = "x-hub-signature-256";
 const SIGNATURE_GITEA: &str = "x-gitea-signature";
@@ -61,7 +71,7 @@ pub(super) fn routes() -> Vec<Route> {
             "source_hook",
             "A forge tells of a push, signed with the secret that the source names as its webhook",
             Access::Open,
-            post(hook).layer(DefaultBodyLimit::max(HOOK_BYTES_MAX)),
+            post(hook),
         ),
     ]
 }
@@ -117,7 +127,7 @@ async fn remove(
 async fn set_suspended(
     api: &Api,
     caller: &Caller,
-    project: crate::id::ProjectId,
+    project: ProjectId,
     name: &str,
     suspended: bool,
 ) -> Result<Json<Value>, Problem> {
@@ -132,8 +142,7 @@ async fn hook(
     State(api): State<Api>,
     InProject(project): InProject,
     Path((_, name)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Result<impl IntoResponse, Problem> {
     let refused = || {
         Problem::forbidden(
@@ -149,6 +158,12 @@ async fn hook(
             return Err(refused());
         }
     };
+    let (headers, body) = (request.headers().clone(), request.into_body());
+    // Before a stranger's body is read.
+    if ![SIGNATURE, SIGNATURE_GITEA, TOKEN].iter().any(|name| headers.contains_key(*name)) {
+        return Err(refused());
+    }
+    let (body, _bytes) = told_body(project, &headers, body).await?;
     if !is_signed(&headers, &body, secret.expose().trim_ascii()) {
         return Err(refused());
     }
@@ -156,6 +171,29 @@ async fn hook(
         api.app.request_git_source(&Actor::new("webhook", &name), id).await?;
     }
     Ok((StatusCode::ACCEPTED, Json(json!({"accepted": !source.spec.suspend}))))
+}
+
+/// A whole push, and the place of its bytes, which somebody may send who has no secret.
+async fn told_body(
+    project: ProjectId,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Bytes, Place<ProjectId>), Problem> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = length.unwrap_or(HOOK_BYTES_MAX);
+    if length > HOOK_BYTES_MAX {
+        let text = format!("a push is told with at most {HOOK_BYTES_MAX} bytes");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", text));
+    }
+    let place = PUSHES.take_many(project, length).ok_or_else(|| {
+        let text = "too many pushes are told just now; try again in a moment";
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", text)
+    })?;
+    let read = tokio::time::timeout(HOOK_WAIT, to_bytes(body, HOOK_BYTES_MAX)).await;
+    let read = read.map_err(|_| {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the push did not arrive in time")
+    })?;
+    Ok((read.map_err(|error| Problem::bad_request(format!("the push cannot be read: {error}")))?, place))
 }
 
 /// Whether somebody who has the secret sent this body.
@@ -167,14 +205,9 @@ fn is_signed(headers: &HeaderMap, body: &[u8], secret: &[u8]) -> bool {
     let prefixed = header(SIGNATURE).map(|value| value.strip_prefix(b"sha256=").unwrap_or_default());
     if let Some(signature) = prefixed.or_else(|| header(SIGNATURE_GITEA)) {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        return unhex(signature).is_some_and(|tag| hmac::verify(&key, body, &tag).is_ok());
+        return hex::decode(signature).is_ok_and(|tag| hmac::verify(&key, body, &tag).is_ok());
     }
     header(TOKEN).is_some_and(|token| constant_time::verify_slices_are_equal(token, secret).is_ok())
-}
-
-fn unhex(text: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(text).ok().filter(|text| text.len() % 2 == 0 && text.is_ascii())?;
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
 }
 
 #[cfg(test)]

@@ -194,6 +194,8 @@ pub enum Command {
 pub enum Refused {
     #[error("the git source exists already; update it instead")]
     Exists,
+    #[error("the project has {SOURCES_MAX} git sources already; delete one that is not needed")]
+    TooMany,
     #[error("the git source does not exist; `meshagent source list` shows those that do")]
     NotFound,
     #[error("git source `{0}` is suspended; run `meshagent source resume {0}` first")]
@@ -205,13 +207,14 @@ impl Rejection for Refused {
         match self {
             Self::Exists => Refusal::Exists,
             Self::NotFound => Refusal::NotFound,
-            Self::Suspended(_) => Refusal::State,
+            Self::TooMany | Self::Suspended(_) => Refusal::State,
         }
     }
     fn code(&self) -> &'static str {
         match self {
             Self::Exists => "git-source-exists",
             Self::NotFound => "git-source-not-found",
+            Self::TooMany => "git-source-limit",
             Self::Suspended(_) => "git-source-suspended",
         }
     }

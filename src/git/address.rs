@@ -73,7 +73,7 @@ async fn ssh(url: &Url, allowed: &Allowed) -> Result<Remote, GitError> {
     let addresses = guard::check_host(&host, url.port().unwrap_or(SSH_PORT), allowed).await?;
     let address = addresses.first().map(SocketAddr::ip);
     let address = address.ok_or_else(|| GitError::NotAllowed(format!("`{host}` has no address")))?;
-    Ok(Remote::Ssh { url: url.to_string(), host, address })
+    Ok(Remote::Ssh { url: url.to_string(), host: known_as(&host, url.port()), address })
 }
 
 async fn file(url: &Url, roots: &[PathBuf]) -> Result<Remote, GitError> {
@@ -95,6 +95,14 @@ async fn file(url: &Url, roots: &[PathBuf]) -> Result<Remote, GitError> {
 
 fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// A host as lines of `known_hosts` name it.
+fn known_as(host: &str, port: Option<u16>) -> String {
+    match port.filter(|port| *port != SSH_PORT) {
+        Some(port) => format!("[{}]:{port}", bare(host)),
+        None => bare(host).to_owned(),
+    }
 }
 
 fn listed(addresses: &[SocketAddr]) -> String {
@@ -167,7 +175,7 @@ async fn ssh_command(
         format!("ConnectTimeout={SSH_CONNECT_SECONDS}"),
         format!("UserKnownHostsFile={}", known.display()),
         format!("HostName={address}"),
-        format!("HostKeyAlias={}", bare(host)),
+        format!("HostKeyAlias={host}"),
     ];
     words.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option]));
     shlex::try_join(words.iter().map(String::as_str)).map_err(|error| GitError::Git(error.to_string()))
@@ -243,7 +251,7 @@ mod tests {
             "-F none",
             "StrictHostKeyChecking=yes",
             "HostName=127.0.0.1",
-            "HostKeyAlias=127.0.0.1",
+            "HostKeyAlias=[127.0.0.1]:2222",
             "ProxyCommand=none",
         ] {
             assert!(command.contains(word), "{word} in {command}");

@@ -37,6 +37,8 @@ pub enum GitError {
     PackTooLarge(u64),
     #[error("commit {revision} {what}")]
     TooLarge { revision: String, what: String },
+    #[error("git tells more than {0} bytes of the repository, which are not read; name a folder by `path`")]
+    TooMuch(usize),
     #[error("commit {revision} is not signed by those who may: {why}; nothing was changed")]
     Unverified { revision: String, why: String },
     #[error("commit {revision} cannot be read: {}", .problems.join("; "))]
@@ -112,7 +114,17 @@ pub(super) fn first(text: &str) -> String {
     let told = |start: &&str| text.lines().find_map(|line| line.strip_prefix(start)).map(str::trim);
     let line = starts.iter().find_map(told).filter(|line| !line.is_empty());
     let line = line.or_else(|| text.lines().map(str::trim).find(|line| !line.is_empty()));
-    plain(line.unwrap_or("git said nothing"))
+    plain(&untimed(line.unwrap_or("git said nothing")))
+}
+
+/// How long curl waited differs each time, and makes nothing new of it.
+fn untimed(line: &str) -> String {
+    let waited = line.split_once(" after ").and_then(|(before, rest)| {
+        let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        let rest = unit.strip_prefix(" milliseconds").or_else(|| unit.strip_prefix(" ms"))?;
+        Some(format!("{before}{rest}"))
+    });
+    waited.unwrap_or_else(|| line.to_owned())
 }
 
 /// Foreign text on one line, without what moves a terminal, and short.
@@ -148,6 +160,14 @@ mod tests {
         assert_eq!(
             down.to_string(),
             "the repository cannot be fetched: unable to access 'https://h/': Failed to [2J connect"
+        );
+        let slow = of(
+            "fatal: unable to access 'https://h/': Failed to connect to h port 443 after 132 ms: Could not connect",
+        );
+        assert_eq!(
+            slow.to_string(),
+            "the repository cannot be fetched: unable to access 'https://h/': Failed to connect to h port 443: Could not \
+             connect"
         );
         assert_eq!(of("").to_string(), "the repository cannot be fetched: git said nothing");
     }

@@ -207,8 +207,10 @@ async fn packs(folder: &Path) -> Option<(usize, u64)> {
     let mut entries = tokio::fs::read_dir(folder.join("objects/pack")).await.ok()?;
     let (mut packs, mut bytes) = (0, 0);
     while let Some(entry) = entries.next_entry().await.ok()? {
-        packs += usize::from(entry.path().extension().is_some_and(|ending| ending == "pack"));
-        bytes += entry.metadata().await.ok()?.len();
+        if entry.path().extension().is_some_and(|ending| ending == "pack") {
+            packs += 1;
+            bytes += entry.metadata().await.ok()?.len();
+        }
     }
     Some((packs, bytes))
 }
@@ -313,7 +315,7 @@ async fn files(git: &Git<'_>, revision: &str, wanted: &Wanted) -> Result<(Texts,
     let mut job = Job::new(&["ls-tree", "-r", "-z", "-l", "--full-tree", &of]);
     job.stdout_max = tree::LISTING_BYTES_MAX;
     let listing = git.run(job).await?.good()?;
-    let mut entries = tree::parse(&listing.stdout)?;
+    let mut entries = tree::parse(&listing.stdout, revision)?;
     for entry in &mut entries {
         entry.below(path);
     }

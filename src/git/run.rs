@@ -177,7 +177,7 @@ impl Git<'_> {
             tokio::time::timeout(job.wait, work).await.map_err(|_| GitError::TooSlow(job.wait))?;
         let (stdout, whole) = out?;
         if !whole {
-            return Err(GitError::Git(format!("it said more than {} bytes", job.stdout_max)));
+            return Err(GitError::TooMuch(job.stdout_max));
         }
         let stderr = String::from_utf8_lossy(&err?.0).into_owned();
         Ok(Said { success: status?.success(), stdout, stderr })

@@ -60,7 +60,7 @@ impl Entry {
 }
 
 /// Reads what `git ls-tree -r -z -l` says.
-pub(super) fn parse(listing: &[u8]) -> Result<Vec<Entry>, GitError> {
+pub(super) fn parse(listing: &[u8], revision: &str) -> Result<Vec<Entry>, GitError> {
     let odd = || GitError::Git("its list of files is not understood".to_owned());
     let mut entries = vec![];
     for line in listing.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
@@ -75,7 +75,8 @@ pub(super) fn parse(listing: &[u8]) -> Result<Vec<Entry>, GitError> {
         };
         let size = if mode == Mode::Submodule { 0 } else { size.parse().map_err(|_| odd())? };
         if entries.len() >= ENTRIES_MAX {
-            return Err(GitError::Git(format!("more than {ENTRIES_MAX} files; name a folder by `path`")));
+            let what = format!("has more than {ENTRIES_MAX} files, and is not read; name a folder by `path`");
+            return Err(GitError::TooLarge { revision: revision.to_owned(), what });
         }
         entries.push(Entry { mode, object: (*object).to_owned(), size, path: path.to_owned() });
     }
@@ -255,7 +256,7 @@ mod tests {
     #[test]
     fn listings_are_read() {
         let listing = b"100644 blob aa      12\ta b.yaml\x00120000 blob bb 4\tlink\x00160000 commit cc       -\tsub\x00";
-        let entries = parse(listing).unwrap();
+        let entries = parse(listing, "c").unwrap();
         let told: Vec<_> =
             entries.iter().map(|e| (e.mode, e.object.as_str(), e.size, e.path.as_str())).collect();
         assert_eq!(
@@ -266,8 +267,8 @@ mod tests {
                 (Mode::Submodule, "cc", 0, "sub")
             ]
         );
-        assert!(parse(b"nonsense\x00").is_err());
-        assert!(parse(b"100644 blob aa x\ta\x00").is_err());
+        assert!(parse(b"nonsense\x00", "c").is_err());
+        assert!(parse(b"100644 blob aa x\ta\x00", "c").is_err());
     }
 
     #[test]

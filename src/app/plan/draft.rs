@@ -30,8 +30,8 @@ pub struct Draft<'a> {
     rooms: HashMap<String, RoomId>,
     agents: HashMap<String, ManagedAgentId>,
     gone: HashSet<Uuid>,
-    /// How many were made in something.
-    made: HashMap<Uuid, usize>,
+    /// How many of a kind there are in something, with those made here.
+    counts: HashMap<(Kind, Uuid), usize>,
     changes: Vec<Change>,
     accounts_gone: Vec<ServiceAccountId>,
     keys_gone: Vec<ApiKeyId>,
@@ -63,7 +63,7 @@ pub fn changes(plan: &Plan, world: &World, project: ProjectId, ids: &dyn IdSourc
         rooms: HashMap::new(),
         agents: HashMap::new(),
         gone: HashSet::new(),
-        made: HashMap::new(),
+        counts: HashMap::new(),
         changes: Vec::with_capacity(plan.steps.len()),
         accounts_gone: vec![],
         keys_gone: vec![],
@@ -168,11 +168,11 @@ impl<'a> Draft<'a> {
             .ok_or_else(|| Error::no_agent(name))
     }
 
-    /// How many this plan made in something, before this one.
-    pub fn made_before(&mut self, of: Uuid) -> usize {
-        let made = self.made.entry(of).or_default();
-        *made += 1;
-        *made - 1
+    /// Counts one more of a kind in something; answers how many there are with those that this plan made before it.
+    pub fn count(&mut self, kind: Kind, of: Uuid, there: impl FnOnce() -> usize) -> usize {
+        let count = self.counts.entry((kind, of)).or_insert_with(there);
+        *count += 1;
+        *count - 1
     }
 
     /// A feed by its name, also one that this plan makes.

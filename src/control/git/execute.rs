@@ -16,8 +16,10 @@ use crate::spec::{self, Written};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long one server has a source for itself; longer than a look takes.
-pub const LEASE_TTL: Duration = Duration::from_mins(10);
+/// How long one server has a source for itself without saying that it goes on.
+pub const LEASE_TTL: Duration = Duration::from_mins(1);
+/// How often it says so during a look.
+const RENEW_EVERY: Duration = Duration::from_secs(20);
 
 /// The name of a source's repository among those of this server.
 pub(super) fn key(id: &GitSourceId) -> String {
@@ -31,8 +33,8 @@ pub(super) async fn look(
     id: GitSourceId,
 ) -> Result<Looked, Error> {
     let name = format!("git/{id}");
-    let url = &parts.app.settings.public_url;
-    let lease = match parts.leases.acquire(&name, &parts.holder, url, LEASE_TTL).await {
+    let url = &parts.app.settings.server_url;
+    let mut lease = match parts.leases.acquire(&name, &parts.holder, url, LEASE_TTL).await {
         Ok(lease) => lease,
         Err(LeaseError::Held(other)) => {
             let ended = Ended::Elsewhere(other.until);
@@ -40,7 +42,18 @@ pub(super) async fn look(
         }
         Err(error) => return Err(error.into()),
     };
-    let looked = under_lease(parts, repositories, id).await;
+    let looked = {
+        let work = under_lease(parts, repositories, id);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                looked = &mut work => break looked,
+                () = tokio::time::sleep(RENEW_EVERY) => {}
+            }
+            // Lost, the look is cut off: another server does it.
+            lease = parts.leases.renew(&lease, LEASE_TTL).await?;
+        }
+    };
     parts.leases.release(&lease).await?;
     looked
 }

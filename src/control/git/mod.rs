@@ -33,8 +33,8 @@ pub struct GitSources {
     repositories: Arc<Repositories>,
     looks: Workers<GitSourceId>,
     seen: Seen,
-    /// What forges were told last.
-    told: Arc<Mutex<HashMap<GitSourceId, CommitStatus>>>,
+    /// What forges were told last, and under which address.
+    told: Arc<Mutex<HashMap<GitSourceId, (String, CommitStatus)>>>,
     /// The sources whose repositories are kept.
     kept: Mutex<Option<BTreeSet<GitSourceId>>>,
 }
@@ -72,7 +72,7 @@ impl GitSources {
             let due = report::due(&parts.app.world(), id);
             let due = due.filter(|due| locked(&told).get(&id) != Some(due));
             if let Some(due) = due.filter(|_| !matches!(looked.ended, Ended::Elsewhere(_)))
-                && report::tell(&parts, id, &due).await
+                && report::tell(&parts, id, &due.1).await
             {
                 locked(&told).insert(id, due);
             }
@@ -91,8 +91,11 @@ impl GitSources {
         locked(&self.seen).retain(|id, _| sources.contains(id));
         locked(&self.told).retain(|id, _| sources.contains(id));
         let keys: Vec<String> = sources.iter().map(execute::key).collect();
+        // A look that is under way at one that is gone may make its folder again: then there is another to tidy.
+        let is_over = self.looks.busy().iter().all(|id| sources.contains(id));
         match self.repositories.keep_only(&keys).await {
-            Ok(()) => *locked(&self.kept) = Some(sources),
+            Ok(()) if is_over => *locked(&self.kept) = Some(sources),
+            Ok(()) => {}
             Err(error) => tracing::warn!(%error, "repositories of git sources that are gone stay behind"),
         }
     }

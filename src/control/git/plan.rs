@@ -10,6 +10,9 @@ use std::time::Duration;
 /// together for ever.
 const SPREAD_PERCENT: u64 = 10;
 
+/// Until a source that another server looks at is asked for again.
+const ELSEWHERE_WAIT: TimeDelta = TimeDelta::seconds(10);
+
 /// How a look ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -49,7 +52,8 @@ pub(super) fn due(id: GitSourceId, source: &GitSource, looked: Option<&Looked>) 
     }
     let Some(looked) = looked else { return Some(source.updated_at) };
     if let Ended::Elsewhere(until) = looked.ended {
-        return Some(until);
+        // It may be done before, and something else be wanted then.
+        return Some(until.min(looked.at + ELSEWHERE_WAIT));
     }
     if looked.generation != source.generation {
         return Some(source.updated_at);
@@ -95,8 +99,10 @@ mod tests {
         assert!(soon >= at(1_001) && soon < at(1_003), "{soon}");
         let often = Looked { failures: 40, ..looked(Ended::Failed) };
         assert_eq!(due(id, &source, Some(&often)), Some(at(1_100)), "never later than the interval");
-        let elsewhere = looked(Ended::Elsewhere(at(1_050)));
-        assert_eq!(due(id, &source, Some(&elsewhere)), Some(at(1_050)));
+        let elsewhere = looked(Ended::Elsewhere(at(1_005)));
+        assert_eq!(due(id, &source, Some(&elsewhere)), Some(at(1_005)));
+        let long = looked(Ended::Elsewhere(at(1_050)));
+        assert_eq!(due(id, &source, Some(&long)), Some(at(1_010)), "it may be done before");
         let asked = GitSource { requests: 1, requested_at: Some(at(1_010)), ..source.clone() };
         assert_eq!(due(id, &asked, Some(&looked(Ended::Settled))), Some(at(1_010)));
         let answered = Looked { request: 1, ..looked(Ended::Settled) };

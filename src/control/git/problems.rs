@@ -39,7 +39,7 @@ impl From<GitError> for Trouble {
             GitError::Refused(_) | GitError::NotAllowed(_) => Fault::Refused,
             GitError::NoReference(_) | GitError::NoCommit | GitError::NoPath { .. } => Fault::Missing,
             GitError::Unauthorized(_) => Fault::Unauthorized,
-            GitError::PackTooLarge(_) | GitError::TooLarge { .. } => Fault::TooLarge,
+            GitError::PackTooLarge(_) | GitError::TooMuch(_) | GitError::TooLarge { .. } => Fault::TooLarge,
             GitError::Unverified { .. } => Fault::Unverified,
             GitError::Unreadable { .. } => Fault::Invalid,
             GitError::NoGit(_) | GitError::Git(_) | GitError::Io(_) => Fault::Internal,

@@ -6,10 +6,14 @@ use crate::id::GitSourceId;
 use crate::net::commit_status::{self, CommitStatus};
 use crate::projection::World;
 
-/// What there is to be told of a source's newest commit; nothing where none was read, or nobody wants to know.
-pub(super) fn due(world: &World, id: GitSourceId) -> Option<CommitStatus> {
+/// What there is to be told of a source's newest commit, and where; nothing where none was read, or nobody wants to know.
+pub(super) fn due(world: &World, id: GitSourceId) -> Option<(String, CommitStatus)> {
     let source = world.git_source(id)?;
-    source.spec.commit_status.as_ref()?;
+    let url = source.spec.commit_status.as_ref()?.url.clone();
+    Some((url, of(source)?))
+}
+
+fn of(source: &GitSource) -> Option<CommitStatus> {
     let context = format!("meshagent/{}", source.spec.metadata.name);
     if let Some(trouble) = &source.trouble {
         let revision = trouble.failed.revision.clone()?;

@@ -85,7 +85,7 @@ impl Resource for Feeds {
         let (project, world) = (draft.project(), draft.world());
         match change {
             Change::Create { id, key, document } => {
-                if world.feeds(project).count() + draft.made_before(project.uuid()) >= FEEDS_MAX {
+                if draft.count(Kind::Feed, project.uuid(), || world.feeds(project).count()) >= FEEDS_MAX {
                     return Err(Error::rejected(Refused::TooMany));
                 }
                 draft.claim(project, names::Kind::Feed, None, &key.name, id)?;

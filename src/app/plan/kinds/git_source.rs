@@ -2,10 +2,8 @@
 
 use super::{Change, Found, Home, Key, Reference, Resource, differing, document_of, typed};
 use crate::app::Error;
-use crate::app::plan::Ground;
 use crate::app::plan::draft::Draft;
-use crate::app::plan::problem::{Code, Problem};
-use crate::domain::git_source::{Command, GitSource, SOURCES_MAX};
+use crate::domain::git_source::{Command, GitSource, Refused, SOURCES_MAX};
 use crate::domain::inventory::{Dropped, Inventory};
 use crate::domain::{Entity, Event, names};
 use crate::id::{GitSourceId, ProjectId, StreamId};
@@ -63,23 +61,18 @@ impl Resource for GitSources {
         others.enumerate().filter_map(reference).collect()
     }
 
-    fn check(&self, ground: &Ground<'_>, key: &Key, _document: &Value, old: Option<Uuid>) -> Vec<Problem> {
-        if old.is_some() || ground.world.git_sources(ground.project).count() < SOURCES_MAX {
-            return vec![];
-        }
-        let problem =
-            Problem::of(Code::Invalid, None, key, format!("a project has at most {SOURCES_MAX} git sources"));
-        vec![problem.hint("delete one that is not needed")]
-    }
-
     fn changed(&self, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {
         differing(&old.git_sources, &new.git_sources)
     }
 
     fn change(&self, draft: &mut Draft<'_>, change: Change<'_>) -> Result<(), Error> {
-        let project = draft.project();
+        let (project, world) = (draft.project(), draft.world());
         match change {
             Change::Create { id, key, document } => {
+                let there = || world.git_sources(project).count();
+                if draft.count(Kind::GitSource, project.uuid(), there) >= SOURCES_MAX {
+                    return Err(Error::rejected(Refused::TooMany));
+                }
                 let made = GitSource::decide(None, Command::Create(typed(key, document)?));
                 draft.claim(project, names::Kind::GitSource, None, &key.name, id)?;
                 draft.push(GitSourceId::new(project, id).stream(), made.map_err(Error::rejected)?);

@@ -5,7 +5,7 @@ use crate::app::Error;
 use crate::app::plan::Ground;
 use crate::app::plan::draft::Draft;
 use crate::app::plan::problem::{Code, Problem};
-use crate::app::routes::{check_domain, shown};
+use crate::app::routes::{check_count, check_domain, shown};
 use crate::domain::route::{Backend, Command, Route, Wanted, canonical, is_domain};
 use crate::domain::{Entity, names, route};
 use crate::id::{ProjectId, RouteId, StreamId};
@@ -102,9 +102,11 @@ impl Resource for Routes {
     }
 
     fn change(&self, draft: &mut Draft<'_>, change: Change<'_>) -> Result<(), Error> {
-        let (project, platform) = (draft.project(), ProjectId::PLATFORM);
+        let (project, platform, world) = (draft.project(), ProjectId::PLATFORM, draft.world());
         match change {
             Change::Create { id, key, document } => {
+                let there = || world.routes(project).count();
+                check_count(draft.count(Kind::Route, project.uuid(), there))?;
                 let wanted = read(draft, key, document)?;
                 draft.claim(platform, names::Kind::RouteDomain, None, &key.name, id)?;
                 let made = Route::decide(None, Command::Create(wanted)).map_err(Error::rejected)?;

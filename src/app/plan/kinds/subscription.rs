@@ -82,7 +82,8 @@ impl Resource for Subscriptions {
             Change::Create { id, key, document } => {
                 let spec: spec::Subscription = typed(key, document)?;
                 let feed = draft.feed(&spec.feed)?;
-                if of_feed(world, feed).count() + draft.made_before(feed.uuid()) >= SUBSCRIPTIONS_MAX {
+                let count = draft.count(Kind::Subscription, feed.uuid(), || of_feed(world, feed).count());
+                if count >= SUBSCRIPTIONS_MAX {
                     return Err(Error::rejected(Refused::TooMany));
                 }
                 let wanted = Wanted {
