@@ -8,14 +8,14 @@ use crate::domain::names::{self, Names};
 use crate::eventlog::{Filter, KindFilter, PAGE_EVENTS_MAX, Recorded};
 use crate::id::{Position, ProjectId};
 use crate::projection::World;
-use crate::share::Turns;
+use crate::share::{Turn, Turns};
 use crate::spec::{self, Kind};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 /// Looks into the past at once, each of another project; each folds the project's log anew.
@@ -62,8 +62,7 @@ pub struct Difference {
 impl App {
     /// One project as it was at a moment. Nothing of other projects is in it.
     pub async fn world_at(&self, project: ProjectId, moment: Moment) -> Result<World, Error> {
-        let _turn = LINES.take(project).await.ok_or_else(|| Error::Busy("the past".to_owned()))?;
-        let _place = LOOKS.acquire().await.map_err(|_| Error::Busy("the past".to_owned()))?;
+        let _look = look(project).await?;
         let head = self.world().position;
         if let Moment::At(position) = moment
             && position > head
@@ -99,6 +98,7 @@ impl App {
         resource: &dyn Resource,
         id: Uuid,
     ) -> Result<Option<Found>, Error> {
+        let _look = look(project).await?;
         let mut world = World::clone(&self.world());
         let mut last = None;
         self.each_fact(project, resource, id, |event| {
@@ -118,6 +118,7 @@ impl App {
         resource: &dyn Resource,
         id: Uuid,
     ) -> Result<VecDeque<Past>, Error> {
+        let _look = look(project).await?;
         let mut world = World::clone(&self.world());
         let mut before: Option<Found> = None;
         let mut past = VecDeque::new();
@@ -249,6 +250,13 @@ impl App {
         let spared = older(&then, &now, project, &source);
         Ok(Request { source, documents, room: None, prune: true, force: true, replace: true, spared })
     }
+}
+
+/// One project's turn to look back, and a place for it, until it is dropped.
+async fn look(project: ProjectId) -> Result<(Turn, SemaphorePermit<'static>), Error> {
+    let busy = || Error::Busy("the past".to_owned());
+    let turn = LINES.take(project).await.ok_or_else(busy)?;
+    Ok((turn, LOOKS.acquire().await.map_err(|_| busy())?))
 }
 
 fn at_position(mut world: World, moment: Moment) -> World {

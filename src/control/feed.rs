@@ -107,6 +107,11 @@ impl Feeds {
     async fn look(&self, world: &World, now: DateTime<Utc>, outcome: &mut Outcome) -> Result<(), Error> {
         let again = TimeDelta::from_std(LOOK_AGAIN).unwrap_or(TimeDelta::MAX);
         let looked_at = self.seen().looked_at;
+        let nobody =
+            || world.projects().all(|(project, _)| world.feed_subscriptions(project).next().is_none());
+        if looked_at.is_some() && nobody() {
+            return Ok(());
+        }
         if let Some(at) = looked_at.filter(|at| !self.parts.settings.is_shared || now < *at + again) {
             if self.parts.settings.is_shared {
                 outcome.due(at + again);
@@ -150,12 +155,15 @@ impl Feeds {
         let (clock, seen) = (Arc::clone(&parts.app.clock), Arc::clone(&self.seen));
         let work = async move {
             let turn = turn(&parts, id).await;
+            let clock = &parts.app.clock;
             let mut seen = locked(&seen);
             match &turn {
                 Ok(Turn::Done) => {}
                 Ok(Turn::Elsewhere(until)) => {
                     seen.progress.remove(&id);
-                    seen.elsewhere.insert(id, *until);
+                    // It gives the lease back when it is done; there may be more then.
+                    let soon = clock.now() + TimeDelta::from_std(BATCH_WAIT).unwrap_or_default();
+                    seen.elsewhere.insert(id, soon.min(*until));
                 }
                 // It is looked at again.
                 Ok(Turn::More) | Err(_) => {
@@ -242,7 +250,7 @@ enum Turn {
 
 /// Delivers to one subscription, under its lease.
 async fn turn(parts: &ControlParts, id: FeedSubscriptionId) -> Result<Turn, Error> {
-    let (name, url) = (format!("feed/{id}"), &parts.app.settings.public_url);
+    let (name, url) = (format!("feed/{id}"), &parts.app.settings.server_url);
     let lease = match parts.leases.acquire(&name, &parts.holder, url, LEASE_TTL).await {
         Ok(lease) => lease,
         Err(LeaseError::Held(other)) => return Ok(Turn::Elsewhere(other.until)),

@@ -107,6 +107,16 @@ fn jittered(wait: Duration, key: &str, salt: u32) -> Duration {
     wait + wait / 1024 * share
 }
 
+/// What became of a write to an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wrote {
+    Done,
+    /// Somebody else changed the object in between: it is looked at again.
+    Changed,
+    /// There is no such object any more.
+    Gone,
+}
+
 /// Brings an object and the server together.
 pub async fn reconcile(object: Arc<DynamicObject>, work: Arc<Work>) -> Result<Action, ClusterError> {
     let mut one = One::new(&object, &work);
@@ -164,8 +174,11 @@ impl<'a> One<'a> {
         if !self.object.finalizers().iter().any(|name| name == FINALIZER) {
             let mut names = self.object.finalizers().to_vec();
             names.push(FINALIZER.to_owned());
-            if !self.write_finalizers(&names).await? {
-                return Ok(Action::requeue(BACKOFF_FIRST));
+            match self.write_finalizers(&names).await? {
+                Wrote::Done => {}
+                Wrote::Changed => return Ok(Action::requeue(BACKOFF_FIRST)),
+                // It was deleted before anything came of it.
+                Wrote::Gone => return Ok(Action::await_change()),
             }
         }
         let known = self.status["observedGeneration"] == self.generation();
@@ -253,7 +266,7 @@ impl<'a> One<'a> {
         }
         let names: Vec<String> =
             self.object.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
-        if !self.write_finalizers(&names).await? {
+        if self.write_finalizers(&names).await? == Wrote::Changed {
             return Ok(Action::requeue(BACKOFF_FIRST));
         }
         self.work.shared.health.count(Outcome::Deleted);
@@ -261,15 +274,14 @@ impl<'a> One<'a> {
         Ok(Action::await_change())
     }
 
-    /// `false` when somebody else changed the object in between: it is looked at again.
-    async fn write_finalizers(&self, names: &[String]) -> Result<bool, ClusterError> {
+    async fn write_finalizers(&self, names: &[String]) -> Result<Wrote, ClusterError> {
         let patch = json!({"metadata": {
             "resourceVersion": self.object.resource_version(), "finalizers": names}});
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match self.api.patch(&self.object.name_any(), &params, &Patch::Merge(&patch)).await {
-            Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(true),
+            Ok(_) => Ok(Wrote::Done),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Wrote::Changed),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Wrote::Gone),
             Err(error) => Err(error.into()),
         }
     }

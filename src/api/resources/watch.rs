@@ -204,6 +204,15 @@ impl Watcher {
         let new = world.project(self.project).unwrap_or(&empty);
         let mut ids: BTreeSet<Uuid> = self.resource.changed(old, new).into_iter().collect();
         ids.extend(by_status(self.resource.kind(), old, new));
+        let status = |world: &World, id| {
+            let found = self.resource.read(world, self.project, id)?;
+            let health = health(&self.api, world, self.project);
+            Some(wire(&health, world, self.project, id, &found)["status"].take())
+        };
+        let standing = standing(self.resource.kind(), old, new).into_iter();
+        let moved =
+            standing.filter(|id| !ids.contains(id) && status(&self.world, *id) != status(&world, *id));
+        ids.extend(moved.collect::<Vec<_>>());
         for id in ids {
             let was = self.resource.read(&self.world, self.project, id).is_some();
             let is = self.resource.read(&world, self.project, id).is_some();
@@ -287,6 +296,22 @@ fn by_status(kind: Kind, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {
                 ids.extend(here.map(|(id, _)| *id));
             }
             ids
+        }
+        _ => vec![],
+    }
+}
+
+/// Resources that stand on others: on a room, on services, on what a source applied.
+fn standing(kind: Kind, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {
+    let rooms = || !old.rooms.ptr_eq(&new.rooms);
+    match kind {
+        Kind::Route if rooms() => new.routes.keys().copied().collect(),
+        Kind::Mailbox if rooms() => new.mailboxes.keys().copied().collect(),
+        Kind::GitSource => {
+            let all = new.git_sources.iter();
+            all.filter(|(_, slot)| slot.state.spec.health_timeout_seconds.is_some())
+                .map(|(id, _)| *id)
+                .collect()
         }
         _ => vec![],
     }

@@ -4,7 +4,7 @@ use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::cli::resolve::Ctx;
 use crate::cli::resolve::Globals;
-use crate::clock::System;
+use crate::clock::{IdSource as _, System};
 use crate::operator::{self, Health, KeySource, Options, RestMesh, crd};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use std::net::SocketAddr;
@@ -54,7 +54,7 @@ pub struct Args {
     /// Have one of several operators do the work, by this Lease
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = lease_name)]
     lease: Option<(String, String)>,
-    /// Name of this operator among those [default: the name of the host]
+    /// Name of this operator among those [default: the name of the host, and a random part]
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     identity: Option<String>,
     /// Answer /healthz, /readyz and /metrics here
@@ -108,7 +108,11 @@ async fn operate(globals: Globals, args: Args) -> Result<(), CliError> {
     }
     let identity = match args.identity {
         Some(identity) => identity,
-        None => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        // Two of one host are two.
+        None => {
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            format!("{host}_{}", System.fresh().simple())
+        }
     };
     let options = Options {
         client,

@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite as ws;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 /// Largest body of a request, bytes; it is passed on while it comes.
@@ -88,6 +89,9 @@ pub struct Args {
     no_tui: bool,
 }
 
+/// How long open answers may take to end after the first Ctrl-C.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+
 /// Where requests go, and who may send them.
 struct Proxy {
     http: reqwest::Client,
@@ -112,10 +116,18 @@ pub async fn run(ctx: &Ctx, args: Args) -> Result<(), CliError> {
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
     let bound = listener.local_addr().map_err(cannot)?;
     told(&proxy, bound)?;
-    let served = axum::serve(listener, router(proxy)).with_graceful_shutdown(async {
+    let stop = CancellationToken::new();
+    let served = axum::serve(listener, router(proxy)).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let stopped = async {
         let _ = tokio::signal::ctrl_c().await;
-    });
-    served.await.map_err(|error| CliError::user(format!("the proxy stopped: {error}")))
+        stop.cancel();
+        // Answers that stream may take as long as they like; nobody waits for them.
+        let _second = tokio::time::timeout(STOP_GRACE, tokio::signal::ctrl_c()).await;
+    };
+    tokio::select! {
+        served = async { served.await } => served.map_err(|error| CliError::user(format!("the proxy stopped: {error}"))),
+        () = stopped => Ok(()),
+    }
 }
 
 /// The given key, or one that is made for this run.

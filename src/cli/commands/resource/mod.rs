@@ -15,7 +15,8 @@ use kind::Kind;
 /// What a verb works on: `room`, `room my-room` or `room/my-room`.
 #[derive(Debug, clap::Args)]
 pub struct Subject {
-    /// Kind, or KIND/NAME: project, room, service, scheduled-task, mailbox, session, service-account, agent
+    /// Kind, or KIND/NAME: project, room, service, scheduled-task, mailbox, route, feed, subscription, session,
+    /// service-account, agent, git-source
     #[arg(value_name = "KIND[/NAME]")]
     kind: String,
     /// Name or id

@@ -110,26 +110,37 @@ pub async fn connect_as(
 ) -> Result<RoomClient, CliError> {
     let api = Some(json!(ApiScope::agent_default()));
     let (name, room, role) = (name.to_owned(), Some(room.to_owned()), Some(role.to_owned()));
-    let options = options_of(ctx, &Participant { name, room, role, api }, key).await?;
-    Ok(RoomClient::connect(options).await?)
+    let who = Participant { name, room, role, api };
+    let token = token_of(ctx, &who, key).await?;
+    Ok(RoomClient::connect(options_of(ctx, who.room.as_deref().unwrap_or_default(), token)?).await?)
 }
 
 /// Enters a room as a participant, for as long as the connection lasts.
 pub async fn connect_with(ctx: &Ctx, who: &Participant, key: Option<&str>) -> Result<RoomClient, CliError> {
-    Ok(RoomClient::connect(options_of(ctx, who, key).await?.retry(Retry::Never)).await?)
+    let token = token_of(ctx, who, key).await?;
+    connect_by(ctx, who.room.as_deref().unwrap_or_default(), token).await
 }
 
-async fn options_of(ctx: &Ctx, who: &Participant, key: Option<&str>) -> Result<Options, CliError> {
+/// Enters a room by a token, for as long as the connection lasts.
+pub async fn connect_by(ctx: &Ctx, room: &str, token: String) -> Result<RoomClient, CliError> {
+    Ok(RoomClient::connect(options_of(ctx, room, token)?.retry(Retry::Never)).await?)
+}
+
+fn options_of(ctx: &Ctx, room: &str, token: String) -> Result<Options, CliError> {
     let base = settings::env("MESHAGENT_ROOM_URL").map_or_else(|| ctx.api_url(), Ok)?;
-    let token = token_of(ctx, who, key).await?;
-    Ok(Options::new(room_url(&base, who.room.as_deref().unwrap_or_default()), Token::new(token)))
+    Ok(Options::new(room_url(&base, room), Token::new(token)))
 }
 
 /// A participant's token: the environment's own, else one signed by an API key or made by the server.
 pub async fn token_of(ctx: &Ctx, who: &Participant, key: Option<&str>) -> Result<String, CliError> {
-    if let Some(token) = settings::env("MESHAGENT_TOKEN") {
-        return Ok(token);
+    match settings::env("MESHAGENT_TOKEN") {
+        Some(token) => Ok(token),
+        None => minted(ctx, who, key).await,
     }
+}
+
+/// A new token for a participant, signed by an API key or made by the server.
+pub async fn minted(ctx: &Ctx, who: &Participant, key: Option<&str>) -> Result<String, CliError> {
     let key = key.map(str::to_owned).or_else(|| ctx.api_key().map(|key| key.expose().to_owned()));
     if let Some(key) = key {
         return sign(&key, who).map_err(|error| CliError::user(error.to_string()));

@@ -1,7 +1,7 @@
 //! `meshagent room agent call …`: an agent or toolkit elsewhere is called into the room by its webhook.
 
 use crate::cli::args;
-use crate::cli::commands::room::{connect_with, token_of};
+use crate::cli::commands::room::{connect_by, minted, token_of};
 use crate::cli::commands::token::Document;
 use crate::cli::error::CliError;
 use crate::cli::output;
@@ -75,11 +75,17 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
         api: Some(json!(api)),
     };
     let is_local = call.local || (!call.no_local && is_near(&call.url));
+    let key = call.key.as_deref();
+    // What is called never gets the caller's own token, and no more than was said.
     if is_local {
-        let token = token_of(ctx, &who, call.key.as_deref()).await?;
-        return from_here(ctx, room, &token, &call).await;
+        return from_here(ctx, room, &minted(ctx, &who, key).await?, &call).await;
     }
-    let client = connect_with(ctx, &who, call.key.as_deref()).await?;
+    let token = if call.permissions.is_some() {
+        minted(ctx, &who, key).await?
+    } else {
+        token_of(ctx, &who, key).await?
+    };
+    let client = connect_by(ctx, room, token).await?;
     client.call_out(&call.participant_name, call.url.as_str(), &call.arguments).await?;
     client.close().await;
     output::note("Call request sent successfully.");
@@ -100,6 +106,11 @@ fn is_near(url: &Url) -> bool {
 
 /// Posts the call as the server does, but for the signature: that is the project's to make.
 async fn from_here(ctx: &Ctx, room: &str, token: &str, call: &Call) -> Result<(), CliError> {
+    if !matches!(call.url.scheme(), "http" | "https") {
+        let error = CliError::user(format!("`{}` cannot be called from here", call.url.scheme()));
+        return Err(error
+            .hint("pass --no-local: the room calls WebSockets; from here only http and https are called"));
+    }
     let data = json!({"room_url": room_url(&ctx.api_url()?, room), "room_name": room, "token": token,
         "arguments": call.arguments});
     let failed = |error: reqwest::Error| {
