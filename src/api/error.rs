@@ -53,9 +53,12 @@ impl From<Error> for Problem {
             Error::Plan(_) => StatusCode::BAD_REQUEST,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Error::Busy(_) | Error::Read(_) | Error::Fold(_) | Error::Vault(_) | Error::SecretId(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Error::Busy(_)
+            | Error::Read(_)
+            | Error::Fold(_)
+            | Error::Vault(_)
+            | Error::Lease(_)
+            | Error::SecretId(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Append(crate::eventlog::AppendError::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
             Error::Append(crate::eventlog::AppendError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::Append(_) => StatusCode::SERVICE_UNAVAILABLE,

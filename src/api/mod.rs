@@ -30,6 +30,7 @@ mod rooms;
 mod route;
 mod routes;
 mod secrets;
+mod servers;
 mod services;
 mod session_telemetry;
 mod sessions;
@@ -67,6 +68,7 @@ pub struct Api {
     pub ingest: Arc<Ingest>,
     pub telemetry: Telemetry,
     pub llm: Arc<Llm>,
+    pub servers: Arc<crate::app::servers::Servers>,
     pub feeds: Arc<crate::feed::Feeds>,
     pub outbox: Arc<dyn Outbox>,
     /// To a collector of the operator's, where there is one.

@@ -57,6 +57,7 @@ pub fn routes() -> Vec<Route> {
     all.extend(super::llm::routes());
     all.extend(super::tokens::routes());
     all.extend(super::rooms::routes());
+    all.extend(super::servers::routes());
     all.extend(super::services::routes());
     all.extend(super::templates::routes());
     all.extend(super::mailboxes::routes());

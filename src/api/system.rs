@@ -6,7 +6,7 @@ use super::{Api, openapi};
 use crate::app::routes::reserved_domain;
 use axum::Json;
 use axum::extract::State;
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::routing::get;
 use serde_json::{Value, json};
 
@@ -17,15 +17,18 @@ pub(super) fn routes() -> Vec<Route> {
     let open =
         |path, name, summary, handler| Route::new(Method::GET, path, name, summary, Access::Open, handler);
     vec![
-        open("/", "root", "200 when ready", get(ready)),
+        open("/", "root", "200 when ready; 503 while it gives its rooms away", get(ready)),
         open("/healthz", "healthz", "200 when ready", get(ready)),
         open("/config", "config", "What clients need to know of this deployment", get(config)),
         open("/openapi.json", "openapi", "This document", get(document)),
     ]
 }
 
-async fn ready() -> Json<Value> {
-    Json(json!({"ok": true, "name": "meshagent", "version": env!("CARGO_PKG_VERSION")}))
+/// A server that gives its rooms away answers, and wants no new clients.
+async fn ready(State(api): State<Api>) -> (StatusCode, Json<Value>) {
+    let ok = !api.servers.is_draining();
+    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"ok": ok, "name": "meshagent", "version": env!("CARGO_PKG_VERSION")})))
 }
 
 async fn config(State(api): State<Api>) -> Json<Value> {

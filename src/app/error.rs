@@ -29,6 +29,8 @@ pub enum Error {
     Fold(#[from] OpenError),
     #[error("a secret cannot be kept or read: {0}")]
     Vault(#[from] crate::vault::VaultError),
+    #[error("{0}; try again later")]
+    Lease(#[from] crate::lease::LeaseError),
     #[error("{0}")]
     SecretId(#[from] crate::vault::InvalidSecretId),
 }
@@ -46,6 +48,7 @@ impl Error {
             Self::Busy(_) => "busy",
             Self::Append(_) | Self::Read(_) | Self::Fold(_) => "log-unavailable",
             Self::Vault(_) | Self::SecretId(_) => "vault-unavailable",
+            Self::Lease(_) => "store-unavailable",
         }
     }
 

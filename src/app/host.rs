@@ -24,8 +24,10 @@ pub fn lease_name(room: RoomId) -> String {
 #[derive(Clone, Debug)]
 pub struct Hosted {
     pub session: SessionId,
-    /// Base URL of the server that runs it.
+    /// Base URL under which clients reach the server that runs it, or one that passes them on.
     pub url: String,
+    /// Whether that is this server.
+    pub is_here: bool,
 }
 
 /// A room's limits, by name, and what its run on this server uses of them.
@@ -72,6 +74,11 @@ pub trait RoomHost: Send + Sync + 'static {
 
     /// Since when nobody but its own services has used a room that runs here.
     fn idle_since(&self, room: RoomId) -> Option<DateTime<Utc>>;
+
+    /// Whether it opens rooms by itself; a server that gives its rooms away leaves that to the others.
+    fn takes_rooms(&self) -> bool {
+        true
+    }
 
     /// Sessions that run here.
     fn live(&self) -> Vec<(RoomId, SessionId)>;

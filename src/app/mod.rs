@@ -25,6 +25,7 @@ mod projects;
 mod rooms;
 pub mod routes;
 pub mod secrets;
+pub mod servers;
 mod services;
 mod sessions;
 mod settings;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub server_name: String,
     /// Base URL under which clients reach this server, no trailing slash.
     pub public_url: String,
+    /// Base URL under which other servers on the same database reach this one.
+    pub server_url: String,
     /// The domain of all mailboxes; without one any may be named, which suits only a server that nobody shares.
     pub mail_domain: Option<String>,
 }

@@ -53,7 +53,7 @@ pub struct ControlParts {
     pub feeds: Arc<crate::feed::Feeds>,
     /// The repositories of git sources; none are looked at without them.
     pub repositories: Option<Arc<Repositories>>,
-    /// Id of this run of the server, as leases name it.
+    /// Name of this server, as leases name their holder; the same for every run.
     pub holder: String,
     pub settings: Settings,
 }

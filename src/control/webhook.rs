@@ -140,7 +140,7 @@ impl Controller for Webhooks {
 /// one has the lease.
 async fn turn(parts: &ControlParts, id: WebhookId) -> Result<Option<DateTime<Utc>>, Error> {
     let name = format!("webhook/{id}");
-    let url = &parts.app.settings.public_url;
+    let url = &parts.app.settings.server_url;
     let lease = match parts.leases.acquire(&name, &parts.holder, url, LEASE_TTL).await {
         Ok(lease) => lease,
         Err(LeaseError::Held(other)) => return Ok(Some(other.until)),

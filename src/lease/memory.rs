@@ -78,4 +78,14 @@ impl LeaseStore for MemoryLeases {
         let now = self.clock.now();
         Ok(self.leases().get(name).filter(|lease| lease.until > now).cloned())
     }
+
+    async fn list(&self, prefix: &str, max: usize) -> Result<Vec<Lease>, LeaseError> {
+        let now = self.clock.now();
+        let leases = self.leases();
+        let named = leases.values().filter(|lease| lease.name.starts_with(prefix) && lease.until > now);
+        let mut all: Vec<Lease> = named.cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all.truncate(max);
+        Ok(all)
+    }
 }

@@ -25,7 +25,7 @@ pub const TTL: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=
 pub struct Lease {
     /// What is leased, such as `room/<uuid>`.
     pub name: String,
-    /// Who holds it: an id that a server makes anew at every start.
+    /// Who holds it: the name of a server, the same for every run of it.
     pub holder: String,
     /// Where other servers reach the holder.
     pub url: String,
@@ -59,6 +59,9 @@ pub trait LeaseStore: Send + Sync + fmt::Debug + 'static {
 
     /// Who has it now.
     async fn current(&self, name: &str) -> Result<Option<Lease>, LeaseError>;
+
+    /// Those in force whose names begin so, by name, at most `max`. `prefix` is plain text.
+    async fn list(&self, prefix: &str, max: usize) -> Result<Vec<Lease>, LeaseError>;
 }
 
 /// A time to live within [`TTL`], as chrono counts it.

@@ -102,4 +102,19 @@ impl LeaseStore for PostgresLeases {
         let sql = "SELECT name, holder, url, epoch, until_at FROM leases WHERE name = $1 AND until_at > clock_timestamp()";
         self.one(name, sql, &[&name]).await
     }
+
+    async fn list(&self, prefix: &str, max: usize) -> Result<Vec<Lease>, LeaseError> {
+        let sql = "SELECT name, holder, url, epoch, until_at FROM leases \
+                   WHERE starts_with(name, $1) AND until_at > clock_timestamp() ORDER BY name LIMIT $2";
+        let max = i64::try_from(max).unwrap_or(i64::MAX);
+        let work = async {
+            let client = self.store.client().await?;
+            let failed = |error| self.store.error(&error);
+            let statement = client.prepare_cached(sql).await.map_err(failed)?;
+            client.query(&statement, &[&prefix, &max]).await.map_err(failed)
+        };
+        let rows =
+            work.await.map_err(|error: StoreError| LeaseError::Store { name: prefix.to_owned(), error })?;
+        Ok(rows.iter().map(lease).collect())
+    }
 }

@@ -42,18 +42,33 @@ impl SqliteLeases {
     }
 }
 
+fn read(row: &Row<'_>) -> rusqlite::Result<Lease> {
+    Ok(Lease {
+        name: row.get(0)?,
+        holder: row.get(1)?,
+        url: row.get(2)?,
+        epoch: row.get::<_, i64>(3)?.unsigned_abs(),
+        until: DateTime::from_timestamp_millis(row.get(4)?).unwrap_or_default(),
+    })
+}
+
 fn find(c: &Connection, name: &str) -> Result<Option<Lease>, StoreError> {
-    let read = |row: &Row<'_>| {
-        Ok(Lease {
-            name: row.get(0)?,
-            holder: row.get(1)?,
-            url: row.get(2)?,
-            epoch: row.get::<_, i64>(3)?.unsigned_abs(),
-            until: DateTime::from_timestamp_millis(row.get(4)?).unwrap_or_default(),
-        })
-    };
     let sql = "SELECT name, holder, url, epoch, until_ms FROM leases WHERE name = ?1";
     Ok(c.prepare_cached(sql)?.query_row([name], read).optional()?)
+}
+
+fn begin_with(
+    c: &Connection,
+    prefix: &str,
+    now: DateTime<Utc>,
+    max: usize,
+) -> Result<Vec<Lease>, StoreError> {
+    let sql = "SELECT name, holder, url, epoch, until_ms FROM leases \
+               WHERE substr(name, 1, length(?1)) = ?1 AND until_ms > ?2 ORDER BY name LIMIT ?3";
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    let mut statement = c.prepare_cached(sql)?;
+    let rows = statement.query_map(params![prefix, now.timestamp_millis(), max], read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// `Err` inside is the lease of somebody else.
@@ -97,5 +112,11 @@ impl LeaseStore for SqliteLeases {
         let found = self.database.read(move |c| find(c, &own)).await;
         let found = found.map_err(|error: StoreError| LeaseError::Store { name: name.to_owned(), error })?;
         Ok(found.filter(|lease| lease.until > now))
+    }
+
+    async fn list(&self, prefix: &str, max: usize) -> Result<Vec<Lease>, LeaseError> {
+        let (own, now) = (prefix.to_owned(), self.clock.now());
+        let found = self.database.read(move |c| begin_with(c, &own, now, max)).await;
+        found.map_err(|error: StoreError| LeaseError::Store { name: prefix.to_owned(), error })
     }
 }

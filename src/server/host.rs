@@ -3,6 +3,7 @@
 use super::doors::Doors;
 use super::gate::{self, room_ref};
 use crate::app::host::{Dial, Hosted, RoomHost, Usage};
+use crate::app::servers::Servers;
 use crate::app::tools::{Place, ToolServer, ToolServerState};
 use crate::app::{App, Error};
 use crate::clock::IdSource;
@@ -18,7 +19,11 @@ use serde_json::{Value, json};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
+
+/// How long a room may take to start on another server.
+const ELSEWHERE_WAIT: Duration = Duration::from_secs(5);
 
 /// The hub behind the application's port.
 #[derive(Debug)]
@@ -28,6 +33,7 @@ pub(super) struct HubHost {
     pub tools: Arc<ToolServers>,
     pub limits: Limits,
     pub doors: Arc<Doors>,
+    pub servers: Arc<Servers>,
 }
 
 /// The rooms of this server, with the tool servers they offer.
@@ -36,11 +42,12 @@ pub(super) fn host(
     hub: &Arc<Hub>,
     doors: &Arc<Doors>,
     ids: &Arc<dyn IdSource>,
-    limits: Limits,
+    (limits, servers): (Limits, &Arc<Servers>),
 ) -> Arc<dyn RoomHost> {
     let secrets = Arc::clone(doors) as Arc<dyn ToolSecrets>;
     let tools = Arc::new(ToolServers::new(Arc::clone(hub), secrets, Arc::clone(ids)));
-    Arc::new(HubHost { app: Arc::clone(app), hub: Arc::clone(hub), tools, limits, doors: Arc::clone(doors) })
+    let (app, hub) = (Arc::clone(app), Arc::clone(hub));
+    Arc::new(HubHost { app, hub, tools, limits, doors: Arc::clone(doors), servers: Arc::clone(servers) })
 }
 
 #[async_trait]
@@ -53,7 +60,8 @@ impl RoomHost for HubHost {
         };
         match self.hub.ensure(&room_ref(&self.app, self.limits, room, &name)).await {
             Ok(session) => {
-                Ok(Hosted { session: session.opened.id, url: self.app.settings.public_url.clone() })
+                let url = self.app.settings.public_url.clone();
+                Ok(Hosted { session: session.opened.id, url, is_here: true })
             }
             Err(JoinError::Elsewhere { url }) => self.elsewhere(room, &url).await,
             Err(JoinError::Refused(Refusal::NotReady(text))) => Err(Error::Busy(text)),
@@ -75,6 +83,10 @@ impl RoomHost for HubHost {
 
     fn busy(&self, room: RoomId) -> Option<Box<dyn Any + Send + Sync>> {
         self.hub.busy(room).map(|work| Box::new(work) as Box<dyn Any + Send + Sync>)
+    }
+
+    fn takes_rooms(&self) -> bool {
+        !self.servers.is_draining()
     }
 
     fn live(&self) -> Vec<(RoomId, SessionId)> {
@@ -144,11 +156,27 @@ impl RoomHost for HubHost {
 impl HubHost {
     /// The session as the log knows it; its host recorded it before it took anybody in.
     async fn elsewhere(&self, room: RoomId, url: &str) -> Result<Hosted, Error> {
+        let mut changes = self.app.projection.changes();
         self.app.projection.catch_up().await?;
-        let session = self.app.world().active_session(room).map(|(id, _)| id);
+        let active = || self.app.world().active_session(room).map(|(id, _)| id);
+        let started = async {
+            loop {
+                if let Some(session) = active() {
+                    return Some(session);
+                }
+                changes.changed().await.ok()?;
+            }
+        };
+        let session = tokio::time::timeout(ELSEWHERE_WAIT, started).await.unwrap_or_default();
         let session =
             session.ok_or_else(|| Error::Busy("a room that is just starting elsewhere".to_owned()))?;
-        let base = url.split("/rooms/").next().unwrap_or(url).replacen("ws", "http", 1);
-        Ok(Hosted { session, url: base })
+        let settings = &self.app.settings;
+        let url = if settings.server_url == settings.public_url {
+            url.split("/rooms/").next().unwrap_or(url).replacen("ws", "http", 1)
+        } else {
+            // Only servers reach each other there; clients are passed on.
+            settings.public_url.clone()
+        };
+        Ok(Hosted { session, url, is_here: false })
     }
 }

@@ -1,6 +1,7 @@
 //! Sessions as facts: the lease that makes this server a room's only host, and the events that tell of it.
 
 use crate::app::host::lease_name;
+use crate::app::servers::Servers;
 use crate::app::{Actor, App};
 use crate::domain::session::Reason;
 use crate::id::{RoomId, SessionId};
@@ -22,6 +23,7 @@ pub(super) struct LeasedSessions {
     leases: Arc<dyn LeaseStore>,
     /// A day where this server is alone on its store, seconds where it is not.
     ttl: Duration,
+    servers: Arc<Servers>,
     held: Mutex<HashMap<RoomId, (SessionId, Lease)>>,
     hub: OnceLock<Weak<Hub>>,
     /// Makes the controllers look again.
@@ -39,11 +41,12 @@ impl std::fmt::Debug for LeasedSessions {
 }
 
 impl LeasedSessions {
-    pub fn new(app: Arc<App>, leases: Arc<dyn LeaseStore>, ttl: Duration) -> Self {
+    pub fn new(app: Arc<App>, leases: Arc<dyn LeaseStore>, ttl: Duration, servers: Arc<Servers>) -> Self {
         Self {
             app,
             leases,
             ttl,
+            servers,
             held: Mutex::default(),
             hub: OnceLock::new(),
             wake: OnceLock::new(),
@@ -85,7 +88,38 @@ impl LeasedSessions {
 
     async fn acquire(&self, room: &RoomRef) -> Result<Lease, LeaseError> {
         let settings = &self.app.settings;
-        self.leases.acquire(&lease_name(room.id), &settings.server_name, &settings.public_url, self.ttl).await
+        self.leases.acquire(&lease_name(room.id), &settings.server_name, &settings.server_url, self.ttl).await
+    }
+
+    /// Who hosts a room, or is to, instead of this server. A room that nobody hosts is opened and given away at once:
+    /// the others open those that lost their server.
+    async fn give_away(&self, room: &RoomRef) -> Result<String, Refusal> {
+        let not_ready = |error: crate::app::Error| Refusal::NotReady(error.to_string());
+        let other = self.servers.other(room.id.uuid().as_u128()).await.map_err(not_ready)?;
+        let other = other.ok_or_else(|| {
+            let text = "this server gives its rooms away, and there is no other to take them; try again";
+            Refusal::NotReady(text.to_owned())
+        })?;
+        let lease = match self.acquire(room).await {
+            Ok(lease) => lease,
+            Err(LeaseError::Held(host)) => return Ok(host.url),
+            Err(error) => return Err(not_ready(error.into())),
+        };
+        if !self.is_lost(room.id) {
+            let session = self.record(room, &lease).await.map_err(not_ready)?;
+            let ended = self.app.end_session(&Self::actor(), session, Reason::HostGone).await;
+            ended.map_err(not_ready)?;
+        }
+        self.leases.release(&lease).await.map_err(|error| not_ready(error.into()))?;
+        Ok(other.url)
+    }
+
+    /// Whether the others know already that a room wants a server.
+    fn is_lost(&self, room: RoomId) -> bool {
+        let world = self.app.world();
+        let of_room = world.sessions(room.project()).filter(|(_, session)| session.room == room);
+        let newest = of_room.max_by_key(|(_, session)| session.started_at);
+        newest.is_some_and(|(_, s)| s.ended.is_some_and(|(_, reason)| reason == Reason::HostGone))
     }
 
     async fn record(&self, room: &RoomRef, lease: &Lease) -> Result<SessionId, crate::app::Error> {
@@ -133,12 +167,15 @@ impl LeasedSessions {
 #[async_trait]
 impl SessionKeeper for LeasedSessions {
     async fn open(&self, room: &RoomRef) -> Result<Host, Refusal> {
+        let elsewhere = |url: &str| {
+            Ok(Host::Elsewhere { url: format!("{}/rooms/{}", url.replacen("http", "ws", 1), room.name) })
+        };
+        if self.servers.is_draining() {
+            return elsewhere(&self.give_away(room).await?);
+        }
         let lease = match self.acquire(room).await {
             Ok(lease) => lease,
-            Err(LeaseError::Held(other)) => {
-                let url = format!("{}/rooms/{}", other.url.replacen("http", "ws", 1), room.name);
-                return Ok(Host::Elsewhere { url });
-            }
+            Err(LeaseError::Held(other)) => return elsewhere(&other.url),
             Err(error) => return Err(Refusal::NotReady(error.to_string())),
         };
         let epoch = lease.epoch;

@@ -13,6 +13,7 @@ mod lines;
 mod livekit;
 mod llm;
 mod mail;
+mod member;
 mod memory;
 mod options;
 mod proxy;

@@ -24,6 +24,8 @@ pub struct Options {
     pub database_url: Option<String>,
     /// Base URL under which clients reach this server; made from the address without it.
     pub public_url: Option<String>,
+    /// Base URL under which other servers on the database reach this one; the public one without it.
+    pub server_url: Option<String>,
     /// Where room files are kept: an object storage URL; a local folder without it.
     pub storage_url: Option<url::Url>,
     /// Options of the object storage, such as `aws_region`.
@@ -86,6 +88,7 @@ impl Options {
             listen,
             database_url: None,
             public_url: None,
+            server_url: None,
             storage_url: None,
             storage_options: vec![],
             server_name: None,

@@ -7,6 +7,7 @@ use super::first_start::{Connection, prepare};
 use super::keeper::LeasedSessions;
 use super::lines::{KeptLines, KeptSpans};
 use super::mail;
+use super::member;
 use super::options::Options;
 use super::report;
 use super::room_edge::{self, Made, RoomParts};
@@ -16,6 +17,7 @@ use crate::app::host::RoomHost;
 use crate::app::ingest::Ingest;
 use crate::app::links::Links;
 use crate::app::outward::Outward;
+use crate::app::servers::Servers;
 use crate::app::{App, Settings};
 use crate::blob::{BlobError, Blobs};
 use crate::clock::{Clock, IdSource, System};
@@ -85,6 +87,7 @@ pub enum StartError {
 pub struct Server {
     app: Arc<App>,
     hub: Arc<Hub>,
+    servers: Arc<Servers>,
     stores: Arc<Stores>,
     control: Arc<ControlHandle>,
     connection: Connection,
@@ -118,12 +121,10 @@ impl Server {
         let telemetry = Telemetry::open(&options.data_dir, options.telemetry_limits, Arc::clone(&clock))?;
         let outward = super::secrets::outward(&mut options);
         let (llm, usage) = super::llm::make(&options, &stores, &clock, &outward)?;
-        let (keeper, hub) = sessions(&app, &stores);
-        hub.keep_lines(Arc::new(KeptLines { telemetry: telemetry.clone(), clock: Arc::clone(&clock) }));
-        hub.keep_spans(Arc::new(KeptSpans(telemetry.clone())));
+        let (servers, keeper, hub) = sessions(&app, &stores, &telemetry).await?;
         let documents = documents(&options, &files, &keeper, &app);
         let doors = doors(&app, &links, &outward);
-        let host = super::host::host(&app, &hub, &doors, &ids, options.room_limits);
+        let host = super::host::host(&app, &hub, &doors, &ids, (options.room_limits, &servers));
         let stop = CancellationToken::new();
         let mail = mail::start(&mut options, &app, &host, &stores, &stop).await?;
         let engines = engines(&options, &app)?;
@@ -150,6 +151,7 @@ impl Server {
             ingest,
             telemetry,
             llm,
+            servers: Arc::clone(&servers),
             outbox: Arc::clone(&stores.outbox),
             feeds: Arc::clone(&stores.feeds),
             forward: options.telemetry_collector.clone().map(Forward::start),
@@ -162,6 +164,7 @@ impl Server {
             tokio::spawn(Arc::clone(&projection).follow()),
             tokio::spawn(report::follow(Arc::clone(&stores.log), projection, seen)),
             tokio::spawn(keeper.renew()),
+            tokio::spawn(member::follow(Arc::clone(&servers), Arc::clone(&hub))),
             tokio::spawn(cleaner),
             tokio::spawn(sweeper),
             tokio::spawn(Arc::clone(&usage).follow()),
@@ -171,7 +174,7 @@ impl Server {
         workers.extend(mail.tasks.into_iter().chain(routes.task));
         let http = serve(listener, router, stop.clone());
         connection.write(&options.data_dir).map_err(|source| data_dir_error(&options.data_dir, source))?;
-        Ok(Self { app, hub, stores, control, connection, stop, http, workers, containers, usage })
+        Ok(Self { app, hub, servers, stores, control, connection, stop, http, workers, containers, usage })
     }
 
     /// How clients on this machine connect.
@@ -202,6 +205,7 @@ impl Server {
         if let Err(error) = self.usage.flush().await {
             tracing::warn!(%error, "some usage of models was not recorded");
         }
+        self.servers.leave().await;
         self.app.projection.save().await;
         self.stores.close().await;
     }
@@ -236,6 +240,7 @@ async fn application(
             schedule_floor_seconds: options.schedule_floor_seconds,
             server_name: server_name(options)?,
             public_url: public_url.to_owned(),
+            server_url: options.server_url.clone().unwrap_or_else(|| public_url.to_owned()),
             mail_domain: options.mail.domain.clone(),
         },
     };
@@ -354,9 +359,17 @@ async fn blobs(options: &Options, ids: &Arc<dyn IdSource>) -> Result<Blobs, Blob
     Ok(files)
 }
 
-/// Who keeps the sessions, and those that are live here.
-fn sessions(app: &Arc<App>, stores: &Stores) -> (Arc<LeasedSessions>, Arc<Hub>) {
-    let keeper = Arc::new(LeasedSessions::new(Arc::clone(app), Arc::clone(&stores.leases), stores.lease_ttl));
+/// This server among the others, who keeps the sessions, and those that are live here.
+async fn sessions(
+    app: &Arc<App>,
+    stores: &Stores,
+    telemetry: &Telemetry,
+) -> Result<(Arc<Servers>, Arc<LeasedSessions>, Arc<Hub>), StartError> {
+    let (leases, ttl) = (&stores.leases, stores.lease_ttl);
+    let servers = Arc::new(Servers::new(Arc::clone(app), Arc::clone(leases), ttl));
+    servers.enter().await?;
+    let keeper = LeasedSessions::new(Arc::clone(app), Arc::clone(leases), ttl, Arc::clone(&servers));
+    let keeper = Arc::new(keeper);
     let hub = Arc::new(Hub::new(keeper.clone(), Arc::clone(&app.clock), Arc::clone(&app.ids)));
     let (datasets, memories) = (Arc::clone(&stores.datasets), Arc::clone(&stores.memories));
     keeper.closes(move |room| {
@@ -377,7 +390,9 @@ fn sessions(app: &Arc<App>, stores: &Stores) -> (Arc<LeasedSessions>, Arc<Hub>) 
         Box::pin(async move { memories.close_room(room).await })
     });
     keeper.attach(&hub);
-    (keeper, hub)
+    hub.keep_lines(Arc::new(KeptLines { telemetry: telemetry.clone(), clock: Arc::clone(&app.clock) }));
+    hub.keep_spans(Arc::new(KeptSpans(telemetry.clone())));
+    Ok((servers, keeper, hub))
 }
 
 /// The documents of all rooms; a room's are let go of when its session ends here.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use meshagent::clock::{Clock, Fixed};
-use meshagent::lease::{LeaseError, LeaseStore, MemoryLeases, PostgresLeases, SqliteLeases};
+use meshagent::lease::{Lease, LeaseError, LeaseStore, MemoryLeases, PostgresLeases, SqliteLeases};
 use meshagent::store::postgres::Postgres;
 use meshagent::store::sqlite::Sqlite;
 use std::sync::Arc;
@@ -37,7 +37,12 @@ async fn one_holder_at_a_time(leases: Arc<dyn LeaseStore>) {
     let renewed = leases.renew(&first, TTL).await.unwrap();
     assert!(renewed.until >= first.until);
 
+    let names = |all: Vec<Lease>| all.into_iter().map(|lease| lease.name).collect::<Vec<_>>();
+    assert_eq!(names(leases.list("room/", 10).await.unwrap()), ["room/1", "room/2"]);
+    assert_eq!(names(leases.list("room/", 1).await.unwrap()), ["room/1"]);
+    assert_eq!(names(leases.list("room_", 10).await.unwrap()), [""; 0], "plain text, no pattern");
     leases.release(&first).await.unwrap();
+    assert_eq!(names(leases.list("room/", 10).await.unwrap()), ["room/2"], "those in force");
     assert_eq!(leases.current("room/1").await.unwrap(), None);
     assert!(matches!(leases.renew(&first, TTL).await, Err(LeaseError::Lost { epoch: 2, .. })));
     let second = leases.acquire("room/1", "b", "http://b", TTL).await.unwrap();

@@ -59,6 +59,7 @@ async fn platform() -> (Arc<App>, Arc<MemoryLog>) {
         mail_domain: None,
         server_name: "test".to_owned(),
         public_url: "http://host".to_owned(),
+        server_url: "http://host".to_owned(),
     };
     (Arc::new(App { log: log.clone(), projection, vault, clock, ids, settings }), log)
 }

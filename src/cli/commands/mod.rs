@@ -26,6 +26,7 @@ mod rooms;
 mod route;
 mod scheduled_task;
 mod secret;
+mod server;
 mod service;
 mod service_account;
 mod session;
@@ -152,6 +153,9 @@ pub enum Command {
     /// Managed agents: agents that the server runs by itself
     #[command(subcommand, visible_alias = "agents")]
     Agent(agent::Command),
+    /// Servers that share a database: list them, and move rooms off one
+    #[command(subcommand, visible_alias = "servers")]
+    Server(server::Command),
     /// Keep a server as the custom resources of a Kubernetes cluster say
     Operator(operator::Args),
     /// Run, describe and deploy process-backed agents
@@ -180,6 +184,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Room(command) => room::run(&ctx(globals)?, command).await,
         Command::Port(args) => port::run(&ctx(globals)?, args).await,
         Command::Service(command) => service::run(&ctx(globals)?, command).await,
+        Command::Server(command) => server::run(&ctx(globals)?, command).await,
         Command::Source(command) => source::run(&ctx(globals)?, command).await,
         Command::Apply(args) => apply::run(&ctx(globals)?, args).await,
         Command::Diff(args) => apply::diff(&ctx(globals)?, args).await,

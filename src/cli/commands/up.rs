@@ -52,6 +52,10 @@ pub struct Args {
     /// Base URL under which clients reach this server [default: http://ADDRESS]
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// Base URL under which other servers on the database reach this one, where a balancer has the public URL
+    /// [default: the public URL]
+    #[arg(long, value_name = "URL")]
+    server_url: Option<String>,
     /// Keep room files in object storage, such as s3://bucket/prefix [default: the data directory]
     #[arg(long, value_name = "URL")]
     storage_url: Option<url::Url>,
@@ -159,6 +163,7 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.shared_dir = args.shared_dir;
     options.database_url = args.database_url;
     options.public_url = args.public_url.map(|url| url.trim_end_matches('/').to_owned());
+    options.server_url = args.server_url.map(|url| url.trim_end_matches('/').to_owned());
     options.storage_url = args.storage_url;
     options.storage_options = present(STORAGE_ENVIRONMENT, str::to_lowercase);
     options.server_name = args.server_name;

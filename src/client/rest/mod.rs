@@ -15,6 +15,7 @@ mod resources;
 mod rooms;
 mod routes;
 mod secrets;
+mod servers;
 mod sources;
 mod tasks;
 mod watch;

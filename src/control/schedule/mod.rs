@@ -166,7 +166,7 @@ impl Schedules {
     }
 
     async fn lease(&self) -> Result<Lease, LeaseError> {
-        let url = &self.parts.app.settings.public_url;
+        let url = &self.parts.app.settings.server_url;
         self.parts.leases.acquire(LEASE, &self.parts.holder, url, LEASE_TTL).await
     }
 

@@ -175,6 +175,9 @@ impl Sessions {
 
     /// Opens the rooms that lost their server, whose services are new, or with work waiting since before the start.
     async fn open_rooms(&self, world: &World, outcome: &mut Outcome) {
+        if !self.parts.host.takes_rooms() {
+            return;
+        }
         let mut rooms: BTreeSet<RoomId> =
             world.projects().flat_map(|(project, _)| lost(world, project)).collect();
         let new = service::rooms_with_new_services(world, self.parts.app.clock.now(), NEW_SERVICE_WINDOW);

@@ -24,6 +24,7 @@ use meshagent::app::host::{Hosted, RoomHost};
 use meshagent::app::ingest::Ingest;
 use meshagent::app::links::Links;
 use meshagent::app::outward::Outward;
+use meshagent::app::servers::Servers;
 use meshagent::app::{Actor, App, Error, NewKey, NewProject, Settings};
 use meshagent::blob::Blobs;
 use meshagent::clock::{Clock, IdSource, System};
@@ -31,6 +32,7 @@ use meshagent::domain::session::Reason;
 use meshagent::eventlog::memory::MemoryLog;
 use meshagent::feed::{Feeds, MemoryFeeds};
 use meshagent::id::{ProjectId, RoomId, SessionId};
+use meshagent::lease::MemoryLeases;
 use meshagent::llm::Provider;
 use meshagent::llm::upstream::{Endpoint, Upstreams};
 use meshagent::llm::usage::{Ledger, MemoryUsage};
@@ -42,6 +44,7 @@ use meshagent::vault::{Kek, MemorySecrets, Secret, Vault};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tower::ServiceExt;
 
 /// Largest answer read in a test, bytes.
@@ -60,7 +63,7 @@ impl RoomHost for NoRooms {
             Some((session, _)) => session,
             None => self.app.start_session(&Actor::controller("test"), room, 1).await?,
         };
-        Ok(Hosted { session, url: "http://host".to_owned() })
+        Ok(Hosted { session, url: "http://host".to_owned(), is_here: true })
     }
     fn roles(&self, _room: RoomId) -> BTreeMap<String, u64> {
         BTreeMap::from([("user".to_owned(), 1)])
@@ -120,6 +123,7 @@ impl Platform {
                 mail_domain: None,
                 server_name: "test".to_owned(),
                 public_url: "http://host".to_owned(),
+                server_url: "http://host".to_owned(),
             },
         });
         let (project, key) = project(&app, "one").await;
@@ -127,6 +131,7 @@ impl Platform {
         let ingest = Arc::new(Ingest::new(&Secret::new(b"0123456789abcdef".to_vec())));
         let ledger = Ledger::new(Arc::new(MemoryUsage::default()), Arc::new(System));
         let upstreams = Upstreams::new(operator, outward.allowed.clone()).unwrap();
+        let leases = Arc::new(MemoryLeases::new(Arc::new(System)));
         let feeds = Arc::new(Feeds::new(Arc::new(MemoryFeeds::default()), Arc::new(System)));
         let api = Api {
             app: Arc::clone(&app),
@@ -137,6 +142,7 @@ impl Platform {
             ingest: Arc::clone(&ingest),
             telemetry: Telemetry::open(files.path(), Limits::default(), Arc::new(System)).unwrap(),
             llm: Arc::new(Llm::new(upstreams, Arc::new(ledger))),
+            servers: Arc::new(Servers::new(Arc::clone(&app), leases, Duration::from_secs(15))),
             outbox: Arc::new(SqliteOutbox::new(
                 Arc::new(Sqlite::open(&files.path().join("database")).unwrap()),
                 Arc::new(System),

@@ -86,3 +86,53 @@ async fn two_servers_share_rooms_queues_and_schedules() {
     });
     assert_eq!(found.await.unwrap(), json!({"n": 2}));
 }
+
+/// A balancer has the public URL, so that servers reach each other by their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_behind_one_public_url_reach_each_other() {
+    let Some(url) = postgres::database().await else { return };
+    let (shared, nobody) = (tempfile::tempdir().unwrap(), "http://127.0.0.1:9");
+    let mut servers = vec![];
+    let mut dirs = vec![];
+    for name in ["one", "two"] {
+        // Given back at once, and hardly taken by another before the server has it.
+        let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = meshagent::server::Options::new(dir.path().to_owned(), at);
+        options.database_url = Some(url.clone());
+        options.shared_dir = Some(shared.path().to_owned());
+        options.server_name = Some(name.to_owned());
+        options.public_url = Some(nobody.to_owned());
+        options.server_url = Some(format!("http://{at}"));
+        let server = meshagent::server::Server::start(options).await.unwrap();
+        servers.push((format!("http://{at}"), server));
+        dirs.push(dir);
+    }
+    let connection = servers[0].1.connection();
+    let projects: Vec<ProjectRest> = servers
+        .iter()
+        .map(|(url, _)| {
+            let rest = Rest::new(url, Some(Bearer::new(connection.api_key.clone()))).unwrap();
+            rest.project(&connection.project_id)
+        })
+        .collect();
+    let rooms = ["accounts", "projects", &connection.project_id, "rooms"];
+    projects[0].rest().post(&rooms, &json!({"name": "den"})).await.unwrap();
+    let mut clients = vec![];
+    for ((url, _), project) in servers.iter().zip(&projects) {
+        let told = project.connect("den").await.unwrap();
+        assert!(
+            told.room_url.starts_with("ws://127.0.0.1:9/"),
+            "clients come by the balancer: {}",
+            told.room_url
+        );
+        let options = Options::new(room_url(url, "den"), Token::new(told.jwt));
+        let joined = tokio::time::timeout(ANSWER_LIMIT, RoomClient::connect(options)).await;
+        clients.push(joined.unwrap().unwrap());
+    }
+    clients[1].queues().send("q", true, json!({"n": 1})).await.unwrap();
+    assert_eq!(receive(&clients[0], "q", ANSWER_LIMIT).await, Some(json!({"n": 1})), "one room, one session");
+    for (_, server) in servers {
+        server.stop().await;
+    }
+}

@@ -1,5 +1,5 @@
-//! Three servers on one PostgreSQL, behind a balancer: each is killed and started again, then each is stopped and started
-//! again, while 300 clients are there. Nobody is lost beyond a reconnect, nothing that was acknowledged is gone, every
+//! Three servers on one PostgreSQL, behind a balancer: each is killed and started again, then each is drained, stopped and
+//! started again, while 300 clients are there. Nobody is lost beyond a reconnect, nothing that was acknowledged is gone, every
 //! instant of a schedule is fired once, and no room ever has two sessions.
 
 use super::{ANSWER_LIMIT, TAKE_OVER_LIMIT, project};
@@ -12,6 +12,7 @@ use meshagent::client::room::{Options, RoomClient, Token, room_url};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -118,6 +119,13 @@ fn one_owner_at_any_time(facts: &[Value]) -> usize {
     room_of.len()
 }
 
+/// State of a server, and how many rooms it has.
+async fn rooms_of(project: &ProjectRest, name: &str) -> Option<(String, u64)> {
+    let all = project.rest().servers().await.unwrap();
+    let server = all["servers"].as_array()?.iter().find(|server| server["name"] == name)?;
+    Some((server["state"].as_str()?.to_owned(), server["rooms"].as_u64()?))
+}
+
 async fn drained(client: &RoomClient, queue: &str) -> Vec<Value> {
     let mut all = vec![];
     while let Some(item) = client.queues().receive(queue, true, false).await.unwrap() {
@@ -149,6 +157,29 @@ async fn every_instant_fired_once(project: &ProjectRest, clock: &RoomClient) {
     // The last may have been sent while the task was deleted.
     let untold = there.difference(&told).count();
     assert!(told.is_subset(&there) && untold <= 1, "{} firings, {} items", told.len(), there.len());
+}
+
+/// Each server gives its rooms away, is stopped, and started again.
+async fn drain_and_replace(servers: &mut [Server], project: &ProjectRest, clients: &[RoomClient]) {
+    for n in 0..servers.len() {
+        let (name, asked) = (["one", "two", "three"][n], &servers[(n + 1) % servers.len()]);
+        let drained = block_in_place(|| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_meshagent"));
+            command.args(["server", "drain", name, "--api-url", &asked.url]);
+            command.env_clear().env("MESHAGENT_API_KEY", &asked.api_key).output().unwrap()
+        });
+        assert!(drained.status.success(), "{drained:?}");
+        assert_eq!(rooms_of(project, name).await, Some(("draining".to_owned(), 0)));
+        all_answer(clients, "a drain").await;
+        assert_eq!(rooms_of(project, name).await, Some(("draining".to_owned(), 0)), "it takes none");
+        block_in_place(|| {
+            servers[n].terminate();
+            servers[n].restart();
+        });
+        all_answer(clients, "a stop").await;
+        let state = rooms_of(project, name).await.map(|(state, _)| state);
+        assert_eq!(state.as_deref(), Some("active"), "a new start takes rooms again");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,13 +223,7 @@ async fn servers_are_replaced_one_after_another_and_nobody_is_lost() {
         });
         all_answer(&clients, "a kill").await;
     }
-    for server in &mut servers {
-        block_in_place(|| {
-            server.terminate();
-            server.restart();
-        });
-        all_answer(&clients, "a stop").await;
-    }
+    drain_and_replace(&mut servers, &project, &clients).await;
     stop.store(true, Ordering::Relaxed);
     project.delete_task(&task).await.unwrap();
     let kept = workers.into_iter().zip(&firsts).map(|(worker, client)| async move {

@@ -113,11 +113,11 @@ impl RoomHost for FakeHost {
         tokio::time::sleep(slow).await; // time is paused
         let url = self.app.settings.public_url.clone();
         if let Some((session, _)) = self.rooms.lock().unwrap().get(&room) {
-            return Ok(Hosted { session: *session, url });
+            return Ok(Hosted { session: *session, url, is_here: true });
         }
         let session = self.app.start_session(&Actor::controller("test"), room, 1).await?;
         self.rooms.lock().unwrap().insert(room, (session, None));
-        Ok(Hosted { session, url })
+        Ok(Hosted { session, url, is_here: true })
     }
 
     fn roles(&self, _room: RoomId) -> BTreeMap<String, u64> {
@@ -188,6 +188,7 @@ async fn app(shared: &Shared, server: &str) -> Arc<App> {
             mail_domain: None,
             server_name: server.to_owned(),
             public_url: format!("http://{server}:8078"),
+            server_url: format!("http://{server}:8078"),
         },
     })
 }
