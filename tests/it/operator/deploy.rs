@@ -84,10 +84,11 @@ fn pods_run_without_rights_and_are_probed() {
         assert!(guarded("PodDisruptionBudget", "/spec/selector/matchLabels"), "{labels}");
         assert!(guarded("NetworkPolicy", "/spec/podSelector/matchLabels"), "{labels}");
         // What it is started with is what the program takes.
-        let arguments: Vec<&str> =
-            container["args"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        let given = arguments.iter().map(|one| if one.contains("$(") { "--server-name=x" } else { one });
-        meshagent::cli::parse(std::iter::once("meshagent").chain(given)).unwrap();
+        let arguments = container["args"].as_array().unwrap().iter().filter_map(Value::as_str);
+        let told = |one: &str| one.replace("$(POD_NAME)", "x").replace("$(POD_IP)", "10.0.0.1");
+        let given: Vec<String> = arguments.map(told).collect();
+        assert!(given.iter().all(|one| !one.contains("$(")), "{given:?}");
+        meshagent::cli::parse(std::iter::once("meshagent".to_owned()).chain(given)).unwrap();
     }
 }
 
