@@ -20,7 +20,7 @@ const FIND_MAX: Duration = Duration::from_secs(30);
 pub enum SessionError {
     #[error(transparent)]
     Room(#[from] RoomError),
-    #[error("agent `{name}` did not come into the room within {} s; start it with `meshagent process join --channel chat`", FIND_MAX.as_secs())]
+    #[error("agent `{name}` did not come into the room within {} s, or takes no messages; start it with `meshagent process join --channel chat`", FIND_MAX.as_secs())]
     NotThere { name: String },
     #[error("agent `{name}` has left the room")]
     Left { name: String },

@@ -51,7 +51,18 @@ pub async fn read(paths: &[PathBuf]) -> Result<Vec<Text>, CliError> {
 
 /// Parses texts as documents; the error names every problem of all of them.
 pub fn parse(texts: &[Text]) -> Result<Vec<Written>, CliError> {
-    spec::parse_files(texts).map_err(|problems| refuse(&problems))
+    let written = spec::parse_files(texts).map_err(|problems| refuse(&problems))?;
+    some(texts, &written)?;
+    Ok(written)
+}
+
+/// Refuses texts without any document: they are a mistake more often than a wish, and would prune everything.
+pub fn some<T>(texts: &[Text], documents: &[T]) -> Result<(), CliError> {
+    if !documents.is_empty() || texts.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
+    Err(CliError::user(format!("there is no document in {}; nothing was changed", names.join(", "))))
 }
 
 /// All documents of these paths as they are sent, in the order of the arguments, and of names within a folder.

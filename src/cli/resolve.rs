@@ -8,6 +8,7 @@ use crate::client::token::{participant_name, project_of_key};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
 /// Name of the file by which `meshagent up` tells how to reach it, within the data directory.
@@ -20,6 +21,9 @@ pub struct LocalServer {
     pub project_id: String,
     /// Secret.
     pub api_key: String,
+    /// Where participants submit mail, where the server takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smtp_submission: Option<SocketAddr>,
 }
 
 impl fmt::Debug for LocalServer {
@@ -219,7 +223,9 @@ impl RoomArg {
 impl From<RestError> for CliError {
     fn from(error: RestError) -> Self {
         let failed = match &error {
-            RestError::InvalidUrl { .. } | RestError::Local { .. } => Self::user(error.to_string()),
+            RestError::InvalidUrl { .. } | RestError::BadPath(_) | RestError::Local { .. } => {
+                Self::user(error.to_string())
+            }
             // The server's own words say it all; which request it was is of no use to the person.
             RestError::Status { status: 400..=499, message, .. } => Self::server(message.clone()),
             _ => Self::server(error.to_string()),
@@ -252,6 +258,7 @@ mod tests {
                 api_url: url.into(),
                 project_id: "local-project".into(),
                 api_key: "ma-local".into(),
+                smtp_submission: None,
             }),
             api_key: None,
             token: None,

@@ -12,7 +12,7 @@ use crate::projection::World;
 use crate::spec::Kind;
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
@@ -98,6 +98,7 @@ async fn history(
     let world = api.app.world();
     let id = match find(&world, project, resource, &name, wanted.room.as_deref()) {
         Ok((id, _)) => id,
+        Err(several) if several.status == StatusCode::BAD_REQUEST => return Err(several),
         Err(missing) => {
             let formerly = api.app.formerly(project, resource.kind(), &resource.canonical(&name)).await?;
             formerly.or_else(|| Uuid::parse_str(&name).ok()).ok_or(missing)?

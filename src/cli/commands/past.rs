@@ -81,10 +81,12 @@ pub struct RollbackArgs {
 
 /// Write every resource of the project as a file, to keep in a repository.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Applying what was exported changes nothing. Secrets are not among it.\n\n\
+#[command(
+    after_help = "Applying what was exported changes nothing but who holds it. The values of secrets are not among it.\n\n\
                         Examples:\n  meshagent export specs && meshagent diff -f specs\n  \
                         meshagent export objects --as kubernetes --namespace shop && kubectl apply -R -f objects\n  \
-                        meshagent export objects --as kubernetes -f specs    without a server")]
+                        meshagent export objects --as kubernetes -f specs    without a server"
+)]
 pub struct ExportArgs {
     /// Folder to write to; it is made, and must be empty
     #[arg(value_name = "DIR")]

@@ -11,18 +11,11 @@ use serde::Deserialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Mint a participant token from a file:
-///
-///   version: v1
-///   kind: ParticipantToken
-///   room: my-room
-///   identity: my-bot
-///   role: agent
-///   api: {llm: {}, queues: {}, messaging: {}}
-///
-/// With an API key at hand it is signed here; else the server mints it.
+/// Mint a participant token from a file
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Example of a file:\n  version: v1\n  kind: ParticipantToken\n  room: my-room\n  \
+                        identity: my-bot\n  role: agent\n  api: {llm: {}, queues: {}, messaging: {}}\n\
+                        With an API key at hand it is signed here; else the server mints it.")]
 pub struct Args {
     /// `kind: ParticipantToken` file; `-` is stdin
     #[arg(short, long, value_name = "FILE")]

@@ -27,7 +27,9 @@ pub struct SchemaArgs {
 pub async fn run(args: Args) -> Result<(), CliError> {
     let texts = documents::read(&args.files.files).await?;
     let values = args.values.into_iter().collect();
-    for written in template::read_files(&texts, &values).map_err(|problems| documents::refuse(&problems))? {
+    let all = template::read_files(&texts, &values).map_err(|problems| documents::refuse(&problems))?;
+    documents::some(&texts, &all)?;
+    for written in all {
         let (kind, name) = (written.document.kind(), written.document.name());
         output::line(format!("{}:{}: {kind} {name} is valid", written.source, written.line))?;
     }

@@ -54,7 +54,14 @@ pub async fn why(ctx: &Ctx, args: WhyArgs) -> Result<(), CliError> {
             && (node["name"] == one.name() || node["id"] == one.name())
             && one.room().is_none_or(|room| node["room"] == room)
     };
-    let Some(start) = nodes.iter().find(named) else {
+    let found: Vec<&&Value> = nodes.iter().filter(named).collect();
+    let of_project = found.iter().find(|node| node["room"].is_null()).copied();
+    if found.len() > 1 && of_project.is_none() {
+        let rooms: Vec<&str> = found.iter().filter_map(|node| node["room"].as_str()).collect();
+        let text = format!("several rooms have a {} `{}`: {}", one.kind(), one.name(), rooms.join(", "));
+        return Err(CliError::user(text).hint("say which with --room ROOM"));
+    }
+    let Some(start) = of_project.or_else(|| found.first().copied()) else {
         let error = CliError::user(format!("there is no {} `{}`", one.kind(), one.name()));
         let names = nodes
             .iter()

@@ -24,6 +24,8 @@ pub enum RestError {
     Unexpected { asked: String, reason: String },
     #[error("the listing {asked} does not end; the server repeats its continuation token")]
     Endless { asked: String },
+    #[error("{0}")]
+    BadPath(String),
     #[error("cannot read or write {path}: {reason}")]
     Local { path: String, reason: String },
 }

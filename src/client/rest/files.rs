@@ -1,6 +1,7 @@
 //! The files service: what rooms and agents have in storage, over HTTP.
 
 use super::{Config, ProjectRest, Rest, RestError, TRANSFER_IDLE_TIMEOUT};
+use crate::domain::access::StoragePath;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use reqwest::Method;
@@ -87,6 +88,8 @@ impl ProjectRest {
 
 impl Files {
     fn url(&self, target: &FileTarget, path: &str) -> Result<Url, RestError> {
+        // A URL has no place for `.` and `..`: without them it would name another file.
+        let path = StoragePath::parse(path).map_err(|error| RestError::BadPath(error.to_string()))?;
         let kind = match target.kind {
             TargetKind::Room => "rooms",
             TargetKind::Agent => "agents",
@@ -98,12 +101,8 @@ impl Files {
                 reason: "it cannot have a path".into(),
             })?;
             segments.pop_if_empty().extend([target.project_id.as_str(), kind, target.name.as_str()]);
-            let parts = path.split('/').filter(|part| !part.is_empty());
-            // The root of a tree is written with a slash at its end.
-            match path.trim_matches('/') {
-                "" => segments.push(""),
-                _ => segments.extend(parts),
-            };
+            // The root of a tree is written with a slash at its end; so is nothing else, and a root splits into one.
+            segments.extend(path.as_str().split('/'));
         }
         Ok(url)
     }

@@ -52,6 +52,31 @@ fn what_would_change_is_shown_and_only_that_is_done() {
 }
 
 #[test]
+fn an_empty_text_prunes_nothing() {
+    let (_server, person) = repository();
+    person.run(&["apply", "-f", "specs"]).ok();
+    person.file("empty.yaml", "# specs of process spec, if it had not failed\n");
+    person
+        .run(&["apply", "-f", "empty.yaml", "--prune"])
+        .fails(1, &["no document in", "empty.yaml", "nothing"]);
+    person.run(&["validate", "-f", "empty.yaml"]).fails(1, &["no document in"]);
+    assert!(person.run(&["get", "room/desk"]).ok().stdout.contains("desk"));
+}
+
+#[test]
+fn services_of_one_name_are_told_apart() {
+    let (_server, person) = repository();
+    person.file("specs/other.yaml", &ROOM.replace("desk", "den"));
+    person.file("specs/in/den.yaml", &SERVICE.replace("meshagent.room: desk", "meshagent.room: den"));
+    person.run(&["apply", "-f", "specs"]).ok();
+    for verb in ["why", "history", "describe"] {
+        person.run(&[verb, "service/web"]).fails(1, &["web", "room"]);
+        let of_den = person.run(&[verb, "service/web", "--room", "den"]).ok();
+        assert!(!of_den.stdout.is_empty(), "{verb}");
+    }
+}
+
+#[test]
 fn the_past_is_told_and_brought_back() {
     let (_server, person) = repository();
     person.run(&["apply", "-f", "specs"]).ok();

@@ -66,6 +66,11 @@ fn files_go_in_and_out_and_a_failed_download_leaves_the_old_file() {
     assert_eq!(storage(&["ls", "-r"]).ok().stdout, "in/\nin/a.txt\nin/deep/\nin/deep/b.bin\n");
     assert_eq!(storage(&["ls", "in/*.txt"]).ok().stdout, "a.txt\n");
     assert_eq!(storage(&["get", "in/a.txt"]).ok().stdout, "first");
+    // Not taken for `in/a.txt` and `a.txt`.
+    for path in ["in/../in/a.txt", "in/./a.txt", "../in/a.txt"] {
+        storage(&["rm", path]).fails(1, &["is not a path in room storage", "`.` and `..`"]);
+        storage(&["get", path]).fails(1, &["is not a path in room storage"]);
+    }
     assert_eq!(storage(&["exists", "in/a.txt"]).ok().stdout, "true\n");
     let gone = storage(&["exists", "in/none"]);
     assert_eq!((gone.code, gone.stdout.as_str()), (1, "false\n"));

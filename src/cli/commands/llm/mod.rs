@@ -60,7 +60,7 @@ pub struct Set {
     /// The provider takes requests without a key
     #[arg(long, requires = "base_url")]
     no_key: bool,
-    /// The provider's address, as its SDKs take it [default: the provider's own]
+    /// The provider's address, as its SDKs take it [default: OPENAI_BASE_URL and the like, else the provider's own]
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
 }
@@ -126,11 +126,13 @@ async fn set(project: &ProjectRest, args: Set) -> Result<(), CliError> {
     if let Some(key) = key(&args)? {
         document.insert("api_key".to_owned(), json!(key));
     }
-    if let Some(url) = &args.base_url {
+    let url = args.base_url.clone().or_else(|| settings::env(&format!("{}_BASE_URL", name.to_uppercase())));
+    if let Some(url) = &url {
         document.insert("base_url".to_owned(), json!(url));
     }
     project.set_settings(name, &Value::Object(document)).await?;
-    output::note(format!("The project asks {name} with its own settings"));
+    let at = url.map(|url| format!(" at {url}")).unwrap_or_default();
+    output::note(format!("The project asks {name}{at} with its own settings"));
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use crate::agent::model::{self, ModelId};
 use crate::agent::{path, rules};
 use crate::cli::error::CliError;
 use crate::cli::output;
+use crate::cli::resolve::LocalServer;
 use crate::cli::settings;
 use crate::client::room::{Options, Token};
 use std::time::Duration;
@@ -201,17 +202,35 @@ fn websocket(args: &JoinArgs) -> WebSocketConfig {
     }
 }
 
-/// Where the environment says that mail is sent; the agent's own name and token where it says nothing.
+/// Where the environment says that mail is sent, else the submission service of the agent's own server: its token goes
+/// nowhere else. The agent's own name and token where the environment says nothing of them.
 fn mail(place: &Place) -> MailConfig {
     let first = |names: &[&str]| names.iter().find_map(|name| settings::env(name));
     let port = settings::env("SMTP_PORT").and_then(|port| port.trim().parse().ok());
+    let own = || place.api_url.as_deref().map(|url| url.trim_end_matches('/'));
+    let local = || settings::default_data_dir().ok().and_then(|dir| LocalServer::load(&dir).ok().flatten());
+    let local = || local().filter(|local| Some(local.api_url.trim_end_matches('/')) == own());
+    let (host, of_server) = match first(&["SMTP_HOSTNAME", "MESHAGENT_MAIL_DOMAIN"]) {
+        Some(host) => (host, None),
+        None => match local().and_then(|local| local.smtp_submission) {
+            Some(address) => (address.ip().to_string(), Some(address.port())),
+            None => (own().map_or_else(|| "localhost".to_owned(), submission_host), None),
+        },
+    };
     MailConfig {
-        host: first(&["SMTP_HOSTNAME", "MESHAGENT_MAIL_DOMAIN"]).unwrap_or_else(|| DEFAULT_HOST.to_owned()),
-        port: port.unwrap_or(DEFAULT_PORT),
+        host,
+        port: port.or(of_server).unwrap_or(DEFAULT_PORT),
         user: settings::env("SMTP_USERNAME").unwrap_or_else(|| place.agent_name.clone()),
         password: settings::env("SMTP_PASSWORD").map_or_else(|| place.room.token.clone(), Token::new),
         hello: first(&["SMTP_LOCAL_HOSTNAME", "HOSTNAME"]).unwrap_or_else(|| "localhost".to_owned()),
     }
+}
+
+/// The host of a server; that of the hosted platform has one for mail.
+fn submission_host(api_url: &str) -> String {
+    let url = url::Url::parse(api_url).ok();
+    let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or("localhost");
+    if host.ends_with(".meshagent.com") { DEFAULT_HOST.to_owned() } else { host.to_owned() }
 }
 
 fn warn(unsupported: &[String]) {

@@ -146,7 +146,13 @@ pub async fn threads(ctx: &Ctx, args: ThreadsArgs) -> Result<(), CliError> {
 async fn stored(ctx: &Ctx, args: &MessagesArgs) -> Result<Vec<Stored>, CliError> {
     let place = Place::parse(&args.at.path(&args.thread_id)?).map_err(unreadable)?;
     let room = connect(ctx, args.at.room.name()?).await?;
-    Ok(read_thread(&room, &place).await?)
+    let rows = read_thread(&room, &place).await?;
+    if rows.is_empty() {
+        let error =
+            CliError::user(format!("there is no thread `{}`, or nothing was said in it", args.thread_id));
+        return Err(error.hint("`meshagent process threads` lists those there are"));
+    }
+    Ok(rows)
 }
 
 /// Prints a thread.
