@@ -13,6 +13,7 @@ mod files;
 mod main_job;
 mod participants;
 mod queues;
+mod routes;
 mod services;
 mod steps;
 mod warm;
