@@ -33,8 +33,8 @@ pub fn config(
     let place = place(given.shell_image.as_deref(), given.working_dir.as_deref(), home.as_deref())?;
     let mut variables = BTreeMap::new();
     for name in given.shell_copy_env.iter().flat_map(|names| names.split(',')).map(str::trim) {
-        let value = std::env::var(name)
-            .map_err(|_| CliError::usage(format!("--shell-copy-env variable is not set: {name}")))?;
+        let value = env(name)
+            .ok_or_else(|| CliError::usage(format!("--shell-copy-env variable is not set: {name}")))?;
         variables.insert(name.to_owned(), value);
     }
     for pair in &given.shell_set_env {

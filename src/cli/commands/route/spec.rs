@@ -2,6 +2,7 @@
 
 use crate::cli::args;
 use crate::cli::error::CliError;
+use crate::cli::settings;
 use crate::spec::{
     self, Backend, BackendRef, Compression, Content, CorsRule, Document, NamedMetadata, PathType, Route,
     RouteKind, RoutePath, TargetPort, Version,
@@ -119,7 +120,7 @@ impl Changes {
     }
 
     fn room(&self) -> Option<String> {
-        let there = || std::env::var("MESHAGENT_ROOM").ok();
+        let there = || settings::env("MESHAGENT_ROOM");
         self.room.clone().or_else(there).filter(|room| !room.is_empty())
     }
 
