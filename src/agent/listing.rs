@@ -147,12 +147,11 @@ impl Listing {
     }
 
     async fn put(&mut self, entry: ThreadEntry) -> Result<(), RoomError> {
-        match self.index_of(&entry.path) {
-            Some(index) => index.put(&entry).await,
-            None => {
-                self.memory.insert(entry.path.clone(), entry);
-                Ok(())
-            }
+        if let Some(index) = self.index_of(&entry.path) {
+            index.put(&entry).await
+        } else {
+            self.memory.insert(entry.path.clone(), entry);
+            Ok(())
         }
     }
 

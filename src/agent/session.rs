@@ -108,7 +108,7 @@ impl Session {
         let full = Value::Object(message.full());
         match &self.way {
             Way::Room { room, agent_id, .. } => {
-                room.send_message(agent_id, "agent-message", &full, None).await?
+                room.send_message(agent_id, "agent-message", &full, None).await?;
             }
             Way::Socket(socket) => socket.say(&full).await?,
             Way::Local { agent, id, .. } => agent.say(id, full).await,

@@ -121,12 +121,11 @@ impl<T: Table> Pen<T> {
                 queue.recv().await
             } else {
                 let wait = AGAIN.wait(self.failures.saturating_sub(1), 0);
-                match tokio::time::timeout(wait, queue.recv()).await {
-                    Ok(job) => job,
-                    Err(_) => {
-                        self.write().await;
-                        continue;
-                    }
+                if let Ok(job) = tokio::time::timeout(wait, queue.recv()).await {
+                    job
+                } else {
+                    self.write().await;
+                    continue;
                 }
             };
             if next.is_none() {

@@ -179,7 +179,7 @@ mod tests {
             match format {
                 Format::Service => drop(serde_json::from_value::<crate::spec::Service>(made).unwrap()),
                 Format::Template => {
-                    drop(serde_json::from_value::<crate::spec::ServiceTemplate>(made).unwrap())
+                    drop(serde_json::from_value::<crate::spec::ServiceTemplate>(made).unwrap());
                 }
             }
         }

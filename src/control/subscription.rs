@@ -84,11 +84,21 @@ impl Subscriptions {
         let body = match body(world, notice.room, fact) {
             Ok(Some(body)) => body.to_string(),
             Ok(None) => return Ok(()),
-            Err(error) => return Ok(given_up(error.to_string())),
+            Err(error) => {
+                return {
+                    let _: () = given_up(error.to_string());
+                    Ok(())
+                };
+            }
         };
         let name = match QueueName::new(notice.queue.as_str()) {
             Ok(name) => name,
-            Err(error) => return Ok(given_up(error.to_string())),
+            Err(error) => {
+                return {
+                    let _: () = given_up(error.to_string());
+                    Ok(())
+                };
+            }
         };
         let item = NewItem::with_id(ItemId(item_id(notice)), body);
         match self.parts.queues.send(&QueueKey::new(notice.room, name), item, true).await {

@@ -295,10 +295,8 @@ impl Webhook {
                 // What was changed may be what was wrong: nothing waits for its next try.
                 self.waiting.iter_mut().for_each(|delivery| delivery.again_at = None);
             }
-            Event::WebhookDelivered(fact) => {
-                if self.take(fact.delivery).is_some() {
-                    self.delivered += 1;
-                }
+            Event::WebhookDelivered(fact) if self.take(fact.delivery).is_some() => {
+                self.delivered += 1;
             }
             Event::WebhookDeferred(fact) => {
                 if let Some(delivery) = self.waiting.iter_mut().find(|d| d.id == fact.delivery) {

@@ -86,7 +86,7 @@ mod tests {
             events.feed(part, |piece| match piece {
                 Piece::Data(bytes) => one.extend_from_slice(bytes),
                 Piece::End => {
-                    all.push(String::from_utf8(std::mem::take(&mut one)).unwrap().trim().to_owned())
+                    all.push(String::from_utf8(std::mem::take(&mut one)).unwrap().trim().to_owned());
                 }
             });
         }

@@ -67,14 +67,11 @@ impl Signer {
             }
             _ => None,
         };
-        let key = match ed25519 {
-            Some(key) => {
-                Key::Ed25519(DkimSigner::from_key(key).domain(domain).selector(selector).headers(HEADERS))
-            }
-            None => {
-                let key = RsaKey::<Sha256>::from_key_der(der).map_err(|error| failed(error.to_string()))?;
-                Key::Rsa(DkimSigner::from_key(key).domain(domain).selector(selector).headers(HEADERS))
-            }
+        let key = if let Some(key) = ed25519 {
+            Key::Ed25519(DkimSigner::from_key(key).domain(domain).selector(selector).headers(HEADERS))
+        } else {
+            let key = RsaKey::<Sha256>::from_key_der(der).map_err(|error| failed(error.to_string()))?;
+            Key::Rsa(DkimSigner::from_key(key).domain(domain).selector(selector).headers(HEADERS))
         };
         Ok(Self { domain: domain.to_ascii_lowercase(), key })
     }

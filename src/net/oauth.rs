@@ -119,7 +119,7 @@ mod tests {
         {
             assert_eq!(error_word(&other), "no reason given");
         }
-        assert_eq!(lifetime(&json!("60")), Some(Duration::from_secs(60)));
+        assert_eq!(lifetime(&json!("60")), Some(Duration::from_mins(1)));
         assert_eq!(lifetime(&json!(-1)), None);
     }
 

@@ -20,7 +20,7 @@ const RETURN_BYTES_MAX: usize = 4 * 1024;
 
 /// The name of a page of this edge, where the path is of one.
 #[must_use]
-pub fn own<'a>(segments: &'a [String]) -> Option<&'a str> {
+pub fn own(segments: &[String]) -> Option<&str> {
     let (own, rest) = segments.split_at_checked(OWN.len())?;
     let is_own = own.iter().zip(OWN).all(|(segment, own)| segment == own);
     is_own.then(|| rest.first().map_or("", String::as_str))

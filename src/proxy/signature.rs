@@ -183,7 +183,7 @@ fn is_jwt(token: &str, secret: &Secret, now: DateTime<Utc>) -> bool {
     validation.validate_aud = false;
     let key = DecodingKey::from_secret(secret.expose());
     let Ok(read) = jsonwebtoken::decode::<Value>(token, &key, &validation) else { return false };
-    let time = |name: &str| read.claims.get(name).map(|time| time.as_f64());
+    let time = |name: &str| read.claims.get(name).map(serde_json::Value::as_f64);
     // A time that cannot be read is none to trust.
     #[allow(clippy::cast_precision_loss, reason = "seconds of this era fit a double")]
     let now = now.timestamp() as f64;

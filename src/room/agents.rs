@@ -310,7 +310,7 @@ async fn session_over(outbox: &Outbox) -> Option<CloseFrame> {
     loop {
         match outbox.next().await {
             Batch::Messages(messages) => {
-                outbox.written(messages.iter().map(super::outbox::Item::bytes).sum())
+                outbox.written(messages.iter().map(super::outbox::Item::bytes).sum());
             }
             Batch::Ping => {}
             Batch::Close { reason, .. } => return frame(close_code::AWAY, &reason),

@@ -44,9 +44,9 @@ impl SpanSink for KeptSpans {
     fn span(&self, session: SessionId, span: &ToolSpan) {
         let nanos = (span.ended - span.started).num_nanoseconds().unwrap_or(i64::MAX).max(0);
         let body = json!({
-            "trace_id": hex::encode(&span.trace_id),
-            "span_id": hex::encode(&span.span_id),
-            "parent_span_id": span.parent.map(|id| hex::encode(&id)),
+            "trace_id": hex::encode(span.trace_id),
+            "span_id": hex::encode(span.span_id),
+            "parent_span_id": span.parent.map(hex::encode),
             "span_name": span.name,
             "span_kind": KIND_SERVER,
             "created_at": span.started,

@@ -38,7 +38,7 @@ pub(super) fn make(
 
 fn endpoint(provider: Provider, kept: &Kept) -> Result<Endpoint, StartError> {
     let read = |text: &String| {
-        Url::parse(text).ok().filter(|url| url.has_host()).ok_or_else(|| {
+        Url::parse(text).ok().filter(url::Url::has_host).ok_or_else(|| {
             let name = provider.name().to_uppercase();
             StartError::Option(format!("{name}_BASE_URL is no URL; write it such as {}", provider.address()))
         })

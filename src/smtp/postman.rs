@@ -148,7 +148,7 @@ impl Postman {
             Ok(true) => {}
             Ok(false) => tracing::warn!(delivery = %claimed.id, "another worker has this delivery"),
             Err(error) => {
-                tracing::warn!(%error, delivery = %claimed.id, "an attempt was not recorded; it is repeated")
+                tracing::warn!(%error, delivery = %claimed.id, "an attempt was not recorded; it is repeated");
             }
         }
     }

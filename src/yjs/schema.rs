@@ -286,7 +286,7 @@ pub(crate) mod tests {
             ("$defs", &|j| j["$defs"] = json!([])),
             ("`item` is not in $defs", &|j| drop(j["$defs"].as_object_mut().unwrap().remove("item"))),
             ("type `date`", &|j| {
-                j["$defs"]["item"]["properties"]["item"]["properties"]["v"]["type"] = json!("date")
+                j["$defs"]["item"]["properties"]["item"]["properties"]["v"]["type"] = json!("date");
             }),
             ("at most one child", &|j| {
                 j["$defs"]["item"]["properties"]["item"]["properties"]["more"] =

@@ -70,13 +70,12 @@ fn functions_and_files_stay_short() {
     let mut used = Vec::new();
     let mut problems = Vec::new();
     let (mut all, mut long) = (0_usize, 0_usize);
-    let mut judge = |what: String, lines: usize, limit: usize, problems: &mut Vec<String>| {
-        match known.get(&what) {
+    let mut judge =
+        |what: String, lines: usize, limit: usize, problems: &mut Vec<String>| match known.get(&what) {
             Some(recorded) if lines <= *recorded => used.push(what),
             Some(recorded) => problems.push(format!("{what} grew from {recorded} to {lines} lines")),
             None => problems.push(format!("{what} has {lines} lines; {limit} is the limit")),
         };
-    };
     for source in Source::all_below(&CODE_DIRS) {
         let lines = source.line_count();
         if lines > FILE_LINES_HARD_MAX {

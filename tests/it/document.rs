@@ -69,14 +69,13 @@ impl Typist {
     fn update(&mut self, letters: &str) -> Bytes {
         let fragment = self.doc.get_or_insert_xml_fragment("xml");
         let mut txn = self.doc.transact_mut();
-        let text = match &self.text {
-            Some(text) => text.clone(),
-            None => {
-                let element = fragment.push_back(&mut txn, XmlElementPrelim::empty("text"));
-                let text = element.push_back(&mut txn, XmlTextPrelim::new(""));
-                self.text = Some(text.clone());
-                text
-            }
+        let text = if let Some(text) = &self.text {
+            text.clone()
+        } else {
+            let element = fragment.push_back(&mut txn, XmlElementPrelim::empty("text"));
+            let text = element.push_back(&mut txn, XmlTextPrelim::new(""));
+            self.text = Some(text.clone());
+            text
         };
         let length = text.len(&txn);
         text.insert(&mut txn, length, letters);

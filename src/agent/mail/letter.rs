@@ -94,8 +94,10 @@ impl Letter {
         recipients.extend(addresses(&message, HeaderName::Cc));
         let content_type = message
             .content_type()
-            .map(|kind| format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or_default()))
-            .unwrap_or_else(|| "text/plain".to_owned())
+            .map_or_else(
+                || "text/plain".to_owned(),
+                |kind| format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or_default()),
+            )
             .to_ascii_lowercase();
         let sender = message.from().and_then(|from| from.first());
         let sender = (

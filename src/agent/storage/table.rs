@@ -74,7 +74,7 @@ impl ThreadTable {
             }
         }
         self.writes += 1;
-        if self.writes % COMPACT_EVERY == 0 {
+        if self.writes.is_multiple_of(COMPACT_EVERY) {
             self.compact().await;
         }
         Ok(())

@@ -31,7 +31,7 @@ impl Telling {
                 self.log(&item_id, vec![LogLine { source: source.to_owned(), text }], stamp, out);
             }
             Said::ForeignEnded { item_id, result, error } => {
-                self.foreign_ended(&item_id, result, error, stamp, out)
+                self.foreign_ended(&item_id, result, error, stamp, out);
             }
             _ => {}
         }

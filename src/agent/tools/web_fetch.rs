@@ -280,7 +280,7 @@ mod tests {
         assert!(page.contains("# Hi") && page.contains("a **b**") && !page.contains("no()"), "{page}");
         assert!(fetch(&*tool, &format!("{site}/away"), None).await.contains("# Hi"));
         assert!(fetch(&*tool, &format!("{site}/json"), None).await.contains("\"a\": 1"));
-        assert!(fetch(&*tool, &format!("{site}/items"), None).await.contains("a"));
+        assert!(fetch(&*tool, &format!("{site}/items"), None).await.contains('a'));
         assert!(fetch(&*tool, &format!("{site}/within-bounds"), None).await.contains("deep down"));
         let long = fetch(&*tool, &format!("{site}/long"), None).await;
         assert!(

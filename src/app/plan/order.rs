@@ -67,17 +67,16 @@ impl Walk<'_> {
                 continue;
             }
             self.mark(at, Mark::Open);
-            match self.nodes.get(at).and_then(|node| node.needs.get(need)) {
-                Some(needed) => match self.marks.get(*needed) {
+            if let Some(needed) = self.nodes.get(at).and_then(|node| node.needs.get(need)) {
+                match self.marks.get(*needed) {
                     Some(Mark::Open) => return Err(self.circle(&path, *needed)),
                     Some(Mark::New) => path.push((*needed, 0)),
                     _ => {}
-                },
-                None => {
-                    self.mark(at, Mark::Done);
-                    self.order.push(at);
-                    path.pop();
                 }
+            } else {
+                self.mark(at, Mark::Done);
+                self.order.push(at);
+                path.pop();
             }
         }
         Ok(())

@@ -153,7 +153,7 @@ fn job(n: usize) -> Value {
     if n % POISON_EVERY == POISON_EVERY - 1 {
         job["model"] = json!("unheard-of");
     }
-    if n % SHARED_EVERY == 0 {
+    if n.is_multiple_of(SHARED_EVERY) {
         job["path"] = json!(format!("{DIR}/shared-{}", n / SHARED_EVERY % SHARED));
     }
     job

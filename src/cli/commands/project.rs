@@ -145,33 +145,6 @@ fn room_roles(text: &str) -> Result<RoomRoles, CliError> {
         .map_err(|error| wrong(format!("`{}`: {}", error.path(), error.inner())))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn router_documents_are_read_and_mistakes_are_placed() {
-        let read = |text: &str| router(text).map_err(|error| error.to_string());
-        assert_eq!(read("- {provider: openai, model: gpt-*}").unwrap().allowed_models.unwrap().len(), 1);
-        assert_eq!(read("{}").unwrap(), Router::default());
-        let wrong = read("rules: [{then: {tools: {ensure: [{type: static, name: a}]}}}]").unwrap_err();
-        assert!(wrong.contains("answers none itself"), "{wrong}");
-        assert!(read("rules: [{name: a, then: {}}]").unwrap_err().contains("`a`"));
-    }
-
-    #[test]
-    fn documents_of_roles_are_read_and_mistakes_are_placed() {
-        let head = "version: v1\nkind: RoomRoles\n";
-        let read = |rest: &str| room_roles(&format!("{head}{rest}")).map_err(|error| error.to_string());
-        assert_eq!(read("roles: {viewer: {site_user: true}}").unwrap().roles.len(), 1);
-        assert!(room_roles("roles: {}").unwrap_err().to_string().contains("begins with"));
-        assert!(read("").unwrap_err().contains("`roles` is missing"));
-        assert!(read("roles: {owner: {}}").unwrap_err().contains("owner"));
-        let wrong = read("roles: {viewer: {participant: {api: {zap: {}}}}}").unwrap_err();
-        assert!(wrong.contains("roles.viewer.participant.api") && wrong.contains("zap"), "{wrong}");
-    }
-}
-
 async fn list(ctx: &Ctx, format: Format) -> Result<(), CliError> {
     let projects = ctx.rest()?.projects().await?;
     match format {
@@ -207,4 +180,31 @@ pub fn activate(ctx: &Ctx, project_id: &str, api_key: Option<&str>) -> Result<()
         project.active_api_keys.insert(project_id.to_owned(), key.to_owned());
     }
     settings.save()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn router_documents_are_read_and_mistakes_are_placed() {
+        let read = |text: &str| router(text).map_err(|error| error.to_string());
+        assert_eq!(read("- {provider: openai, model: gpt-*}").unwrap().allowed_models.unwrap().len(), 1);
+        assert_eq!(read("{}").unwrap(), Router::default());
+        let wrong = read("rules: [{then: {tools: {ensure: [{type: static, name: a}]}}}]").unwrap_err();
+        assert!(wrong.contains("answers none itself"), "{wrong}");
+        assert!(read("rules: [{name: a, then: {}}]").unwrap_err().contains("`a`"));
+    }
+
+    #[test]
+    fn documents_of_roles_are_read_and_mistakes_are_placed() {
+        let head = "version: v1\nkind: RoomRoles\n";
+        let read = |rest: &str| room_roles(&format!("{head}{rest}")).map_err(|error| error.to_string());
+        assert_eq!(read("roles: {viewer: {site_user: true}}").unwrap().roles.len(), 1);
+        assert!(room_roles("roles: {}").unwrap_err().to_string().contains("begins with"));
+        assert!(read("").unwrap_err().contains("`roles` is missing"));
+        assert!(read("roles: {owner: {}}").unwrap_err().contains("owner"));
+        let wrong = read("roles: {viewer: {participant: {api: {zap: {}}}}}").unwrap_err();
+        assert!(wrong.contains("roles.viewer.participant.api") && wrong.contains("zap"), "{wrong}");
+    }
 }

@@ -233,7 +233,7 @@ mod tests {
     fn expressions_that_could_hold_up_the_server_are_refused() {
         let doubled = vec!["[@,@]"; 30].join("|");
         let named = vec!["{x:{a:x,b:x}}"; 20].join("|");
-        let flattened = vec!["[a,a][]"; 9].join("|");
+        let flattened = ["[a,a][]"; 9].join("|");
         for (bad, why) in [
             ("model ==", "Parse"),
             ("[", "Parse"),

@@ -14,7 +14,7 @@ const KILLS: usize = 6;
 const DIR: &str = "dataset://agents/support-agent/threads";
 const LIMIT: Duration = Duration::from_mins(3);
 
-fn kind<'a>(row: &'a Stored) -> &'a str {
+fn kind(row: &Stored) -> &str {
     row.message["type"].as_str().unwrap().strip_prefix("meshagent.agent.").unwrap()
 }
 

@@ -20,7 +20,7 @@ fn notes() -> Value {
 
 /// The values of the notes at the top.
 async fn values(document: &LiveDocument) -> Vec<String> {
-    let json = document.look(|replica, schema| replica.render(schema)).await.unwrap().unwrap();
+    let json = document.look(meshagent::yjs::Replica::render).await.unwrap().unwrap();
     let notes = json["notes"]["children"].as_array().unwrap();
     notes.iter().map(|note| note["note"]["v"].as_str().unwrap_or("-").to_owned()).collect()
 }
@@ -34,7 +34,7 @@ async fn add(document: &LiveDocument, value: &str) -> String {
     document.edit(add).await.unwrap()
 }
 
-const WAIT: std::time::Duration = std::time::Duration::from_secs(60);
+const WAIT: std::time::Duration = std::time::Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_and_a_person_edit_one_document() {

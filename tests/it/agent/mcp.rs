@@ -120,9 +120,10 @@ impl Talk {
                 }
             }
         };
-        if tokio::time::timeout(LIMIT, all).await.is_err() {
-            panic!("`{last}` was never said; what was: {heard:?}");
-        }
+        assert!(
+            !tokio::time::timeout(LIMIT, all).await.is_err(),
+            "`{last}` was never said; what was: {heard:?}"
+        );
         heard
     }
 

@@ -73,7 +73,7 @@ async fn a_grant_gets_its_token_once_for_all_who_use_it() {
 
     // What came of it is sealed, and nobody else's.
     let log = rig.platform.app.log.read(Position(0), &Filter::all(), LOG_EVENTS_MAX).await.unwrap();
-    let text: String = log.iter().map(|event| event.data.to_string()).collect();
+    let text: String = log.iter().map(|event| event.data.clone()).collect();
     assert!(text.contains("oauth"));
     for hidden in ["access-1", "refresh-1", "hush", "refresh-0"] {
         assert!(!text.contains(hidden), "the log has {hidden}");

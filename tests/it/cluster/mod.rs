@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Longer than the lease of a dead host, and than starting a session anew.
-const TAKE_OVER_LIMIT: Duration = Duration::from_secs(60);
+const TAKE_OVER_LIMIT: Duration = Duration::from_mins(1);
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 struct Cluster {

@@ -87,7 +87,7 @@ async fn instants_missed_while_no_server_ran_follow_the_policy() {
     };
     let [latest, none, all] = [task("latest").await, task("none").await, task("all").await];
     before.control.stop().await;
-    before.pass(Duration::from_secs(3 * 3600 + 600)).await;
+    before.pass(Duration::from_mins(190)).await;
     drop(before);
 
     let rig = Rig::on(&shared, "one").await;
@@ -190,7 +190,7 @@ async fn heartbeats_put_the_prompt_into_the_queue_and_open_the_room() {
     });
     let agents = json!([{"name": "guard", "heartbeat": heartbeat}]);
     rig.service(Some(room), "guard", json!({"agents": agents})).await;
-    rig.pass(Duration::from_secs(11 * 60)).await;
+    rig.pass(Duration::from_mins(11)).await;
     let prompt = json!([{"type": "text", "text": "look around"}]);
     let beats = rig.drain(room, "pulse").await;
     assert_eq!(beats, [json!({"path": "0005", "prompt": prompt}), json!({"path": "0010", "prompt": prompt})]);
@@ -276,7 +276,7 @@ async fn a_task_of_a_projects_service_rests_while_its_room_does_not_run() {
     rig.until("it fired", |w| of(w, once).is_some_and(|id| w.task(id).unwrap().fired == 1)).await;
     let id = of(&rig.app.world(), once).unwrap();
     rig.host.end(once, session.session, Reason::Terminated).await;
-    rig.pass(Duration::from_secs(60)).await;
+    rig.pass(Duration::from_mins(1)).await;
     assert!(rig.app.world().task(id).is_some(), "it stays while its room does not run");
     rig.host.open(once).await.unwrap();
     rig.pass(Duration::from_hours(2)).await;

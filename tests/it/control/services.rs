@@ -47,7 +47,7 @@ async fn a_service_of_the_project_runs_in_every_room_that_runs() {
     let project = rig.project;
     let running = move |i: &&meshagent::domain::instance::Instance| i.phase == Phase::Running;
     rig.until("it runs twice", |world| world.instances(project).filter(running).count() == 2).await;
-    rig.pass(Duration::from_secs(60)).await;
+    rig.pass(Duration::from_mins(1)).await;
     let keys: Vec<_> = rig.runtime.started().into_iter().map(|started| started.request.key).collect();
     assert_eq!(keys, [Rig::key(rooms[0], service), Rig::key(rooms[1], service)]);
 }

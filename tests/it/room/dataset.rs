@@ -129,7 +129,7 @@ async fn rows_go_in_and_come_out() {
     assert_eq!(headers["kind"], "schema");
     let schema = ipc::decode_schema(&data).unwrap();
     assert!(typed::is_uuid(schema.field(0)));
-    assert_eq!(schema.metadata().get("k").map(|v| v.as_str()), Some("v"));
+    assert_eq!(schema.metadata().get("k").map(std::string::String::as_str), Some("v"));
     assert_eq!(json_of(a.invoke("dataset", "list_tables", json!({})).await), json!({"tables": ["j", "t"]}));
 }
 

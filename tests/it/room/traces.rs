@@ -75,10 +75,7 @@ async fn a_host_sees_itself_in_the_call_and_the_call_in_the_caller_s_work() {
     assert_eq!(a.answer(id).await, Content::Empty);
     let spans = kept.named("agent.run");
     let [span] = &spans[..] else { panic!("{spans:?}") };
-    assert_eq!(
-        (hex::encode(span.trace_id), span.parent.map(|id| hex::encode(id))),
-        (TRACE.into(), Some(SPAN.into()))
-    );
+    assert_eq!((hex::encode(span.trace_id), span.parent.map(hex::encode)), (TRACE.into(), Some(SPAN.into())));
     assert_eq!(carried["traceparent"], format!("00-{TRACE}-{}-01", hex::encode(span.span_id)));
     assert_eq!(carried["tracestate"], "vendor=1");
     assert_eq!(span.error, None);

@@ -85,9 +85,10 @@ impl Updates {
         let Some(open) = &mut self.open else { return acts };
         open.text.push_str(&delta);
         let item_id = open.item_id.clone();
-        acts.push(Act::Say(match thought {
-            true => Said::Reasoning { item_id, delta },
-            false => Said::Text { item_id, phase: None, delta },
+        acts.push(Act::Say(if thought {
+            Said::Reasoning { item_id, delta }
+        } else {
+            Said::Text { item_id, phase: None, delta }
         }));
         acts
     }
@@ -149,16 +150,11 @@ impl Updates {
         if matches!(status.as_str(), "completed" | "failed") {
             call.ended = true;
             let (item_id, said) = (call.item_id.clone(), outcome(&call.fields));
-            acts.push(Act::Say(match status == "failed" {
-                true => {
-                    let error = if said.is_empty() { "the call failed".to_owned() } else { said };
-                    Said::ForeignEnded {
-                        item_id,
-                        result: None,
-                        error: Some(crate::agent::tools::clip(error)),
-                    }
-                }
-                false => Said::ForeignEnded { item_id, result: Some(result(said)), error: None },
+            acts.push(Act::Say(if status == "failed" {
+                let error = if said.is_empty() { "the call failed".to_owned() } else { said };
+                Said::ForeignEnded { item_id, result: None, error: Some(crate::agent::tools::clip(error)) }
+            } else {
+                Said::ForeignEnded { item_id, result: Some(result(said)), error: None }
             }));
         }
         acts

@@ -56,7 +56,7 @@ fn failed(text: impl fmt::Display) -> RoomError {
 fn capability() -> Result<String, RoomError> {
     let mut bytes = [0; CAPABILITY_BYTES];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| failed("the system gives no randomness"))?;
-    Ok(hex::encode(&bytes))
+    Ok(hex::encode(bytes))
 }
 
 impl Child {

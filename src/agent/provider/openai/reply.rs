@@ -71,7 +71,7 @@ impl<'a> Answer<'a> {
                 self.said.push(Said::Reasoning { item_id, delta });
             }
             "response.function_call_arguments.delta" => {
-                self.said.push(Said::CallArguments { item_id, delta })
+                self.said.push(Said::CallArguments { item_id, delta });
             }
             "response.output_item.done" => self.hear_end(event),
             _ => {}

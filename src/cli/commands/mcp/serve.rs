@@ -19,14 +19,13 @@ pub async fn room(ctx: &Ctx, args: Serve, stop: CancellationToken) -> Result<(),
     let room = args.entry.join(ctx, "mcp").await?;
     let tools = Arc::new(RoomTools::new(room.clone(), args.toolkits));
     let Listen { listen, path } = args.listen;
-    let served = match listen {
-        Some(address) => http(tools, address, &path, offer::over_http, stop).await,
-        None => {
-            let streams = offer::over_streams(tools, tokio::io::stdin(), tokio::io::stdout());
-            tokio::select! {
-                served = streams => served.map_err(CliError::server),
-                () = stop.cancelled() => Ok(()),
-            }
+    let served = if let Some(address) = listen {
+        http(tools, address, &path, offer::over_http, stop).await
+    } else {
+        let streams = offer::over_streams(tools, tokio::io::stdin(), tokio::io::stdout());
+        tokio::select! {
+            served = streams => served.map_err(CliError::server),
+            () = stop.cancelled() => Ok(()),
         }
     };
     room.close().await;

@@ -58,9 +58,12 @@ pub async fn run(globals: Globals, mut args: RunArgs) -> Result<(), CliError> {
         return running.await.map_err(|error| CliError::internal(error.to_string()))?.map_err(join::explain);
     };
     let session = Session::with_agent(agent, &args.user).await;
-    let thread = args.thread_id.as_deref().map(|thread| match thread.contains("://") {
-        true => thread.to_owned(),
-        false => format!("{dir}/{}", thread.trim_start_matches('/')),
+    let thread = args.thread_id.as_deref().map(|thread| {
+        if thread.contains("://") {
+            thread.to_owned()
+        } else {
+            format!("{dir}/{}", thread.trim_start_matches('/'))
+        }
     });
     let talk = Talk::new(session, thread);
     let talked = match &message {

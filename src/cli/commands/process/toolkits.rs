@@ -110,9 +110,10 @@ fn mounts(
 ) -> Result<Value, CliError> {
     let given = &process.shell;
     let mut all: Map<String, Value> = Map::new();
-    let mut add = |kind: &str, mount: Value| match all.entry(kind).or_insert_with(|| json!([])) {
-        Value::Array(list) => list.push(mount),
-        _ => {}
+    let mut add = |kind: &str, mount: Value| {
+        if let Value::Array(list) = all.entry(kind).or_insert_with(|| json!([])) {
+            list.push(mount)
+        }
     };
     for text in given.shell_room_mounts.iter().chain(&given.shell_tool_room_paths) {
         let (source, path, read_only) = source_and_path(text, "--shell-room-mount")?;

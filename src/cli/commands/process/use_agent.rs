@@ -31,9 +31,12 @@ pub async fn run(ctx: &Ctx, args: UseArgs) -> Result<(), CliError> {
     let message = input::message(args.message.as_ref()).await?;
     let room = connect(ctx, args.room.name()?).await?;
     let session = Session::in_room(room, &args.agent_name).await?;
-    let thread = args.thread_id.as_deref().map(|thread| match thread.contains("://") {
-        true => thread.to_owned(),
-        false => format!("{}/{}", thread_dir(&args.agent_name, None), thread.trim_start_matches('/')),
+    let thread = args.thread_id.as_deref().map(|thread| {
+        if thread.contains("://") {
+            thread.to_owned()
+        } else {
+            format!("{}/{}", thread_dir(&args.agent_name, None), thread.trim_start_matches('/'))
+        }
     });
     let talk = Talk::new(session, thread);
     match &message {

@@ -251,15 +251,14 @@ async fn keep(secrets: &Secrets, args: &Authorize, value: &[u8]) -> Result<Strin
         ))
         .hint("choose another name"));
     }
-    let secret = match there {
-        Some(secret) => secret,
-        None => {
-            let mut about = Map::new();
-            set(&mut about, "name", Some(args.name.clone().into()));
-            set(&mut about, "type", Some("oauth".into()));
-            set(&mut about, "http_only", Some((!args.not_http_only).into()));
-            secrets.create(Value::Object(about)).await?
-        }
+    let secret = if let Some(secret) = there {
+        secret
+    } else {
+        let mut about = Map::new();
+        set(&mut about, "name", Some(args.name.clone().into()));
+        set(&mut about, "type", Some("oauth".into()));
+        set(&mut about, "http_only", Some((!args.not_http_only).into()));
+        secrets.create(Value::Object(about)).await?
     };
     let id = secret["id"].as_str().unwrap_or_default().to_owned();
     secrets.add_version(&id, value, true).await?;

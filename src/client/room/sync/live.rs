@@ -169,18 +169,15 @@ impl Follower {
                         break end;
                     }
                 }
-                job = jobs.recv() => match job {
-                    Some(job) => {
-                        if let Err(end) = self.work(job).await {
-                            break end;
-                        }
+                job = jobs.recv() => if let Some(job) = job {
+                    if let Err(end) = self.work(job).await {
+                        break end;
                     }
-                    None => {
-                        if let Err(error) = self.document.close().await {
-                            tracing::debug!(%error, "a document was closed");
-                        }
-                        return;
+                } else {
+                    if let Err(error) = self.document.close().await {
+                        tracing::debug!(%error, "a document was closed");
                     }
+                    return;
                 },
             }
         };

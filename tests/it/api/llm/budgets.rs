@@ -116,7 +116,7 @@ async fn delegations_are_refused_where_they_are_not_whole() {
     let token = made["token"].as_str().unwrap();
     let (status, answer) = rig.ask(ASK, token, json!({"model": "m"})).await;
     assert_eq!((status, answer["error"]["code"].as_str().unwrap()), (403, "model-unpriced"));
-    let forged = format!("{}x", token);
+    let forged = format!("{token}x");
     assert_eq!(rig.ask(ASK, &forged, json!({"model": "m"})).await.0, 401);
     let as_participant = format!("/accounts/projects/{}", rig.platform.project);
     let (status, _) = rig.platform.send(Method::GET, &as_participant, Some(token), None).await;
