@@ -7,6 +7,7 @@ mod accounts;
 pub mod agents;
 mod apply;
 pub mod delegation;
+pub mod drift;
 mod error;
 mod execute;
 pub mod feeds;

@@ -153,7 +153,7 @@ impl App {
     }
 
     /// Every fact of a resource, oldest first.
-    async fn each_fact(
+    pub(super) async fn each_fact(
         &self,
         project: ProjectId,
         resource: &dyn Resource,
@@ -253,7 +253,7 @@ impl App {
 }
 
 /// One project's turn to look back, and a place for it, until it is dropped.
-async fn look(project: ProjectId) -> Result<(Turn, SemaphorePermit<'static>), Error> {
+pub(super) async fn look(project: ProjectId) -> Result<(Turn, SemaphorePermit<'static>), Error> {
     let busy = || Error::Busy("the past".to_owned());
     let turn = LINES.take(project).await.ok_or_else(busy)?;
     Ok((turn, LOOKS.acquire().await.map_err(|_| busy())?))
@@ -320,7 +320,7 @@ fn only_source(then: &World, now: &World, project: ProjectId) -> Result<String, 
 }
 
 /// The part of a resource's document that a source set, as the source would write it.
-fn restricted(found: &Found, fields: &[String]) -> Value {
+pub(super) fn restricted(found: &Found, fields: &[String]) -> Value {
     let mut document = Value::Object(Map::new());
     for at in ["/version", "/kind", "/metadata/name", "/address"]
         .into_iter()

@@ -43,6 +43,13 @@ pub(super) fn routes() -> Vec<Route> {
             get(differences),
         ),
         route(
+            Method::GET,
+            "/v1/projects/{project_id}/drift",
+            "drift",
+            "What sources (source: one of them) applied, and somebody else changed since",
+            get(drift),
+        ),
+        route(
             Method::POST,
             "/v1/projects/{project_id}/rollback",
             "rollback",
@@ -73,6 +80,7 @@ struct Wanted {
     at: Option<String>,
     from: Option<String>,
     to: Option<String>,
+    source: Option<String>,
 }
 
 /// A moment as it is written: a position, or a time.
@@ -120,6 +128,22 @@ async fn differences(
     let to = wanted.to.as_deref().map(moment).transpose()?;
     let (from, to, steps) = api.app.differences(project, moment(from)?, to).await?;
     Ok(Json(json!({"from": from, "to": to, "steps": steps})))
+}
+
+async fn drift(
+    State(api): State<Api>,
+    InProject(project): InProject,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Value>, Problem> {
+    let world = api.app.world();
+    let mut entries = world.inventory(project).into_iter().flat_map(|all| all.entries.values());
+    if let Some(source) = &wanted.source
+        && !entries.any(|entry| entry.shares.contains_key(source))
+    {
+        return Err(Problem::not_found(format!("no source `{source}` holds anything here")));
+    }
+    let drift = api.app.drifts(project, wanted.source.as_deref()).await?;
+    Ok(Json(json!({"position": world.position, "drift": drift})))
 }
 
 /// Where to go back to.

@@ -8,6 +8,7 @@ mod bench;
 mod completion;
 pub mod env;
 mod events;
+mod explain;
 mod feed;
 mod iam;
 mod launch;
@@ -115,6 +116,9 @@ pub enum Command {
     Export(past::ExportArgs),
     /// Say why a resource is not ready
     Why(why::WhyArgs),
+    /// Explain how things came to be as they are
+    #[command(subcommand)]
+    Explain(explain::Command),
     /// Show what needs what
     Graph(why::GraphArgs),
     /// List resources of a kind, or show one
@@ -192,6 +196,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Rollback(args) => past::rollback(&ctx(globals)?, args).await,
         Command::Export(args) => past::export(&ctx(globals)?, args).await,
         Command::Why(args) => why::why(&ctx(globals)?, args).await,
+        Command::Explain(command) => explain::run(&ctx(globals)?, command).await,
         Command::Graph(args) => why::graph(&ctx(globals)?, args).await,
         Command::Get(args) => resource::get(&ctx(globals)?, args).await,
         Command::Describe(args) => resource::describe(&ctx(globals)?, args).await,

@@ -28,7 +28,7 @@ pub use models::{
     ApiKey, Config, Connection, Mailbox, Project, Room, RoomEvent, RoomStatus, Run, ServiceAccount, Session,
     Task,
 };
-pub use past::Resource;
+pub use past::{Drift, Resource};
 pub use plan::{FieldChange, Plan, PlanProblem, PlanRequest, Refusal, Step};
 pub use resources::{ServiceBody, ServiceScope};
 pub use routes::Route;

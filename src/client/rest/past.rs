@@ -1,6 +1,6 @@
 //! Resources of every kind with their status, their past, and what they need.
 
-use super::{Plan, ProjectRest, Refusal, RestError, parse};
+use super::{FieldChange, Plan, ProjectRest, Refusal, RestError, parse};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -18,6 +18,23 @@ pub struct Resource {
     pub sources: Value,
     #[serde(default)]
     pub status: Value,
+}
+
+/// One resource that is not as a source applied it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Drift {
+    pub source: String,
+    pub kind: String,
+    #[serde(default)]
+    pub room: Option<String>,
+    pub name: String,
+    pub id: String,
+    /// From what was applied to what is.
+    pub changes: Vec<FieldChange>,
+    /// Who changed it last.
+    pub by: String,
+    pub at: String,
+    pub position: u64,
 }
 
 impl ProjectRest {
@@ -55,6 +72,13 @@ impl ProjectRest {
         let mut query = vec![("from", from.to_owned())];
         query.extend(to.map(|to| ("to", to.to_owned())));
         self.rest.get(&self.v1(&["differences"]), &query).await
+    }
+
+    /// What sources applied, and somebody else changed since.
+    pub async fn drift(&self, source: Option<&str>) -> Result<Vec<Drift>, RestError> {
+        let query: Vec<_> = source.map(|source| ("source", source.to_owned())).into_iter().collect();
+        let mut answer = self.rest.get(&self.v1(&["drift"]), &query).await?;
+        parse("drift", answer["drift"].take())
     }
 
     /// Every resource as a document.

@@ -77,6 +77,26 @@ fn services_of_one_name_are_told_apart() {
 }
 
 #[test]
+fn what_was_changed_by_hand_is_explained() {
+    let (_server, person) = repository();
+    person.run(&["apply", "-f", "specs", "--source", "shop"]).ok();
+    let none = person.run(&["explain", "drift"]).ok();
+    assert!(none.stdout.is_empty() && none.stderr.contains("as it was applied"), "{none:#?}");
+    person.run(&["rooms", "update", "desk", "--annotations", r#"{"team": "blue", "other": "mine"}"#]).ok();
+    let drift = person.run(&["explain", "drift", "--source", "shop"]);
+    assert_eq!(drift.code, 1, "{drift:#?}");
+    assert!(
+        drift.stdout.starts_with("~ room/desk: held by `shop`, changed by service-account:"),
+        "{drift:#?}"
+    );
+    assert!(drift.stdout.contains("team: \"red\"") && drift.stdout.contains("team: \"blue\""), "{drift:#?}");
+    assert!(!drift.stdout.contains("mine"), "nobody's field: {drift:#?}");
+    person.run(&["explain", "drift", "--source", "nobody"]).fails(1, &["no source `nobody`"]);
+    person.run(&["apply", "-f", "specs", "--source", "shop"]).ok();
+    person.run(&["explain", "drift"]).ok();
+}
+
+#[test]
 fn the_past_is_told_and_brought_back() {
     let (_server, person) = repository();
     person.run(&["apply", "-f", "specs"]).ok();
