@@ -6,6 +6,7 @@ use super::route::Route;
 use super::{Api, Problem};
 use crate::app::Error;
 use crate::app::plan::{Plan, Request, SOURCE_DEFAULT};
+use crate::vault::Secret;
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::Method;
@@ -14,6 +15,8 @@ use axum::routing::post;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// Largest body of a plan or an apply, bytes.
@@ -46,6 +49,10 @@ pub(super) fn routes() -> Vec<Route> {
 struct Wanted {
     /// Documents of any kind, as JSON.
     documents: Vec<Value>,
+    /// Values of secrets, by the index of the document whose `value_from` they were read for. They go into the vault, and
+    /// nowhere else.
+    #[serde(default)]
+    values: BTreeMap<usize, PlainValue>,
     /// Who keeps them; `cli` where nobody is named.
     #[serde(default)]
     source: Option<String>,
@@ -66,11 +73,25 @@ struct Wanted {
     expected: Option<String>,
 }
 
+/// A value of a secret. Never shown.
+#[derive(Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct PlainValue(String);
+
+impl fmt::Debug for PlainValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PlainValue(…)")
+    }
+}
+
 impl Wanted {
     fn split(self) -> (Arc<Request>, Option<String>) {
-        let Self { documents, source, room, prune, force, replace, expected } = self;
+        let Self { documents, values, source, room, prune, force, replace, expected } = self;
+        let values = values.into_iter().map(|(index, value)| (index, Secret::from(value.0))).collect();
         let source = source.unwrap_or_else(|| SOURCE_DEFAULT.to_owned());
-        (Arc::new(Request { source, documents, room, prune, force, replace, ..Request::default() }), expected)
+        let request =
+            Request { source, documents, values, room, prune, force, replace, ..Request::default() };
+        (Arc::new(request), expected)
     }
 }
 

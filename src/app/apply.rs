@@ -1,6 +1,6 @@
 //! Documents made to be: planned on the newest state, and carried out in one transaction of the log, or not at all.
 
-use super::plan::{self, Facts, Ground, Plan, Request};
+use super::plan::{self, Facts, Ground, Plan, Request, Values};
 use super::{Actor, App, Change, Error};
 use crate::id::ProjectId;
 use crate::projection::World;
@@ -17,8 +17,9 @@ static LINES: LazyLock<Turns<ProjectId>> = LazyLock::new(Turns::default);
 impl App {
     /// What [`App::apply`] would do now. Nothing is changed.
     pub async fn plan(self: &Arc<Self>, project: ProjectId, request: Arc<Request>) -> Result<Plan, Error> {
+        let (request, values) = self.with_values(project, request).await?;
         let world = self.world();
-        self.planned(project, move |app| app.plan_on(&world, project, &request)).await
+        self.planned(project, move |app| app.plan_on(&world, project, &request, &values)).await
     }
 
     /// Makes everything as the documents say, all of it or nothing. With `expected`, the hash of a plan that somebody saw,
@@ -44,44 +45,79 @@ impl App {
         revision: Option<String>,
         note: impl Fn(&World, &Plan, bool) -> Result<Vec<Change>, Error> + Clone + Send + 'static,
     ) -> Result<Plan, Error> {
+        let (request, values) = self.with_values(project, request).await?;
         for _ in 0..super::execute::CONFLICT_RETRIES_MAX {
             let world = self.world();
+            let given = Arc::clone(&values);
             let (base, wanted, expected) = (Arc::clone(&world), Arc::clone(&request), expected.clone());
             let (revision, note) = (revision.clone(), note.clone());
             let decided = move |app: &Self| {
-                let mut plan = app.plan_on(&base, project, &wanted)?;
+                let mut plan = app.plan_on(&base, project, &wanted, &given)?;
                 plan.revision = revision;
                 if let Some(expected) = expected.filter(|expected| *expected != plan.hash) {
                     return Err(stale(&expected, &plan));
                 }
-                let mut facts = plan::changes(&plan, &base, project, &*app.ids)?;
+                let mut facts = plan::changes(&plan, &base, project, (&*app.ids, &given))?;
                 let noted = note(&base, &plan, !facts.changes.is_empty())?;
                 facts.changes.extend(noted);
                 Ok((plan, facts))
             };
             let (plan, facts) = self.planned(project, decided).await?;
-            let Facts { changes, accounts_gone, keys_gone } = facts;
-            if self.commit(actor, &world, changes).await? {
-                for account in accounts_gone {
-                    self.delete_secrets_of(actor, account).await?;
-                }
-                self.forget_keys(&keys_gone).await?;
+            if self.carry_out(actor, &world, facts, &values).await? {
                 return Ok(plan);
             }
         }
         Err(Error::Busy("the same resources".to_owned()))
     }
 
-    fn plan_on(&self, world: &World, project: ProjectId, request: &Request) -> Result<Plan, Error> {
+    /// Makes facts of a plan true. `false`: somebody else wrote to the same streams first, and nothing was done.
+    async fn carry_out(
+        &self,
+        actor: &Actor,
+        world: &World,
+        facts: Facts,
+        values: &Values,
+    ) -> Result<bool, Error> {
+        let Facts { changes, accounts_gone, keys_gone, values_in, values_gone } = facts;
+        // What the log tells of can be read, whenever the server ends.
+        for (secret, version, fingerprint) in &values_in {
+            if let Some(value) = values.get(fingerprint) {
+                self.keep_value(*secret, *version, value).await?;
+            }
+        }
+        let done = self.commit(actor, world, changes).await;
+        if !matches!(done, Ok(true)) {
+            for (secret, version, _) in values_in {
+                self.forget_value(secret, version).await?;
+            }
+            return done;
+        }
+        for account in accounts_gone {
+            self.delete_secrets_of(actor, account).await?;
+        }
+        for (secret, version) in values_gone {
+            self.forget_value(secret, version).await?;
+        }
+        self.forget_keys(&keys_gone).await?;
+        Ok(true)
+    }
+
+    fn plan_on(
+        &self,
+        world: &World,
+        project: ProjectId,
+        request: &Request,
+        values: &Values,
+    ) -> Result<Plan, Error> {
         let mail_domain = self.settings.mail_domain.as_deref();
         let public_url = self.settings.public_url.as_str();
-        let ground = Ground { world, project, mail_domain, public_url };
+        let ground = Ground { world, project, mail_domain, public_url, values };
         plan::plan(&ground, request).map_err(|problems| Error::Plan(Box::new(problems)))
     }
 
     /// Plans of thousands of documents take their time: the threads of the server's connections do not wait for them, and
     /// one project makes them one after another.
-    async fn planned<T: Send + 'static>(
+    pub(super) async fn planned<T: Send + 'static>(
         self: &Arc<Self>,
         project: ProjectId,
         work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,

@@ -35,6 +35,7 @@ mod subscriptions;
 mod tasks;
 pub mod token;
 pub mod tools;
+mod values;
 mod webhooks;
 
 pub use accounts::NewKey;
@@ -42,6 +43,7 @@ pub use error::Error;
 pub use execute::{Actor, Change, Decision};
 pub use members::ROOM_ROLES;
 pub use projects::{DEFAULT_ACCOUNT, NewProject};
+pub use values::{AgeIdentities, AgeKeys};
 
 use crate::clock::{Clock, IdSource};
 use crate::eventlog::EventLog;
@@ -64,6 +66,8 @@ pub struct Settings {
     pub server_url: String,
     /// The domain of all mailboxes; without one any may be named, which suits only a server that nobody shares.
     pub mail_domain: Option<String>,
+    /// What opens encrypted values of documents, by project.
+    pub age: Arc<AgeKeys>,
 }
 
 /// The ports, and nothing else.

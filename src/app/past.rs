@@ -188,6 +188,7 @@ impl App {
             Kind::Feed => (names::Kind::Feed, project),
             Kind::Subscription => (names::Kind::FeedSubscription, project),
             Kind::GitSource => (names::Kind::GitSource, project),
+            Kind::Secret => (names::Kind::Secret, project),
             _ => return Ok(None),
         };
         let filter = Filter {
@@ -248,7 +249,8 @@ impl App {
         });
         let documents = documents.collect();
         let spared = older(&then, &now, project, &source);
-        Ok(Request { source, documents, room: None, prune: true, force: true, replace: true, spared })
+        let request = Request { source, documents, spared, ..Request::default() };
+        Ok(Request { prune: true, force: true, replace: true, ..request })
     }
 }
 

@@ -71,6 +71,12 @@ pub async fn read_all(paths: &[PathBuf]) -> Result<Vec<Value>, CliError> {
     Ok(written.into_iter().map(|written| written.value).collect())
 }
 
+/// As [`read_all`], each with the name of its text.
+pub async fn read_all_places(paths: &[PathBuf]) -> Result<Vec<(Value, String)>, CliError> {
+    let written = parse(&read(paths).await?)?;
+    Ok(written.into_iter().map(|written| (written.value, written.source)).collect())
+}
+
 /// Problems as one error.
 pub fn refuse(problems: &[Problem]) -> CliError {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();

@@ -7,6 +7,7 @@ pub mod documents;
 pub mod error;
 pub mod output;
 pub mod resolve;
+mod secret_values;
 mod service_host;
 pub mod settings;
 mod telemetry;

@@ -9,7 +9,9 @@ use super::service::status::{self as service_status, Condition as Seen};
 use super::service::{lasting, runs};
 use crate::domain::instance::{self, Instance, Phase};
 use crate::domain::scheduled_task::Outcome;
-use crate::id::{GitSourceId, ProjectId, RoomId, RouteId, ScheduledTaskId, ServiceId, SessionId};
+use crate::id::{
+    GitSourceId, OwnedSecretId, ProjectId, RoomId, RouteId, ScheduledTaskId, ServiceId, SessionId,
+};
 use crate::projection::World;
 use crate::spec::Kind;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -61,6 +63,8 @@ pub enum Reason {
     Completed,
     LastRunFailed,
     ScheduleInvalid,
+    /// A secret that nobody gave a value.
+    NoValue,
     /// What it needs is not there.
     RoomMissing,
     /// Of a git source: its newest commit is applied.
@@ -164,6 +168,7 @@ impl<'a> Health<'a> {
                 let room = self.world.room(route.backend.room());
                 (self.of_room(room.map(|room| room.enabled)), route.updated_at)
             }
+            Kind::Secret => self.secret(OwnedSecretId::new(self.project, id))?,
             Kind::GitSource => self.git_source(GitSourceId::new(self.project, id), whole)?,
             _ => (Verdict::Ready(Reason::Accepted, "it is as wanted".to_owned()), made),
         })
@@ -210,6 +215,18 @@ impl<'a> Health<'a> {
             }
             None => Verdict::Stalled(Reason::RoomMissing, "its room does not exist".to_owned()),
         }
+    }
+
+    fn secret(&self, id: OwnedSecretId) -> Option<(Verdict, DateTime<Utc>)> {
+        let secret = self.world.secret(id)?;
+        let verdict = match secret.current_version() {
+            Some(_) => Verdict::Ready(Reason::Accepted, "it has a value".to_owned()),
+            None => {
+                let text = "it has no value; say one in its document, or add one with `meshagent secret add-version`";
+                Verdict::Ready(Reason::NoValue, text.to_owned())
+            }
+        };
+        Some((verdict, secret.updated_at))
     }
 
     fn room(&self, id: RoomId) -> Option<(Verdict, DateTime<Utc>)> {

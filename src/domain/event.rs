@@ -123,6 +123,7 @@ events! {
     RouteDeleted(Nothing) = "route.deleted" v 1;
     RouteUpdated(route::Wanted) = "route.updated" v 1;
     SecretCreated(secret::Created) = "secret.created" v 1;
+    SecretDeclared(secret::Declared) = "secret.declared" v 1;
     SecretDeleted(Nothing) = "secret.deleted" v 1;
     SecretProxyGranted(secret::ForAccount) = "secret.proxy-granted" v 1;
     SecretProxyRevoked(secret::ForAccount) = "secret.proxy-revoked" v 1;

@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 /// Most versions of one secret that are kept at once.
 pub const VERSIONS_MAX: usize = 100;
+/// Versions of a secret that are kept when a document gives it another value.
+pub const DECLARED_KEPT_MAX: usize = 10;
 /// Most service accounts that one secret is granted to.
 pub const GRANTS_MAX: usize = 1_000;
 /// Most bytes of a secret's metadata and annotations together, as JSON.
@@ -64,6 +66,54 @@ pub struct VersionAdded {
     pub by: Uuid,
 }
 
+/// Fact: a document says what a secret is; it exists from then on.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Declared {
+    pub owner: Owner,
+    /// The identity that made it, where it was not there.
+    pub by: Uuid,
+    #[serde(flatten)]
+    pub about: About,
+    /// A value that was put into the vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<Added>,
+    /// The version that is used from now on, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<Uuid>,
+    /// Versions that are kept no longer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Uuid>,
+}
+
+/// A version that a document gave. Its value is known by a digest under a key of the project's: nothing of it can be found
+/// by trying values.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Added {
+    pub id: Uuid,
+    pub number: u64,
+    pub fingerprint: String,
+}
+
+/// What a document wants of a secret.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Declaration {
+    pub owner: Owner,
+    pub by: Uuid,
+    pub about: About,
+    pub value: DeclaredValue,
+}
+
+/// What becomes of the value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DeclaredValue {
+    /// It stays what it is.
+    Kept,
+    /// This version is used from now on.
+    Version(Uuid),
+    /// A new one, which the vault has under this id.
+    New { id: Uuid, fingerprint: String },
+}
+
 /// Fact about one version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VersionDeleted {
@@ -81,7 +131,11 @@ pub struct ForAccount {
 pub struct Version {
     pub id: Uuid,
     pub number: u64,
+    /// Empty where a document gave the value.
     pub sha256: String,
+    /// Keyed digest of a value that a document gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     pub by: Uuid,
     /// It was added while the secret was `http_only`, and stays unreadable whatever the secret becomes.
     pub sealed: bool,
@@ -101,11 +155,30 @@ pub struct Secret {
     pub proxy: BTreeSet<Uuid>,
     /// Service accounts that pull images with it.
     pub pull: BTreeSet<Uuid>,
+    /// Counts the changes of what it is and of its value, from 1.
+    #[serde(default)]
+    pub generation: u64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
 impl Secret {
+    fn fresh(owner: Owner, by: Uuid, about: About, at: DateTime<Utc>) -> Self {
+        Self {
+            owner,
+            by,
+            about,
+            versions: vec![],
+            current: None,
+            last_number: 0,
+            proxy: BTreeSet::new(),
+            pull: BTreeSet::new(),
+            generation: 1,
+            created_at: at,
+            updated_at: at,
+        }
+    }
+
     #[must_use]
     pub fn version(&self, id: Uuid) -> Option<&Version> {
         self.versions.iter().find(|version| version.id == id)
@@ -114,6 +187,19 @@ impl Secret {
     #[must_use]
     pub fn current_version(&self) -> Option<&Version> {
         self.version(self.current?)
+    }
+
+    /// Keyed digest of the value that is used, where a document gave it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.current_version()?.fingerprint.as_deref()
+    }
+
+    /// A version with the value of this fingerprint, which can be read as the secret is to be.
+    #[must_use]
+    pub fn version_of(&self, fingerprint: &str, http_only: bool) -> Option<&Version> {
+        let is = |version: &&Version| version.fingerprint.as_deref() == Some(fingerprint);
+        self.versions.iter().rev().filter(is).find(|version| http_only || !version.sealed)
     }
 
     /// Whether a version's value may be given out.
@@ -137,6 +223,7 @@ pub enum Command {
     Create(Created),
     Update(About),
     Delete,
+    Declare(Declaration),
     /// The number in it is chosen here.
     AddVersion(VersionAdded),
     DeleteVersion(Uuid),
@@ -187,7 +274,8 @@ impl Rejection for Refused {
     }
 }
 
-fn check(about: &About) -> Result<(), Refused> {
+/// What is wrong with what is said of a secret.
+pub fn check(about: &About) -> Result<(), Refused> {
     let text = |text: &str| {
         !text.trim().is_empty() && text.len() <= NAME_BYTES_MAX && !text.contains(char::is_control)
     };
@@ -214,6 +302,7 @@ impl Secret {
                 check(&about)?;
                 once(about != self.about, Event::SecretUpdated(about))
             }
+            Command::Declare(declaration) => self.declare(declaration),
             Command::Delete => Ok(vec![Event::SecretDeleted(Nothing {})]),
             Command::AddVersion(_) if self.versions.len() >= VERSIONS_MAX => Err(Refused::TooManyVersions),
             Command::AddVersion(version) => {
@@ -242,22 +331,84 @@ impl Secret {
         }
     }
 
+    /// What a document says; nothing where all of it is so already.
+    fn declare(&self, wanted: Declaration) -> Result<Vec<Event>, Refused> {
+        let Declaration { owner, by, about, value } = wanted;
+        check(&about)?;
+        if owner != self.owner {
+            return Err(Refused::Invalid("a secret stays its service account's; make another one"));
+        }
+        let mut declared = Declared { owner, by, about, added: None, current: None, dropped: vec![] };
+        match value {
+            DeclaredValue::Kept => {}
+            DeclaredValue::Version(id) if self.version(id).is_none() => return Err(Refused::NoVersion(id)),
+            DeclaredValue::Version(id) => declared.current = Some(id).filter(|id| self.current != Some(*id)),
+            DeclaredValue::New { id, fingerprint } => {
+                declared.added = Some(Added { id, number: self.last_number + 1, fingerprint });
+                declared.current = Some(id);
+                // Of those that documents gave; what others added is theirs.
+                let given = self.versions.iter().filter(|version| version.fingerprint.is_some());
+                let given: Vec<Uuid> = given.map(|version| version.id).collect();
+                let over = (given.len() + 1).saturating_sub(DECLARED_KEPT_MAX);
+                declared.dropped = given.into_iter().take(over).collect();
+                if self.versions.len() + 1 > VERSIONS_MAX + declared.dropped.len() {
+                    return Err(Refused::TooManyVersions);
+                }
+            }
+        }
+        let same = declared.about == self.about && declared.current.is_none();
+        Ok(if same { vec![] } else { vec![Event::SecretDeclared(declared)] })
+    }
+
+    fn add(&mut self, version: Version, current: bool) {
+        self.last_number = self.last_number.max(version.number);
+        if current {
+            self.current = Some(version.id);
+        }
+        self.versions.push(version);
+    }
+
+    fn declared(&mut self, declared: &Declared, at: DateTime<Utc>) {
+        self.about = declared.about.clone();
+        if let Some(added) = &declared.added {
+            let version = Version {
+                id: added.id,
+                number: added.number,
+                sha256: String::new(),
+                fingerprint: Some(added.fingerprint.clone()),
+                by: declared.by,
+                sealed: self.about.http_only,
+                created_at: at,
+            };
+            self.add(version, false);
+        }
+        self.current = declared.current.or(self.current);
+        self.versions.retain(|version| !declared.dropped.contains(&version.id));
+    }
+
     fn after(&mut self, event: &Event, at: DateTime<Utc>) {
+        let of_accounts = matches!(
+            event,
+            Event::SecretProxyGranted(_)
+                | Event::SecretProxyRevoked(_)
+                | Event::SecretPullAdded(_)
+                | Event::SecretPullRemoved(_)
+        );
+        self.generation += u64::from(!of_accounts);
         match event {
             Event::SecretUpdated(about) => self.about = about.clone(),
+            Event::SecretDeclared(declared) => self.declared(declared, at),
             Event::SecretVersionAdded(added) => {
-                self.last_number = self.last_number.max(added.number);
-                self.versions.push(Version {
+                let version = Version {
                     id: added.id,
                     number: added.number,
                     sha256: added.sha256.clone(),
+                    fingerprint: None,
                     by: added.by,
                     sealed: self.about.http_only,
                     created_at: at,
-                });
-                if added.current {
-                    self.current = Some(added.id);
-                }
+                };
+                self.add(version, added.current);
             }
             Event::SecretVersionDeleted(deleted) => {
                 self.versions.retain(|version| version.id != deleted.id);
@@ -293,6 +444,17 @@ impl Entity for Secret {
                 check(&created.about)?;
                 Ok(vec![Event::SecretCreated(created)])
             }
+            (None, Command::Declare(Declaration { owner, by, about, value })) => {
+                check(&about)?;
+                let added = match value {
+                    DeclaredValue::Kept => None,
+                    DeclaredValue::Version(id) => return Err(Refused::NoVersion(id)),
+                    DeclaredValue::New { id, fingerprint } => Some(Added { id, number: 1, fingerprint }),
+                };
+                let current = added.as_ref().map(|added| added.id);
+                let declared = Declared { owner, by, about, added, current, dropped: vec![] };
+                Ok(vec![Event::SecretDeclared(declared)])
+            }
             (None, _) => Err(Refused::NotFound),
             (Some(secret), command) => secret.change(command),
         }
@@ -300,18 +462,14 @@ impl Entity for Secret {
 
     fn evolve(state: Option<Self>, event: &Event, at: DateTime<Utc>) -> Option<Self> {
         match (state, event) {
-            (_, Event::SecretCreated(created)) => Some(Self {
-                owner: created.owner,
-                by: created.by,
-                about: created.about.clone(),
-                versions: vec![],
-                current: None,
-                last_number: 0,
-                proxy: BTreeSet::new(),
-                pull: BTreeSet::new(),
-                created_at: at,
-                updated_at: at,
-            }),
+            (_, Event::SecretCreated(created)) => {
+                Some(Self::fresh(created.owner, created.by, created.about.clone(), at))
+            }
+            (None, Event::SecretDeclared(declared)) => {
+                let mut secret = Self::fresh(declared.owner, declared.by, declared.about.clone(), at);
+                secret.declared(declared, at);
+                Some(secret)
+            }
             (_, Event::SecretDeleted(_)) => None,
             (Some(mut secret), event) => {
                 secret.after(event, at);
@@ -323,89 +481,5 @@ impl Entity for Secret {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(n: u128) -> Uuid {
-        Uuid::from_u128(n)
-    }
-
-    fn about(http_only: bool) -> About {
-        About {
-            name: "key".into(),
-            kind: "opaque".into(),
-            http_only,
-            metadata: Map::new(),
-            annotations: Map::new(),
-        }
-    }
-
-    fn run(secret: &mut Option<Secret>, command: Command) -> Result<usize, Refused> {
-        let events = Secret::decide(secret.as_ref(), command)?;
-        for event in &events {
-            *secret = Secret::evolve(secret.take(), event, DateTime::UNIX_EPOCH);
-        }
-        Ok(events.len())
-    }
-
-    fn version(n: u128, current: bool) -> Command {
-        Command::AddVersion(VersionAdded { id: id(n), number: 0, sha256: "00".into(), current, by: id(1) })
-    }
-
-    #[test]
-    fn versions_are_numbered_for_ever_and_one_is_current() {
-        let mut secret = None;
-        let created = Created { owner: Owner::User(id(1)), by: id(1), about: about(false) };
-        assert_eq!(run(&mut secret, version(9, true)), Err(Refused::NotFound));
-        run(&mut secret, Command::Create(created.clone())).unwrap();
-        assert_eq!(run(&mut secret, Command::Create(created)), Err(Refused::Exists));
-        run(&mut secret, version(10, true)).unwrap();
-        run(&mut secret, version(11, false)).unwrap();
-        assert_eq!(secret.as_ref().unwrap().current, Some(id(10)));
-        run(&mut secret, Command::DeleteVersion(id(11))).unwrap();
-        assert_eq!(run(&mut secret, Command::DeleteVersion(id(11))), Err(Refused::NoVersion(id(11))));
-        run(&mut secret, version(12, true)).unwrap();
-        let state = secret.as_ref().unwrap();
-        assert_eq!(state.current_version().unwrap().number, 3, "a number is not given twice");
-        let json = serde_json::to_string(state).unwrap();
-        assert_eq!(&serde_json::from_str::<Secret>(&json).unwrap(), state);
-        run(&mut secret, Command::DeleteVersion(id(12))).unwrap();
-        assert_eq!(secret.unwrap().current, None);
-    }
-
-    #[test]
-    fn a_value_added_for_the_proxy_alone_is_never_readable() {
-        let mut secret = None;
-        let owner = Owner::User(id(1));
-        run(&mut secret, Command::Create(Created { owner, by: id(1), about: about(true) })).unwrap();
-        run(&mut secret, version(10, true)).unwrap();
-        run(&mut secret, Command::Update(about(false))).unwrap();
-        run(&mut secret, version(11, true)).unwrap();
-        let state = secret.unwrap();
-        let readable: Vec<bool> = state.versions.iter().map(|v| state.readable(v)).collect();
-        assert_eq!(readable, [false, true]);
-    }
-
-    #[test]
-    fn grants_are_for_users_secrets() {
-        let mut secret = None;
-        let owner = Owner::User(id(1));
-        run(&mut secret, Command::Create(Created { owner, by: id(1), about: about(true) })).unwrap();
-        assert!(!secret.as_ref().unwrap().usable_by(id(2), true));
-        assert_eq!(run(&mut secret, Command::GrantProxy(id(2))), Ok(1));
-        assert_eq!(run(&mut secret, Command::GrantProxy(id(2))), Ok(0), "granting twice is no news");
-        assert!(secret.as_ref().unwrap().usable_by(id(2), true));
-        assert!(!secret.as_ref().unwrap().usable_by(id(1), false), "not in the name of its owner's account");
-        run(&mut secret, Command::RevokeProxy(id(2))).unwrap();
-        assert!(
-            !secret.as_ref().unwrap().usable_by(id(2), true)
-                && secret.as_ref().unwrap().usable_by(id(1), true)
-        );
-        let mut own = None;
-        let owner = Owner::ServiceAccount(id(1));
-        run(&mut own, Command::Create(Created { owner, by: id(1), about: about(true) })).unwrap();
-        assert_eq!(run(&mut own, Command::GrantProxy(id(2))), Err(Refused::NotAUsers));
-        let nameless = About { name: " ".into(), ..about(false) };
-        assert!(matches!(run(&mut own, Command::Update(nameless)), Err(Refused::Invalid(_))));
-    }
-}
+#[path = "secret_tests.rs"]
+mod tests;

@@ -15,7 +15,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Api, Resource as _, ResourceExt};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -162,6 +162,7 @@ impl<'a> One<'a> {
 
     fn request(&self, documents: Vec<Value>) -> PlanRequest {
         PlanRequest {
+            values: BTreeMap::default(),
             documents,
             source: self.source.clone(),
             prune: true,

@@ -57,6 +57,7 @@ pub(super) async fn prepare(app: &App, options: &mut Options) -> Result<Connecti
             }
         }
     };
+    app.settings.age.own.get_or_init(|| text.project);
     Ok(Connection {
         api_url: app.settings.public_url.clone(),
         project_id: text.project.to_string(),

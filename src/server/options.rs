@@ -45,6 +45,8 @@ pub struct Options {
     pub git_roots: Vec<PathBuf>,
     /// Largest pack that git sources fetch, MiB.
     pub git_pack_mib: u64,
+    /// What opens encrypted values of documents.
+    pub age: Vec<crate::app::AgeIdentities>,
     /// Signs calls and webhooks; made at the first start and kept in the vault without it.
     pub webhook_secret: Option<Secret>,
     /// Reads texts that agents have remembered with `strategy=llm`, where they name no model.
@@ -98,6 +100,7 @@ impl Options {
             allowed_hosts: vec![],
             git_roots: vec![],
             git_pack_mib: crate::git::PACK_BYTES_MAX >> 20,
+            age: vec![],
             webhook_secret: None,
             memory_model: DEFAULT_MEMORY_MODEL.to_owned(),
             embedding_model: None,

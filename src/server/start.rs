@@ -18,7 +18,7 @@ use crate::app::ingest::Ingest;
 use crate::app::links::Links;
 use crate::app::outward::Outward;
 use crate::app::servers::Servers;
-use crate::app::{App, Settings};
+use crate::app::{AgeKeys, App, Settings};
 use crate::blob::{BlobError, Blobs};
 use crate::clock::{Clock, IdSource, System};
 use crate::containers::Containers as Engines;
@@ -111,7 +111,7 @@ impl Server {
         let (listener, public_url) = listen(&options).await?;
         let clock: Arc<dyn Clock> = Arc::new(System);
         let ids: Arc<dyn IdSource> = Arc::new(System);
-        let (app, stores) = application(&options, &public_url, &clock, &ids).await?;
+        let (app, stores) = application(&mut options, &public_url, &clock, &ids).await?;
         let (projection, seen) = (Arc::clone(&app.projection), app.projection.world().position);
         let mut connection = prepare(&app, &mut options).await?;
         let files = blobs(&options, &ids).await?;
@@ -222,7 +222,7 @@ async fn listen(options: &Options) -> Result<(TcpListener, String), StartError> 
 
 /// The application on its stores, with the log folded.
 async fn application(
-    options: &Options,
+    options: &mut Options,
     public_url: &str,
     clock: &Arc<dyn Clock>,
     ids: &Arc<dyn IdSource>,
@@ -242,6 +242,7 @@ async fn application(
             public_url: public_url.to_owned(),
             server_url: options.server_url.clone().unwrap_or_else(|| public_url.to_owned()),
             mail_domain: options.mail.domain.clone(),
+            age: Arc::new(AgeKeys { all: std::mem::take(&mut options.age), ..AgeKeys::default() }),
         },
     };
     Ok((Arc::new(app), stores))

@@ -40,6 +40,7 @@ kind_marks! {
     ServiceAccountKind = "ServiceAccount";
     ManagedAgentKind = "ManagedAgent";
     GitSourceKind = "GitSource";
+    SecretKind = "Secret";
 }
 
 /// Name and notes of a service or service template.

@@ -2,8 +2,8 @@
 
 use super::common::annotation;
 use super::{
-    Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service, ServiceAccount,
-    ServiceTemplate, Subscription, service,
+    Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Secret, Service,
+    ServiceAccount, ServiceTemplate, Subscription, service,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -16,6 +16,7 @@ pub enum Document {
     Project(Project),
     Room(Room),
     ServiceAccount(ServiceAccount),
+    Secret(Secret),
     Service(Service),
     ServiceTemplate(ServiceTemplate),
     ScheduledTask(ScheduledTask),
@@ -34,6 +35,7 @@ impl Document {
             Self::Project(_) => Kind::Project,
             Self::Room(_) => Kind::Room,
             Self::ServiceAccount(_) => Kind::ServiceAccount,
+            Self::Secret(_) => Kind::Secret,
             Self::Service(_) => Kind::Service,
             Self::ServiceTemplate(_) => Kind::ServiceTemplate,
             Self::ScheduledTask(_) => Kind::ScheduledTask,
@@ -52,6 +54,7 @@ impl Document {
             Self::Project(project) => &project.metadata.name,
             Self::Room(room) => &room.metadata.name,
             Self::ServiceAccount(account) => &account.metadata.name,
+            Self::Secret(secret) => &secret.metadata.name,
             Self::Service(service) => &service.metadata.name,
             Self::ServiceTemplate(template) => &template.metadata.name,
             Self::ScheduledTask(task) => task.metadata.name.as_deref().unwrap_or_default(),
@@ -70,6 +73,7 @@ impl Document {
             Self::Project(project) => Some(&project.metadata.annotations),
             Self::Room(room) => Some(&room.metadata.annotations),
             Self::ServiceAccount(account) => Some(&account.metadata.annotations),
+            Self::Secret(secret) => Some(&secret.metadata.annotations),
             Self::Service(service) => service.metadata.annotations.as_ref(),
             Self::ServiceTemplate(template) => template.metadata.annotations.as_ref(),
             Self::ScheduledTask(task) => Some(&task.metadata.annotations),
@@ -89,6 +93,7 @@ impl Document {
             Self::Project(_)
             | Self::Room(_)
             | Self::ServiceAccount(_)
+            | Self::Secret(_)
             | Self::Feed(_)
             | Self::ManagedAgent(_)
             | Self::GitSource(_) => None,
@@ -108,6 +113,7 @@ pub enum Kind {
     Project,
     Room,
     ServiceAccount,
+    Secret,
     Service,
     ServiceTemplate,
     ScheduledTask,
@@ -121,10 +127,11 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they depend on each other.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Project,
         Kind::Room,
         Kind::ServiceAccount,
+        Kind::Secret,
         Kind::Service,
         Kind::ServiceTemplate,
         Kind::ScheduledTask,
@@ -142,6 +149,7 @@ impl Kind {
             Kind::Project => "Project",
             Kind::Room => "Room",
             Kind::ServiceAccount => "ServiceAccount",
+            Kind::Secret => "Secret",
             Kind::Service => "Service",
             Kind::ServiceTemplate => "ServiceTemplate",
             Kind::ScheduledTask => "ScheduledTask",
@@ -160,6 +168,7 @@ impl Kind {
             Kind::Project => "project",
             Kind::Room => "room",
             Kind::ServiceAccount => "service-account",
+            Kind::Secret => "secret",
             Kind::Service => "service",
             Kind::ServiceTemplate => "service-template",
             Kind::ScheduledTask => "scheduled-task",

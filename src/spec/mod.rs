@@ -32,6 +32,7 @@ pub mod schedule;
 mod scheduled_task;
 pub mod schema;
 mod scope;
+mod secret;
 mod service;
 mod service_template;
 mod tree;
@@ -42,8 +43,8 @@ pub use agent::{
 };
 pub use common::{
     Annotations, FeedKind, GitSourceKind, MailboxKind, ManagedAgentKind, Metadata, NamedMetadata,
-    ProjectKind, RoomKind, RouteKind, ScheduledTaskKind, SecretRef, ServiceAccountKind, ServiceKind,
-    ServiceTemplateKind, SubscriptionKind, Version,
+    ProjectKind, RoomKind, RouteKind, ScheduledTaskKind, SecretKind, SecretRef, ServiceAccountKind,
+    ServiceKind, ServiceTemplateKind, SubscriptionKind, Version,
 };
 pub use container::{
     ConfigMount, Container, EmptyDirMount, EnvironmentTemplate, EnvironmentVariable, FileMount, ImageMount,
@@ -75,6 +76,7 @@ pub use rules::AGENT_SCHEDULE;
 pub use scheduled_task::{QueueTarget, SCHEDULE_TIMEZONE, ScheduledTask, TaskMetadata};
 pub use schema::Spec;
 pub use scope::ApiScope;
+pub use secret::{ENCRYPTED_BYTES_MAX, FINGERPRINT_PREFIX, Secret, ValueFrom};
 pub use service::{External, ROOM, SERVICE_ID, SeedFile, Service};
 pub use service_template::{ServiceTemplate, TemplateExternal, TemplateVariable, VariableType};
 pub use tree::{DEPTH_MAX, DOCUMENTS_MAX, NODES_MAX, TEXT_BYTES_MAX};

@@ -6,8 +6,8 @@ use super::schema::{self, Spec};
 use super::tree::{self, Node, Shape};
 use super::{ApiScope, Document, Kind, rules};
 use super::{
-    Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Service, ServiceAccount,
-    ServiceTemplate, Subscription,
+    Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Secret, Service,
+    ServiceAccount, ServiceTemplate, Subscription,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -193,6 +193,7 @@ pub(super) fn document(node: &Node) -> Result<Document, Vec<Finding>> {
         Kind::Project => typed::<Project>(node).map(|(_, document)| document),
         Kind::Room => typed::<Room>(node).map(|(_, document)| document),
         Kind::ServiceAccount => typed::<ServiceAccount>(node).map(|(_, document)| document),
+        Kind::Secret => typed::<Secret>(node).map(|(_, document)| document),
         Kind::Service => typed::<Service>(node).map(|(_, document)| document),
         Kind::ServiceTemplate => typed::<ServiceTemplate>(node).map(|(_, document)| document),
         Kind::ScheduledTask => typed::<ScheduledTask>(node).map(|(_, document)| document),

@@ -8,7 +8,7 @@ use super::{
 };
 use super::{
     EVENT_PREFIX, EVENTS, EnvironmentVariable, git_source_rules, managed_agent_rules, route_rules,
-    schedule::Schedule,
+    schedule::Schedule, secret,
 };
 use crate::name::{QueueName, RoomName};
 
@@ -23,6 +23,7 @@ pub(super) fn check(document: &Document) -> Vec<Finding> {
             }
         }
         Document::ServiceAccount(account) => out.name(&account.metadata.name),
+        Document::Secret(secret) => out.0.extend(secret::check(secret)),
         Document::Service(service) => out.service(service),
         Document::ServiceTemplate(template) => out.template(template),
         Document::ScheduledTask(task) => out.task(task),

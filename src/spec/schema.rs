@@ -2,7 +2,7 @@
 
 use super::{
     ApiScope, Document, Feed, GitSource, Kind, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask,
-    Service, ServiceAccount, ServiceTemplate, Subscription,
+    Secret, Service, ServiceAccount, ServiceTemplate, Subscription,
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
@@ -32,6 +32,7 @@ kinds!(
     Project,
     Room,
     ServiceAccount,
+    Secret,
     Service,
     ServiceTemplate,
     ScheduledTask,
@@ -46,7 +47,7 @@ kinds!(
 static SCOPE: LazyLock<Value> = LazyLock::new(make::<ApiScope>);
 
 /// Every kind, in the order in which they depend on each other.
-pub const fn kinds() -> [Kind; 12] {
+pub const fn kinds() -> [Kind; 13] {
     Kind::ALL
 }
 

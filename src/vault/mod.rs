@@ -6,6 +6,7 @@
 //!
 //! Knows nothing of what its secrets are for. No secret is ever formatted: [`Secret`] prints as `Secret(…)`.
 
+pub mod age;
 mod kek;
 mod keys;
 mod memory;

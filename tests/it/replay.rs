@@ -57,6 +57,7 @@ async fn platform() -> (Arc<App>, Arc<MemoryLog>) {
         auto_create_rooms: false,
         schedule_floor_seconds: 60,
         mail_domain: None,
+        age: Arc::default(),
         server_name: "test".to_owned(),
         public_url: "http://host".to_owned(),
         server_url: "http://host".to_owned(),

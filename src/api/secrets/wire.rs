@@ -25,9 +25,11 @@ pub(super) fn secret(id: OwnedSecretId, secret: &Secret) -> Value {
 }
 
 pub(super) fn version(id: OwnedSecretId, version: &Version) -> Value {
+    // A document's values are known by a keyed digest only.
+    let sha256 = Some(&version.sha256).filter(|text| !text.is_empty());
     json!({
         "id": version.id, "secret_id": id.to_string(), "version": version.number,
-        "value_sha256": version.sha256, "created_by_service_account_id": version.by,
+        "value_sha256": sha256, "fingerprint": version.fingerprint, "created_by_service_account_id": version.by,
         "created_at": version.created_at,
     })
 }

@@ -1,14 +1,16 @@
 //! A plan as facts: everything it does, for one transaction of the log.
 
 use super::kinds::{self, Change as Todo};
-use super::{Action, Plan, Step};
+use super::{Action, Plan, Step, Values};
 use crate::app::{Change, Error};
 use crate::clock::IdSource;
 use crate::domain::account::{self, ApiKey, KeyCommand, ServiceAccount};
 use crate::domain::inventory::{Applied, Dropped, Held, Holding, Inventory};
 use crate::domain::names::{self, Names};
 use crate::domain::{Entity, Event, feed};
-use crate::id::{ApiKeyId, FeedId, ManagedAgentId, ProjectId, RoomId, ServiceAccountId, StreamId};
+use crate::id::{
+    ApiKeyId, FeedId, ManagedAgentId, OwnedSecretId, ProjectId, RoomId, ServiceAccountId, StreamId,
+};
 use crate::projection::World;
 use crate::spec::Kind;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -35,6 +37,9 @@ pub struct Draft<'a> {
     changes: Vec<Change>,
     accounts_gone: Vec<ServiceAccountId>,
     keys_gone: Vec<ApiKeyId>,
+    values: &'a Values,
+    values_in: Vec<(OwnedSecretId, Uuid, String)>,
+    values_gone: Vec<(OwnedSecretId, Uuid)>,
 }
 
 impl std::fmt::Debug for Draft<'_> {
@@ -51,10 +56,19 @@ pub struct Facts {
     pub accounts_gone: Vec<ServiceAccountId>,
     /// Keys that end: their secrets go.
     pub keys_gone: Vec<ApiKeyId>,
+    /// Versions of secrets that begin, each with the fingerprint of its value: these go into the vault first.
+    pub values_in: Vec<(OwnedSecretId, Uuid, String)>,
+    /// Versions of secrets that end: their values go.
+    pub values_gone: Vec<(OwnedSecretId, Uuid)>,
 }
 
 /// The facts of a plan that was made on this very world. None where nothing changes, not even who holds what.
-pub fn changes(plan: &Plan, world: &World, project: ProjectId, ids: &dyn IdSource) -> Result<Facts, Error> {
+pub fn changes(
+    plan: &Plan,
+    world: &World,
+    project: ProjectId,
+    (ids, values): (&dyn IdSource, &Values),
+) -> Result<Facts, Error> {
     let mut draft = Draft {
         world,
         project,
@@ -67,6 +81,9 @@ pub fn changes(plan: &Plan, world: &World, project: ProjectId, ids: &dyn IdSourc
         changes: Vec::with_capacity(plan.steps.len()),
         accounts_gone: vec![],
         keys_gone: vec![],
+        values,
+        values_in: vec![],
+        values_gone: vec![],
     };
     // What goes, goes first: in the reverse order of dependence.
     for step in plan.steps.iter().rev().filter(|step| matches!(step.action, Action::Delete | Action::Replace))
@@ -139,7 +156,7 @@ impl<'a> Draft<'a> {
         self.on_names(project, names::Command::Release { key })
     }
 
-    fn on_names(&mut self, project: ProjectId, command: names::Command) -> Result<(), Error> {
+    pub(super) fn on_names(&mut self, project: ProjectId, command: names::Command) -> Result<(), Error> {
         let world = self.world;
         let (state, events) = self.names.entry(project).or_insert_with(|| {
             let state = world.project(project).and_then(|view| view.names.as_ref());
@@ -177,13 +194,41 @@ impl<'a> Draft<'a> {
 
     /// A feed by its name, also one that this plan makes.
     pub fn feed(&self, name: &str) -> Result<FeedId, Error> {
-        let (kind, project) = (names::Kind::Feed, self.project);
-        let found = match self.names.get(&project) {
-            Some((drafted, _)) => drafted.as_ref().and_then(|names| names.get(kind, None, name)),
-            None => self.world.named(project, kind, None, name),
-        };
         let missing = || Error::rejected(feed::Refused::NotFound);
-        found.map(|id| FeedId::new(project, id)).ok_or_else(missing)
+        let found = self.drafted(names::Kind::Feed, name);
+        found.map(|id| FeedId::new(self.project, id)).ok_or_else(missing)
+    }
+
+    /// A service account by its name, also one that this plan makes.
+    pub fn account(&self, name: &str) -> Result<ServiceAccountId, Error> {
+        let found = self.drafted(names::Kind::ServiceAccount, name);
+        found.map(|id| ServiceAccountId::new(self.project, id)).ok_or_else(|| Error::no_account(name))
+    }
+
+    /// A name of the project as this plan has it so far.
+    fn drafted(&self, kind: names::Kind, name: &str) -> Option<Uuid> {
+        match self.names.get(&self.project) {
+            Some((drafted, _)) => drafted.as_ref().and_then(|names| names.get(kind, None, name)),
+            None => self.world.named(self.project, kind, None, name),
+        }
+    }
+
+    /// Whether the value of a fingerprint came with the documents.
+    #[must_use]
+    pub fn has_value(&self, fingerprint: &str) -> bool {
+        self.values.get(fingerprint).is_some()
+    }
+
+    /// Has the value of a fingerprint kept as a new version of a secret, and answers its id.
+    pub fn keep_value(&mut self, of: OwnedSecretId, fingerprint: &str) -> Uuid {
+        let version = self.ids.fresh();
+        self.values_in.push((of, version, fingerprint.to_owned()));
+        version
+    }
+
+    /// Has the values of versions that end forgotten.
+    pub fn forget_values(&mut self, of: OwnedSecretId, versions: impl IntoIterator<Item = Uuid>) {
+        self.values_gone.extend(versions.into_iter().map(|version| (of, version)));
     }
 
     /// Ends an account with its keys.
@@ -268,8 +313,8 @@ impl<'a> Draft<'a> {
             // What was asked for stands before what came of it.
             self.changes.insert(0, Change::new(self.project, Inventory::stream(self.project), facts));
         }
-        let Self { changes, accounts_gone, keys_gone, .. } = self;
-        Facts { changes, accounts_gone, keys_gone }
+        let Self { changes, accounts_gone, keys_gone, values_in, values_gone, .. } = self;
+        Facts { changes, accounts_gone, keys_gone, values_in, values_gone }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who holds which fields: a document against what other sources hold of the same resource.
 
 use super::fields::{at, leaves, overlap, put, shown};
-use super::kinds::Key;
+use super::kinds::{Key, Resource};
 use super::problem::{Code, Problem};
 use crate::domain::inventory::{Holding, Inventory};
 use crate::spec;
@@ -18,6 +18,15 @@ pub(super) fn own_fields(document: &Value) -> Vec<String> {
     let mut fields = leaves(document);
     fields.retain(|field| !IDENTITY.contains(&field.as_str()) && !field.ends_with(&room));
     fields
+}
+
+/// Puts what a document does not say, of the fields that then stay as they are.
+pub(super) fn keep_unsaid(resource: &dyn Resource, is: &Value, wanted: &mut Value) {
+    for field in resource.unsaid() {
+        if let (None, Some(value)) = (wanted.pointer(field), is.pointer(field)) {
+            put(wanted, field, value.clone());
+        }
+    }
 }
 
 /// What follows from the other sources of a resource.

@@ -10,17 +10,20 @@ pub mod kinds;
 mod order;
 mod planner;
 mod problem;
+mod values;
 
 pub use draft::{Draft, Facts, changes};
 pub use fields::{FieldChange, at, diff, put};
 pub use kinds::{Found, KINDS, Key, Reference, Resource, resource};
 pub use planner::plan;
 pub use problem::{Code, Problem, Problems};
+pub use values::{Missing, Values};
 
 use crate::domain::inventory::Holding;
 use crate::id::{Position, ProjectId};
 use crate::projection::World;
 use crate::spec::Kind;
+use crate::vault;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -38,11 +41,13 @@ pub const SOURCE_DEFAULT: &str = "cli";
 pub const DEPENDS_ON: &str = "meshagent.depends-on";
 
 /// What is asked for.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Who keeps the documents: a repository, a pipeline, a person.
     pub source: String,
     pub documents: Vec<Value>,
+    /// Values of secrets, by the index of the document whose `value_from` they are read for.
+    pub values: BTreeMap<usize, vault::Secret>,
     /// Room of the documents that live in one and do not say theirs.
     pub room: Option<String>,
     /// Delete what this source applied before and has no document any more.
@@ -64,6 +69,8 @@ pub struct Ground<'a> {
     pub mail_domain: Option<&'a str>,
     /// Base URL of this server: routes leave its host alone.
     pub public_url: &'a str,
+    /// Values of secrets that came with the documents.
+    pub values: &'a Values,
 }
 
 /// What becomes of one resource.

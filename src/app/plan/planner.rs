@@ -143,6 +143,9 @@ impl<'a> Planner<'a> {
         };
         let name = written(resource.name_at());
         let key = key_of(resource, value, self.request.room.as_deref());
+        if let Some(missing) = self.ground.values.missing(index) {
+            return Err(vec![missing.problem(index, &key)]);
+        }
         let digest = digest(value, key.room.as_deref());
         if self.is_as_applied(resource, &key, &digest) {
             return Ok(Read { index, resource, key, value, digest, references: vec![], wanted: None });
@@ -262,6 +265,9 @@ impl<'a> Planner<'a> {
         };
         let Some(mut wanted) = one.wanted.clone() else { return step };
         let found = id.and_then(|id| one.resource.read(world, project, id));
+        if let Some(found) = &found {
+            holdings::keep_unsaid(one.resource, &found.document, &mut wanted);
+        }
         let checked = one.resource.check(self.ground, &one.key, &wanted, id);
         self.problems
             .extend(checked.into_iter().map(|problem| Problem { document: Some(one.index), ..problem }));
@@ -475,7 +481,6 @@ fn unreadable(index: usize, kind: &str, name: &str, value: &Value) -> Vec<Proble
         Some(Kind::ServiceTemplate) => {
             "a template needs values; use `meshagent service create-template --value KEY=VALUE`"
         }
-        Some(Kind::Route) => "routes are checked by this version but not served yet",
         _ => "documents of this kind are not applied",
     };
     let hint = format!("kinds that are applied: {}", kind_names().collect::<Vec<_>>().join(", "));

@@ -89,7 +89,7 @@ impl App {
             })
             .await?;
         for version in versions {
-            self.forget(id, version).await?;
+            self.forget_value(id, version).await?;
         }
         Ok(())
     }
@@ -152,11 +152,21 @@ impl App {
         version: Uuid,
     ) -> Result<(), Error> {
         self.secret_change(actor, id, Command::DeleteVersion(version)).await?;
-        self.forget(id, version).await
+        self.forget_value(id, version).await
+    }
+
+    /// Puts the value of a version that a document gives into the vault.
+    pub(super) async fn keep_value(
+        &self,
+        id: OwnedSecretId,
+        version: Uuid,
+        value: &vault::Secret,
+    ) -> Result<(), Error> {
+        Ok(self.vault.put(&vault_id(id, version)?, value).await?)
     }
 
     /// Takes the value of a version out of the vault, and what was got by it.
-    async fn forget(&self, id: OwnedSecretId, version: Uuid) -> Result<(), Error> {
+    pub(super) async fn forget_value(&self, id: OwnedSecretId, version: Uuid) -> Result<(), Error> {
         self.vault.delete(&vault_id(id, version)?).await?;
         self.forget_oauth(id, version).await
     }

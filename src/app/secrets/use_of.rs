@@ -107,7 +107,7 @@ impl App {
         Ok(Proxied { value: token.token, kind, expires_at: token.expires_at })
     }
 
-    /// The current value of a secret of the service account that a container runs as, to be one of its variables, or
+    /// The current value of a secret, by its id or name, of the service account that a container runs as, to be one of its variables, or
     /// what its images are pulled with. Not for what is `http_only`: a process could read it.
     pub async fn container_secret(
         &self,
@@ -117,8 +117,11 @@ impl App {
     ) -> Result<vault::Secret, UseError> {
         let world = self.world();
         let account = acting_as(&world, project, run_as)?;
+        let own =
+            |(_, secret): &(OwnedSecretId, &Secret)| secret.owner == Owner::ServiceAccount(account.uuid());
         let (id, secret) = lookup(&world, project, id)
-            .filter(|(_, secret)| secret.owner == Owner::ServiceAccount(account.uuid()))
+            .filter(own)
+            .or_else(|| world.secrets(project).filter(own).find(|(_, secret)| secret.about.name == id))
             .ok_or_else(|| UseError::NotAllowed(id.to_owned(), account_name(&world, account)))?;
         let version = secret.current_version().ok_or_else(|| UseError::NoVersion(id.to_string()))?;
         if !secret.readable(version) {

@@ -1,18 +1,19 @@
 //! `meshagent up`: the whole platform in one process.
 
-use crate::app::Actor;
 use crate::app::key::ApiKeyText;
 use crate::app::plan::{Request, SOURCE_DEFAULT};
+use crate::app::{Actor, AgeIdentities};
 mod containers;
 mod mail;
 mod proxy;
 
 use crate::cli::error::CliError;
 use crate::cli::output;
-use crate::cli::settings;
+use crate::cli::{secret_values, settings};
 use crate::control::Provider;
 use crate::server::{DEFAULT_LISTEN, DEFAULT_MEMORY_MODEL, LiveKitServer, Options, Server};
 use crate::vault::Secret;
+use crate::vault::age::Identity;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -84,6 +85,15 @@ pub struct Args {
     /// Folder of this machine whose repositories git sources of any project may name by file: URLs (repeatable)
     #[arg(long = "git-root", value_name = "DIR")]
     git_roots: Vec<PathBuf>,
+    /// File of age identities that open encrypted values of documents: of this server's own project, or of the project
+    /// whose id or short name stands before it (repeatable)
+    #[arg(
+        long = "age-identity",
+        value_name = "[PROJECT=]FILE",
+        env = "MESHAGENT_AGE_IDENTITY_FILE",
+        value_delimiter = ','
+    )]
+    age_identities: Vec<String>,
     /// Largest pack that git sources fetch, MiB
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=16_384))]
     git_pack_mib: u64,
@@ -115,7 +125,7 @@ pub struct Args {
 
 /// Runs the server until it is told to stop.
 pub async fn run(args: Args) -> Result<(), CliError> {
-    let documents = crate::cli::documents::read_all(&args.files).await?;
+    let documents = crate::cli::documents::read_all_places(&args.files).await?;
     let room = args.room.clone();
     let named_dir =
         args.data_dir.as_ref().map(|dir| format!(" --data-dir {}", dir.display())).unwrap_or_default();
@@ -190,6 +200,7 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.allowed_hosts = args.allow_hosts;
     options.git_roots = args.git_roots;
     options.git_pack_mib = args.git_pack_mib;
+    options.age = args.age_identities.iter().map(|text| age_identity(text)).collect::<Result<_, _>>()?;
     options.webhook_secret = secret("MESHAGENT_WEBHOOK_SECRET");
     options.kek = secret("MESHAGENT_KEK").map(|kek| (kek, secret("MESHAGENT_KEK_PREVIOUS")));
     options.api_key = match settings::env("MESHAGENT_API_KEY") {
@@ -204,6 +215,22 @@ fn options(args: Args) -> Result<Options, CliError> {
 
 fn secret(name: &str) -> Option<Secret> {
     settings::env(name).map(Secret::from)
+}
+
+/// The identities of one `[PROJECT=]FILE`. A file whose name has a `=` is written with a folder: `./a=b`.
+fn age_identity(text: &str) -> Result<AgeIdentities, CliError> {
+    let (project, path) = match text.split_once('=') {
+        Some((project, path)) if !project.contains('/') => (Some(project.to_owned()), path),
+        _ => (None, text),
+    };
+    let failed = |why: String| {
+        let error = CliError::user(format!("--age-identity {path}: {why}"));
+        error.hint("`age-keygen -o FILE` makes one")
+    };
+    let read = std::fs::read_to_string(path).map(zeroize::Zeroizing::new);
+    let text = read.map_err(|error| failed(error.to_string()))?;
+    let identities = Identity::parse_file(&text).map_err(|error| failed(error.to_string()))?;
+    Ok(AgeIdentities { project, identities })
 }
 
 fn present(names: &[&str], rename: impl Fn(&str) -> String) -> Vec<(String, String)> {
@@ -230,7 +257,7 @@ fn provider(key: &str, base_url: &str) -> Option<Provider> {
 
 async fn apply(
     server: &Server,
-    documents: Vec<serde_json::Value>,
+    documents: Vec<(serde_json::Value, String)>,
     room: Option<String>,
 ) -> Result<(), CliError> {
     if documents.is_empty() {
@@ -243,7 +270,10 @@ async fn apply(
         .map_err(|_| CliError::internal("the project's identifier is unreadable"))?;
     let actor = Actor::new("cli", "up");
     let source = SOURCE_DEFAULT.to_owned();
-    let request = Arc::new(Request { source, documents, room, ..Request::default() });
+    let values = secret_values::read(documents.iter().map(|(document, place)| (document, place.as_str())))?;
+    let values = values.into_iter().map(|(index, value)| (index, Secret::from(value))).collect();
+    let documents = documents.into_iter().map(|(document, _)| document).collect();
+    let request = Arc::new(Request { source, documents, values, room, ..Request::default() });
     let plan = server
         .app()
         .apply(&actor, project, request, None)

@@ -4,15 +4,20 @@ use super::{ProjectRest, Rest, RestError, error};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 /// Longest wait for a plan, or for it to be carried out.
 pub const PLAN_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What is asked for.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Clone, Default, Serialize)]
 pub struct PlanRequest {
     pub documents: Vec<Value>,
+    /// Values of secrets, by the index of the document whose `value_from` they were read for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<usize, String>,
     pub source: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub room: Option<String>,
@@ -22,6 +27,17 @@ pub struct PlanRequest {
     /// Hash of the plan that was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
+}
+
+/// Without the values.
+impl fmt::Debug for PlanRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (source, documents) = (&self.source, self.documents.len());
+        f.debug_struct("PlanRequest")
+            .field("source", source)
+            .field("documents", &documents)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A plan as the server tells it.

@@ -1,6 +1,7 @@
 //! The REST edge, in process: the real router over in-memory stores.
 
 mod access;
+mod declared_secrets;
 mod feeds;
 mod files;
 mod llm;
@@ -25,7 +26,7 @@ use meshagent::app::ingest::Ingest;
 use meshagent::app::links::Links;
 use meshagent::app::outward::Outward;
 use meshagent::app::servers::Servers;
-use meshagent::app::{Actor, App, Error, NewKey, NewProject, Settings};
+use meshagent::app::{Actor, AgeIdentities, AgeKeys, App, Error, NewKey, NewProject, Settings};
 use meshagent::blob::Blobs;
 use meshagent::clock::{Clock, IdSource, System};
 use meshagent::domain::session::Reason;
@@ -40,6 +41,7 @@ use meshagent::mail::outbox::SqliteOutbox;
 use meshagent::projection::Projection;
 use meshagent::store::sqlite::Sqlite;
 use meshagent::telemetry::{Limits, Telemetry};
+use meshagent::vault::age::Identity;
 use meshagent::vault::{Kek, MemorySecrets, Secret, Vault};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -121,12 +123,14 @@ impl Platform {
                 auto_create_rooms: false,
                 schedule_floor_seconds: 60,
                 mail_domain: None,
+                age: Arc::new(age_keys()),
                 server_name: "test".to_owned(),
                 public_url: "http://host".to_owned(),
                 server_url: "http://host".to_owned(),
             },
         });
         let (project, key) = project(&app, "one").await;
+        app.settings.age.own.get_or_init(|| project);
         let (_, other_key) = project_key(&app, "two").await;
         let ingest = Arc::new(Ingest::new(&Secret::new(b"0123456789abcdef".to_vec())));
         let ledger = Ledger::new(Arc::new(MemoryUsage::default()), Arc::new(System));
@@ -183,6 +187,13 @@ impl Platform {
         assert_eq!(status, StatusCode::OK, "{path}: {answer}");
         answer
     }
+}
+
+/// What opens `tests/fixtures/age/value.age`, for the server's own project.
+fn age_keys() -> AgeKeys {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/age/identity.txt");
+    let identities = Identity::parse_file(&std::fs::read_to_string(file).unwrap()).unwrap();
+    AgeKeys { all: vec![AgeIdentities { project: None, identities }], ..AgeKeys::default() }
 }
 
 async fn project(app: &App, name: &str) -> (ProjectId, String) {

@@ -129,3 +129,58 @@ fn the_past_is_told_and_brought_back() {
     let graph = person.run(&["graph"]).ok().stdout;
     assert!(graph.contains("service/web in room desk: ready\n  needs room/desk\n"), "{graph}");
 }
+
+#[test]
+fn a_secret_gets_its_value_from_beside_its_document_and_nobody_is_shown_it() {
+    let fixture = |name: &str| format!("{}/tests/fixtures/age/{name}", env!("CARGO_MANIFEST_DIR"));
+    let server = Server::start(&["--age-identity", &fixture("identity.txt")]);
+    let person = Person::of(&server);
+    let armored = std::fs::read_to_string(fixture("value.age")).unwrap().replace('\n', "\n  ");
+    person.file("specs/token", "hunter2");
+    person.file(
+        "specs/secrets.yaml",
+        &format!(
+            "version: v1\nkind: Secret\nmetadata: {{name: token}}\nvalue_from: {{file: token}}\n---\n\
+             version: v1\nkind: Secret\nmetadata: {{name: sealed}}\nencrypted: |\n  {armored}\n"
+        ),
+    );
+    let shown = differs(&person, &["diff", "-f", "specs"]);
+    assert!(shown.contains("+ secret/token") && shown.contains("+ secret/sealed"), "{shown}");
+    person.run(&["apply", "-f", "specs", "--wait", "--timeout", "20s"]).ok();
+    person.run(&["diff", "-f", "specs"]).ok();
+    let token = person.file("specs/token", "hunter3");
+    let changed = differs(&person, &["diff", "-f", "specs"]);
+    assert!(
+        changed.contains("~ secret/token") && changed.contains("fingerprint: \"hmac-sha256:"),
+        "{changed}"
+    );
+    person.run(&["apply", "-f", "specs"]).ok();
+    let told = [
+        person.run(&["get", "secrets"]).ok().stdout,
+        person.run(&["get", "secret/token", "-o", "json"]).ok().stdout,
+        person.run(&["history", "secret/token"]).ok().stdout,
+        person.run(&["why", "secret/token"]).ok().stdout,
+        person.run(&["events", "-o", "json"]).ok().stdout,
+        changed,
+    ];
+    assert!(
+        told[0].contains("token") && told[0].contains("sealed") && told[0].contains("default"),
+        "{}",
+        told[0]
+    );
+    for text in told {
+        assert!(!text.contains("hunter") && !text.contains("correct horse"), "{text}");
+    }
+    let all = person.run(&["secret", "list", "--subject", "default", "-o", "json"]).ok().json();
+    assert!(all.to_string().contains("sealed"), "{all}");
+
+    person.run(&["export", "out"]).ok();
+    let again = person.run(&["diff", "-f", "out"]).ok().stdout;
+    assert!(again.contains("0 to create, 0 to update"), "{again}");
+    std::fs::remove_file(token).unwrap();
+    person
+        .run(&["apply", "-f", "specs"])
+        .fails(1, &["Secret `token`: value_from: file `token` cannot be read"]);
+    person.run(&["delete", "secret/sealed"]).ok();
+    person.run(&["get", "secret/sealed"]).fails(1, &["there is no secret `sealed`"]);
+}

@@ -186,6 +186,7 @@ async fn app(shared: &Shared, server: &str) -> Arc<App> {
             auto_create_rooms: true,
             schedule_floor_seconds: 1,
             mail_domain: None,
+            age: Arc::default(),
             server_name: server.to_owned(),
             public_url: format!("http://{server}:8078"),
             server_url: format!("http://{server}:8078"),

@@ -7,6 +7,7 @@ use crate::app::plan::problem::{Code, Problem};
 use crate::app::{DEFAULT_ACCOUNT, Error};
 use crate::domain::account::{Command, OPERATOR, Profile, ServiceAccount};
 use crate::domain::names;
+use crate::domain::secret::Owner;
 use crate::id::{ProjectId, ServiceAccountId, StreamId};
 use crate::projection::{ProjectView, World};
 use crate::spec::{self, Kind, NamedMetadata, ServiceAccountKind, Version};
@@ -71,6 +72,11 @@ impl Resource for Accounts {
 
     fn keep(&self, key: &Key) -> Option<&'static str> {
         (key.name == DEFAULT_ACCOUNT).then_some("it is the project's own account")
+    }
+
+    fn contents(&self, world: &World, project: ProjectId, id: Uuid) -> Vec<(Kind, Uuid)> {
+        let own = world.secrets(project).filter(|(_, secret)| secret.owner == Owner::ServiceAccount(id));
+        own.map(|(secret, _)| (Kind::Secret, secret.uuid())).collect()
     }
 
     fn changed(&self, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {

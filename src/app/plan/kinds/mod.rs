@@ -10,6 +10,7 @@ pub(in crate::app) mod git_source;
 mod mailbox;
 mod room;
 mod route;
+mod secret;
 mod service;
 mod subscription;
 mod task;
@@ -30,9 +31,10 @@ use std::fmt;
 use uuid::Uuid;
 
 /// Every kind, in the order in which they depend on each other.
-pub const KINDS: [&dyn Resource; 10] = [
+pub const KINDS: [&dyn Resource; 11] = [
     &room::Rooms,
     &account::Accounts,
+    &secret::Secrets,
     &service::Services,
     &task::Tasks,
     &mailbox::Mailboxes,
@@ -157,6 +159,11 @@ pub trait Resource: Sync {
 
     /// Pointers of fields that cannot be changed in place.
     fn immutable(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Pointers of fields that stay as they are where a document does not say them.
+    fn unsaid(&self) -> &'static [&'static str] {
         &[]
     }
 

@@ -61,7 +61,7 @@ pub struct DiffArgs {
 
 pub async fn run(ctx: &Ctx, args: Args) -> Result<(), CliError> {
     let sources = args.sources.read().await?;
-    let request = PlanRequest { expected: args.plan, ..args.sources.request(&sources) };
+    let request = PlanRequest { expected: args.plan, ..args.sources.request(&sources)? };
     let project = ctx.project()?;
     let plan = if args.dry_run { project.plan(&request).await } else { project.apply(&request).await };
     let plan = plan.map_err(|refusal| refuse(&sources, refusal))?;
@@ -102,7 +102,7 @@ async fn since(ctx: &Ctx, from: &str, args: &DiffArgs) -> Result<(), CliError> {
 
 async fn difference(ctx: &Ctx, args: &DiffArgs) -> Result<Plan, CliError> {
     let sources = args.sources.read().await?;
-    let plan = ctx.project()?.plan(&args.sources.request(&sources)).await;
+    let plan = ctx.project()?.plan(&args.sources.request(&sources)?).await;
     plan.map_err(|refusal| refuse(&sources, refusal))
 }
 

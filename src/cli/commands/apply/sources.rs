@@ -1,8 +1,8 @@
 //! Where documents come from: files, folders, URLs, stdin, and what overlays change of them.
 
 use super::overlay;
-use crate::cli::documents;
 use crate::cli::error::CliError;
+use crate::cli::{documents, secret_values};
 use crate::client::rest::PlanRequest;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -60,16 +60,18 @@ impl SourceArgs {
         Ok(sources)
     }
 
-    /// What the server is asked.
-    pub fn request(&self, sources: &Sources) -> PlanRequest {
-        PlanRequest {
+    /// What the server is asked, with the values of secrets that are read here.
+    pub fn request(&self, sources: &Sources) -> Result<PlanRequest, CliError> {
+        let places = sources.places.iter().map(|(source, _)| source.as_str());
+        Ok(PlanRequest {
             documents: sources.values.clone(),
+            values: secret_values::read(sources.values.iter().zip(places))?,
             source: self.source.clone(),
             room: self.room.clone(),
             prune: self.prune,
             force: self.force_conflicts,
             replace: self.replace,
             expected: None,
-        }
+        })
     }
 }

@@ -20,13 +20,14 @@ pub enum Kind {
     Feed,
     Subscription,
     GitSource,
+    Secret,
 }
 
 /// A kind, its names, its columns with the place of each in a resource.
 type Entry = (Kind, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// Each kind with its name, other ways to write it, and its table's columns (JSON pointers).
-const KINDS: [Entry; 12] = [
+const KINDS: [Entry; 13] = [
     (
         Kind::Project,
         &["project", "projects"],
@@ -88,6 +89,17 @@ const KINDS: [Entry; 12] = [
             ("name", "/name"),
             ("url", "/document/url"),
             ("revision", "/status/lastAppliedRevision"),
+            ("state", "/status/conditions/0/reason"),
+        ],
+    ),
+    (
+        Kind::Secret,
+        &["secret", "secrets"],
+        &[
+            ("id", "/id"),
+            ("name", "/name"),
+            ("account", "/document/account"),
+            ("type", "/document/type"),
             ("state", "/status/conditions/0/reason"),
         ],
     ),
@@ -163,7 +175,8 @@ impl Kind {
             | Self::Agent
             | Self::Feed
             | Self::Subscription
-            | Self::GitSource => [text("/name"), text("/id")],
+            | Self::GitSource
+            | Self::Secret => [text("/name"), text("/id")],
         }
     }
 

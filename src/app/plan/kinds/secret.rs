@@ -1,0 +1,208 @@
+//! `kind: Secret`: the secrets of service accounts. Those that callers keep for themselves are nobody else's.
+//!
+//! A document has the fingerprint of its value, never the value. Where several accounts have a secret of one name, the
+//! oldest is the one that documents mean.
+
+use super::{Change, Found, Home, Key, Reference, Resource, differing, document_of, typed};
+use crate::app::Error;
+use crate::app::plan::Ground;
+use crate::app::plan::draft::Draft;
+use crate::app::plan::problem::{Code, Problem};
+use crate::domain::names;
+use crate::domain::secret::{self, About, Command, Declaration, DeclaredValue, Owner, Refused, Secret};
+use crate::id::{OwnedSecretId, ProjectId, ServiceAccountId, StreamId};
+use crate::projection::{ProjectView, World};
+use crate::spec::{self, Kind, NamedMetadata, SecretKind, Version};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+pub struct Secrets;
+
+impl Resource for Secrets {
+    fn kind(&self) -> Kind {
+        Kind::Secret
+    }
+
+    fn home(&self) -> Home {
+        Home::Project
+    }
+
+    fn all(&self, world: &World, project: ProjectId) -> Vec<(Uuid, Key)> {
+        let mut first: BTreeMap<&str, Uuid> = BTreeMap::new();
+        for (id, secret) in world.secrets(project).filter(|(_, secret)| owner(secret).is_some()) {
+            first.entry(secret.about.name.as_str()).or_insert(id.uuid());
+        }
+        first.into_iter().map(|(name, id)| (id, Key::new(Kind::Secret, None, name))).collect()
+    }
+
+    fn read(&self, world: &World, project: ProjectId, id: Uuid) -> Option<Found> {
+        let secret = world.secret(OwnedSecretId::new(project, id))?;
+        let account = world.account(ServiceAccountId::new(project, owner(secret)?))?;
+        let about = &secret.about;
+        let document = spec::Secret {
+            version: Version::V1,
+            kind: SecretKind::Mark,
+            metadata: NamedMetadata { name: about.name.clone(), annotations: texts(&about.annotations) },
+            account: account.profile.name.clone(),
+            r#type: about.kind.clone(),
+            http_only: about.http_only,
+            value_from: None,
+            encrypted: None,
+            fingerprint: secret.fingerprint().map(str::to_owned),
+        };
+        Some(Found {
+            key: Key::new(Kind::Secret, None, about.name.as_str()),
+            document: document_of(&document),
+            generation: secret.generation,
+            created_at: Some(secret.created_at),
+        })
+    }
+
+    fn generation(&self, world: &World, project: ProjectId, id: Uuid) -> Option<u64> {
+        let secret = world.secret(OwnedSecretId::new(project, id))?;
+        owner(secret).map(|_| secret.generation)
+    }
+
+    fn stream(&self, project: ProjectId, id: Uuid) -> StreamId {
+        OwnedSecretId::new(project, id).stream()
+    }
+
+    fn references(&self, document: &Value) -> Vec<Reference> {
+        let account = document.get("account").and_then(Value::as_str);
+        let key = account.map(|name| Key::new(Kind::ServiceAccount, None, name));
+        key.map(|key| Reference { path: "account".to_owned(), key }).into_iter().collect()
+    }
+
+    fn immutable(&self) -> &'static [&'static str] {
+        &["/account"]
+    }
+
+    fn unsaid(&self) -> &'static [&'static str] {
+        &["/fingerprint"]
+    }
+
+    fn check(&self, ground: &Ground<'_>, key: &Key, document: &Value, old: Option<Uuid>) -> Vec<Problem> {
+        let problem = |error: &dyn ToString| Problem::of(Code::Invalid, None, key, error.to_string());
+        let spec: spec::Secret = match typed(key, document) {
+            Ok(spec) => spec,
+            Err(error) => return vec![problem(&error)],
+        };
+        let old = old.and_then(|id| ground.world.secret(OwnedSecretId::new(ground.project, id)));
+        let mut problems = vec![];
+        if let Err(refused) = secret::check(&about(&spec, old)) {
+            problems.push(problem(&refused));
+        }
+        let given = |fingerprint: &str| ground.values.get(fingerprint).is_some();
+        if value(&spec, old, given).is_none() {
+            let text = "no version of the secret has this value";
+            let hint = "say the value by `value_from` or `encrypted`, or leave the fingerprint out";
+            problems.push(problem(&text).at("fingerprint").hint(hint));
+        }
+        problems
+    }
+
+    fn changed(&self, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {
+        differing(&old.secrets, &new.secrets)
+    }
+
+    fn change(&self, draft: &mut Draft<'_>, change: Change<'_>) -> Result<(), Error> {
+        match change {
+            Change::Create { id, key, document } => declare(draft, id, None, typed(key, document)?),
+            Change::Update { id, key, document } => {
+                let old = draft.world().secret(OwnedSecretId::new(draft.project(), id));
+                declare(draft, id, old, typed(key, document)?)
+            }
+            Change::Delete { id } => {
+                let id = OwnedSecretId::new(draft.project(), id);
+                let Some(old) = draft.world().secret(id) else { return Ok(()) };
+                let Some(account) = owner(old) else { return Ok(()) };
+                let key = names_key(account, &old.about.name);
+                draft.on_names(id.project(), names::Command::Release { key })?;
+                draft.forget_values(id, old.versions.iter().map(|version| version.id));
+                draft.decide(id.stream(), Some(old), Command::Delete)
+            }
+        }
+    }
+}
+
+/// Makes a secret, or changes one.
+fn declare(draft: &mut Draft<'_>, id: Uuid, old: Option<&Secret>, spec: spec::Secret) -> Result<(), Error> {
+    let id = OwnedSecretId::new(draft.project(), id);
+    let account = draft.account(&spec.account)?.uuid();
+    let found = value(&spec, old, |fingerprint| draft.has_value(fingerprint));
+    let wanted = match found.ok_or_else(|| Error::rejected(Refused::NotFound))? {
+        Wanted::Kept => DeclaredValue::Kept,
+        Wanted::Version(version) => DeclaredValue::Version(version),
+        Wanted::New(fingerprint) => {
+            DeclaredValue::New { id: draft.keep_value(id, &fingerprint), fingerprint }
+        }
+    };
+    if old.is_none() {
+        let key = names_key(account, &spec.metadata.name);
+        draft.on_names(id.project(), names::Command::Claim { key, id: id.uuid() })?;
+    }
+    let owner = Owner::ServiceAccount(account);
+    let declaration = Declaration { owner, by: account, about: about(&spec, old), value: wanted };
+    let events = <Secret as crate::domain::Entity>::decide(old, Command::Declare(declaration));
+    let events = events.map_err(Error::rejected)?;
+    for event in &events {
+        if let crate::domain::Event::SecretDeclared(declared) = event {
+            draft.forget_values(id, declared.dropped.iter().copied());
+        }
+    }
+    draft.push(id.stream(), events);
+    Ok(())
+}
+
+/// What becomes of a value.
+enum Wanted {
+    Kept,
+    Version(Uuid),
+    /// A new version, of the value with this fingerprint.
+    New(String),
+}
+
+/// What becomes of the value; `None` where nobody has it.
+fn value(spec: &spec::Secret, old: Option<&Secret>, given: impl Fn(&str) -> bool) -> Option<Wanted> {
+    let Some(fingerprint) = &spec.fingerprint else { return Some(Wanted::Kept) };
+    let version = old.and_then(|old| old.version_of(fingerprint, spec.http_only));
+    let current = old.and_then(|old| old.current);
+    match version {
+        Some(version) if current == Some(version.id) => Some(Wanted::Kept),
+        _ if given(fingerprint) && version.is_none() => Some(Wanted::New(fingerprint.clone())),
+        Some(version) => Some(Wanted::Version(version.id)),
+        None => old.filter(|old| old.fingerprint() == Some(fingerprint)).map(|_| Wanted::Kept),
+    }
+}
+
+/// What a document says of a secret. What documents cannot say stays as it is.
+fn about(spec: &spec::Secret, old: Option<&Secret>) -> About {
+    let mut annotations = old.map(|old| old.about.annotations.clone()).unwrap_or_default();
+    annotations.retain(|_, value| !value.is_string());
+    let said = spec.metadata.annotations.iter();
+    annotations.extend(said.map(|(key, text)| (key.clone(), Value::from(text.as_str()))));
+    About {
+        name: spec.metadata.name.clone(),
+        kind: spec.r#type.clone(),
+        http_only: spec.http_only,
+        metadata: old.map(|old| old.about.metadata.clone()).unwrap_or_default(),
+        annotations,
+    }
+}
+
+fn texts(annotations: &Map<String, Value>) -> BTreeMap<String, String> {
+    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    annotations.iter().filter_map(text).collect()
+}
+
+fn owner(secret: &Secret) -> Option<Uuid> {
+    match secret.owner {
+        Owner::ServiceAccount(account) => Some(account),
+        Owner::User(_) => None,
+    }
+}
+
+fn names_key(account: Uuid, name: &str) -> names::Key {
+    names::Key { kind: names::Kind::Secret, scope: Some(account), name: name.to_owned() }
+}
