@@ -1,7 +1,8 @@
 //! Schemas of messages (JSON Schema), and whether messages fit. Nothing is fetched: a reference leads within the schema.
 //!
-//! Who may set a schema may not hold up the server by it: its values, depth and patterns have bounds, it may not refer to
-//! itself, and each project has one check at once, on threads that nobody else waits for.
+//! Who may set a schema may not hold up the server by it: its values, depth and patterns have bounds, what is looked at
+//! several times counts as often, it may not refer to itself, and each project has one check at once, on threads that
+//! nobody else waits for.
 
 use super::FeedError;
 use crate::clock::Clock;
@@ -10,15 +11,19 @@ use crate::id::{FeedId, ProjectId};
 use crate::share::{Turn, Turns};
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonschema::{PatternOptions, Validator};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Deepest nesting of a schema.
 const DEPTH_MAX: usize = 64;
-/// Most values in a schema; what is referred to counts every time.
+/// Most values in a schema; what is referred to counts every time, what stands beside `unevaluated…` at least [`AGAIN`] times.
 const VALUES_MAX: usize = 5_000;
+/// Keywords for which what stands beside them is looked at again, on each level anew.
+const UNEVALUATED: [&str; 2] = ["unevaluatedProperties", "unevaluatedItems"];
+/// How often that is, at least; further below it is once a level. They multiply where they are nested.
+const AGAIN: usize = 3;
 /// Most regular expressions of a schema, and most bytes that one may take when it is compiled.
 const PATTERNS_MAX: usize = 16;
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
@@ -28,7 +33,7 @@ const KEPT_MAX: usize = 64;
 const WHY_CHARS_MAX: usize = 400;
 /// Most bytes of a message times values of its schema.
 const WORK_MAX: usize = 1_000_000_000;
-/// Longest time for the check of one publish, seconds.
+/// Longest time for the check of one publish, seconds; looked at before each message.
 pub const CHECK_SECONDS_MAX: i64 = 10;
 
 /// Reads a schema; says what is wrong with it. Takes up to a few seconds. Patterns take time by the length of what they
@@ -46,7 +51,7 @@ pub fn compile(schema: &Value) -> Result<Ready, String> {
 #[derive(Debug)]
 pub struct Ready {
     validator: Validator,
-    /// Counting what is referred to every time.
+    /// Each as often as it counts.
     values: usize,
 }
 
@@ -58,7 +63,7 @@ fn check_shape(schema: &Value) -> Result<usize, String> {
     // In the oldest drafts it says where references begin.
     let id = if draft.contains("draft-04") { "id" } else { "$id" };
     let mut shape = Shape { root: schema, id, values: 0, patterns: 0, within: vec![] };
-    shape.walk(schema, 0)?;
+    shape.walk(schema, 0, Often::ONCE)?;
     Ok(shape.values)
 }
 
@@ -72,30 +77,57 @@ struct Shape<'a> {
     within: Vec<&'a str>,
 }
 
+/// How often what stands at a place is looked at.
+#[derive(Clone, Copy)]
+struct Often {
+    times: usize,
+    /// Depth of the innermost `unevaluated…` around it.
+    again_since: Option<usize>,
+}
+
+impl Often {
+    const ONCE: Self = Self { times: 1, again_since: None };
+
+    fn at(self, depth: usize) -> usize {
+        let again = self.again_since.map_or(1, |since| AGAIN.max(depth.saturating_sub(since) + 1));
+        self.times.saturating_mul(again)
+    }
+
+    /// Of what is within an object at this depth.
+    fn within(self, members: &Map<String, Value>, depth: usize) -> Self {
+        let again = UNEVALUATED.iter().any(|keyword| members.contains_key(*keyword));
+        if again { Self { times: self.at(depth), again_since: Some(depth) } } else { self }
+    }
+}
+
 impl<'a> Shape<'a> {
-    fn walk(&mut self, value: &'a Value, depth: usize) -> Result<(), String> {
-        self.values += 1;
+    fn walk(&mut self, value: &'a Value, depth: usize, often: Often) -> Result<(), String> {
+        self.values = self.values.saturating_add(often.at(depth));
         if self.values > VALUES_MAX {
             return Err(format!(
-                "it has more than {VALUES_MAX} values, counting what is referred to every time"
+                "it has more than {VALUES_MAX} values, counting what is referred to every time, and what stands beside \
+                 `unevaluatedProperties` or `unevaluatedItems` {AGAIN} times for each of them around it"
             ));
         }
         if depth > DEPTH_MAX {
             return Err(format!("it is nested more than {DEPTH_MAX} deep"));
         }
         match value {
-            Value::Array(items) => items.iter().try_for_each(|item| self.walk(item, depth + 1)),
-            Value::Object(members) => members.iter().try_for_each(|(name, member)| {
-                self.member(name, member, depth)?;
-                self.walk(member, depth + 1)
-            }),
+            Value::Array(items) => items.iter().try_for_each(|item| self.walk(item, depth + 1, often)),
+            Value::Object(members) => {
+                let often = often.within(members, depth);
+                members.iter().try_for_each(|(name, member)| {
+                    self.member(name, member, depth, often)?;
+                    self.walk(member, depth + 1, often)
+                })
+            }
             _ => Ok(()),
         }
     }
 
-    fn member(&mut self, name: &str, member: &'a Value, depth: usize) -> Result<(), String> {
+    fn member(&mut self, name: &str, member: &'a Value, depth: usize, often: Often) -> Result<(), String> {
         match (name, member) {
-            ("$ref", Value::String(target)) => self.follow(target, depth),
+            ("$ref", Value::String(target)) => self.follow(target, depth, often),
             ("$dynamicRef" | "$recursiveRef", Value::String(_)) => {
                 Err(format!("`{name}` is not taken; use `$ref`"))
             }
@@ -116,7 +148,7 @@ impl<'a> Shape<'a> {
         Ok(())
     }
 
-    fn follow(&mut self, target: &'a str, depth: usize) -> Result<(), String> {
+    fn follow(&mut self, target: &'a str, depth: usize, often: Often) -> Result<(), String> {
         let shown = || target.chars().take(80).collect::<String>();
         let pointer = target.strip_prefix('#').filter(|rest| rest.starts_with('/') && !rest.contains('%'));
         let found = pointer.and_then(|pointer| self.root.pointer(pointer));
@@ -127,7 +159,7 @@ impl<'a> Shape<'a> {
             return Err(format!("the reference `{}` leads to itself", shown()));
         }
         self.within.push(target);
-        self.walk(found, depth + 1)?;
+        self.walk(found, depth + 1, often)?;
         self.within.pop();
         Ok(())
     }
@@ -260,6 +292,9 @@ mod tests {
             json!({"$schema": "http://json-schema.org/draft-07/schema#", "$id": "https://example.com/a", "properties": {"id": {"type": "string"}}}),
             json!({"definitions": {"a": {"type": "integer"}}, "items": {"$ref": "#/definitions/a"}}),
             json!({"properties": {"$ref": {"type": "string"}, "pattern": {"type": "string"}}}),
+            (0..4).fold(json!({"type": "string"}), |inner, _| {
+                json!({"type": "object", "properties": {"a": inner, "b": {"type": "string"}}, "unevaluatedProperties": false})
+            }),
         ] {
             compile(&fine).unwrap();
         }
@@ -277,11 +312,17 @@ mod tests {
             .collect::<serde_json::Map<_, _>>()
             .into();
         let itself = json!({"$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"});
+        let unevaluated = |keyword: &str| {
+            let start = json!({"type": "object"});
+            (0..30).fold(start, |inner, _| json!({"anyOf": [inner], keyword: {"type": "integer"}}))
+        };
         let many: Vec<Value> = (0..20).map(|_| json!({"pattern": "a"})).collect();
         for (bad, why) in [
             (deep, "nested more than 64"),
             (json!({"$defs": doubled, "$ref": "#/$defs/a0"}), "more than 5000 values"),
             (itself, "leads to itself"),
+            (unevaluated("unevaluatedProperties"), "`unevaluatedProperties`"),
+            (unevaluated("unevaluatedItems"), "`unevaluatedItems`"),
             (json!({"$ref": "#"}), "leads nowhere"),
             (json!({"$ref": "#name", "$defs": {"a": {"$anchor": "name"}}}), "leads nowhere"),
             (json!({"$dynamicRef": "#a"}), "not taken"),
