@@ -12,6 +12,7 @@ use super::route::Route;
 use super::{Api, Problem};
 use crate::app::secrets::use_of::{Acting, acting_for};
 use crate::net::guard::{self, Refused, Target};
+use crate::net::hop::asks_for_socket;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
@@ -93,7 +94,7 @@ async fn proxy(State(api): State<Api>, caller: Caller, request: Request) -> Resu
         )
     })?;
     let target: Target = guard::check(url, &api.outward.allowed).await?;
-    if headers::is_upgrade(request.headers()) {
+    if asks_for_socket(request.headers()) {
         return socket::pass(&target, request, secrets, turn).await;
     }
     forward::pass(&target, request, secrets, turn).await

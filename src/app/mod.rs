@@ -36,6 +36,7 @@ mod tasks;
 pub mod token;
 pub mod tools;
 mod values;
+pub mod wake;
 mod webhooks;
 
 pub use accounts::NewKey;

@@ -23,6 +23,7 @@ use crate::id::RoomId;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures_util::stream::{self, Stream};
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ use std::sync::Arc;
 pub const LIST_MAX: usize = 100_000;
 /// Largest block that one read returns.
 pub const READ_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a block of [`Download::blocks`].
+pub const BLOCK_BYTES: usize = 256 * 1024;
 
 /// What is known of a file or folder.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -238,6 +241,14 @@ impl Download {
     #[must_use]
     pub fn left(&self) -> u64 {
         self.left
+    }
+
+    /// All that is still to come, in blocks.
+    pub fn blocks(self) -> impl Stream<Item = Result<Bytes, BlobError>> + Send + 'static {
+        stream::try_unfold(self, |mut own| async move {
+            let block = own.read(BLOCK_BYTES).await?;
+            Ok((!block.is_empty()).then_some((block, own)))
+        })
     }
 
     /// The next bytes, at most `max` (and [`READ_BYTES_MAX`]); empty when all were read.

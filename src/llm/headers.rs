@@ -1,6 +1,7 @@
 //! Which headers pass. Whatever could be a credential, ours or theirs, does not; nor what names an account.
 
 use super::Provider;
+use crate::net::hop;
 use crate::vault::Secret;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::collections::BTreeMap;
@@ -76,7 +77,7 @@ const NOT_BACK: [&str; 17] = [
 /// What of the caller's headers goes on to the provider.
 #[must_use]
 pub fn onward(all: &HeaderMap) -> HeaderMap {
-    let named = named_by_connection(all);
+    let named = hop::named(all);
     let stays = |name: &str| {
         NOT_ONWARD.contains(&name)
             || name.starts_with("meshagent-")
@@ -96,7 +97,7 @@ pub fn onward(all: &HeaderMap) -> HeaderMap {
 /// What of the provider's headers goes back to the caller.
 #[must_use]
 pub fn back(all: &HeaderMap) -> HeaderMap {
-    let named = named_by_connection(all);
+    let named = hop::named(all);
     let stays = |name: &str| {
         NOT_BACK.contains(&name)
             || name.starts_with("meshagent-")
@@ -108,11 +109,6 @@ pub fn back(all: &HeaderMap) -> HeaderMap {
         map.append(name.clone(), value.clone());
     }
     map
-}
-
-fn named_by_connection(all: &HeaderMap) -> Vec<String> {
-    let values = all.get_all(header::CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|text| text.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
 }
 
 /// The header that carries a provider's key; `None` where the key is no line of text.

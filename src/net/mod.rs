@@ -5,7 +5,9 @@
 
 pub mod commit_status;
 pub mod conditional;
+pub mod file_answer;
 pub mod guard;
+pub mod hop;
 pub mod metadata;
 pub mod oauth;
 pub mod python_json;

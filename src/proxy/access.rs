@@ -4,6 +4,7 @@ use super::Shared;
 use super::site::Site;
 use crate::app::sites::may_visit;
 use crate::app::token::Bearer;
+use crate::net::hop::asks_for_socket;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use url::Url;
@@ -70,21 +71,19 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim()).filter(|token| !token.is_empty())
 }
 
-/// The first cookie of the name.
+/// The first cookie of the name. The site's own beside it may be of any bytes: browsers send all in one header.
 fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let texts = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.split_once('='));
-    pairs
-        .map(|(name, value)| (name.trim(), value.trim()))
-        .find(|(name, _)| *name == COOKIE)
-        .map(|(_, value)| value)
+    let values = headers.get_all(header::COOKIE).into_iter();
+    let mut pairs = values.flat_map(|value| super::headers::pairs(value.as_bytes()));
+    let (_, value) = pairs.find(|(name, _)| *name == COOKIE.as_bytes())?;
+    std::str::from_utf8(value).ok()
 }
 
 /// Whether a request that comes with a cookie was made by the site's own pages, or only looks. Sites on sibling
 /// domains are "same site" to browsers, so that `SameSite` alone keeps none of them out.
 pub fn is_own(parts: &Parts, site: &Site<'_>) -> bool {
     let looks = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&parts.method);
-    (looks && !super::headers::is_upgrade(&parts.headers)) || is_from(&parts.headers, &site.origin.host)
+    (looks && !asks_for_socket(&parts.headers)) || is_from(&parts.headers, &site.origin.host)
 }
 
 /// Whether a browser says that a page of this host asks. Programs that are no browsers say nothing.
@@ -138,5 +137,11 @@ mod tests {
         let found = headers(&[("cookie", "a=1; __meshagent_iap=x.y.z; b=2")]);
         assert_eq!(cookie(&found), Some("x.y.z"));
         assert_eq!(cookie(&headers(&[("cookie", "x__meshagent_iap=1")])), None);
+        assert_eq!(cookie(&headers(&[("cookie", "__meshagent_iap; a=1")])), None);
+        for beside in ["name=J\u{fc}rgen".as_bytes(), b"name=J\xfcrgen"] {
+            let value = [beside, b"; __meshagent_iap=x.y.z"].concat();
+            let found = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_bytes(&value).unwrap())]);
+            assert_eq!(cookie(&found), Some("x.y.z"), "a cookie of the site itself locks nobody out");
+        }
     }
 }

@@ -6,18 +6,16 @@ use super::page::Problem;
 use super::path::Asked;
 use super::site::Site;
 use super::{Shared, cors, sign_in};
-use crate::blob::{BlobError, Download, FileInfo, RoomFiles};
+use crate::blob::{BLOCK_BYTES, BlobError, FileInfo, RoomFiles};
 use crate::error_code::RoomCode;
 use crate::net::conditional::{Send, Validators};
+use crate::net::file_answer::{part, put, with};
 use crate::spec::Content;
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use futures_util::stream;
 use std::sync::Arc;
 
-/// Bytes read from storage at once.
-const BLOCK_BYTES: usize = 256 * 1024;
 const INDEX: &str = "index.html";
 /// The one folder with a dot before its name that is served.
 const WELL_KNOWN: &str = ".well-known";
@@ -153,20 +151,11 @@ impl Files<'_> {
         put(&mut headers, header::ETAG, &validators.etag);
         put(&mut headers, header::LAST_MODIFIED, &validators.modified());
         let wanted = if status == StatusCode::OK { validators.send(asked, size) } else { Send::All };
-        let (status, range) = match wanted {
-            Send::Nothing => {
+        let (status, range) = match part(&mut headers, wanted, size, status) {
+            Ok(part) => part,
+            Err(status) => {
                 headers.remove(header::CONTENT_ENCODING);
-                return Ok(with(StatusCode::NOT_MODIFIED, headers, Body::empty()));
-            }
-            Send::All => (status, 0..size),
-            Send::Part(range) => {
-                let text = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-                put(&mut headers, header::CONTENT_RANGE, &text);
-                (StatusCode::PARTIAL_CONTENT, range)
-            }
-            Send::Outside => {
-                put(&mut headers, header::CONTENT_RANGE, &format!("bytes */{size}"));
-                return Ok(with(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::empty()));
+                return Ok(with(status, headers, Body::empty()));
             }
         };
         let is_head = self.parts.method == Method::HEAD;
@@ -179,7 +168,7 @@ impl Files<'_> {
             return Ok(with(status, headers, Body::empty()));
         }
         let reader = self.room.open_read(path, Some(range)).await.map_err(problem)?;
-        Ok(with(status, headers, streamed(reader)))
+        Ok(with(status, headers, Body::from_stream(reader.blocks())))
     }
 
     async fn packed(&self, path: &str, coding: Coding) -> Result<Body, Problem> {
@@ -227,7 +216,7 @@ pub async fn unavailable(shared: &Shared, site: &Site<'_>, page: &str) -> Option
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Some(with(StatusCode::SERVICE_UNAVAILABLE, headers, streamed(reader)))
+    Some(with(StatusCode::SERVICE_UNAVAILABLE, headers, Body::from_stream(reader.blocks())))
 }
 
 fn joined(folder: &str, rest: &str) -> String {
@@ -254,24 +243,4 @@ fn problem(error: BlobError) -> Problem {
             Problem::unavailable("the file cannot be read now; try again")
         }
     }
-}
-
-fn streamed(reader: Download) -> Body {
-    Body::from_stream(stream::try_unfold(reader, |mut reader| async move {
-        let block = reader.read(BLOCK_BYTES).await?;
-        Ok::<_, BlobError>((!block.is_empty()).then_some((block, reader)))
-    }))
-}
-
-fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
-}
-
-fn with(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
 }

@@ -1,22 +1,10 @@
 //! Which headers pass between a client and a service.
 
 use super::access::COOKIE;
+use crate::net::hop;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 
-/// Headers about one connection (RFC 9110 §7.6.1), and those that this server answers itself.
-const HOP_BY_HOP: [&str; 10] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "expect",
-];
 /// Headers by which a service is told who asks, and from where: only this server says so.
 const OWN: [&str; 3] = ["x-meshagent-", "x-forwarded-", "x-real-"];
 /// Who asks, by the name in the token.
@@ -42,16 +30,6 @@ impl Origin {
     }
 }
 
-/// `Connection` names further headers that are about the connection.
-fn named_by_connection(all: &HeaderMap) -> Vec<String> {
-    let values = all.get_all(header::CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|text| text.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
-}
-
-fn stays(name: &HeaderName, named: &[String]) -> bool {
-    HOP_BY_HOP.contains(&name.as_str()) || named.iter().any(|listed| listed == name.as_str())
-}
-
 /// Whether a service may take a client's header for one of this server's. Many read `_` as `-`.
 fn is_own(name: &HeaderName) -> bool {
     let name = name.as_str().replace('_', "-");
@@ -61,11 +39,11 @@ fn is_own(name: &HeaderName) -> bool {
 /// What of a client's headers a service gets. Its credential for this server is not among it.
 #[must_use]
 pub fn onward(all: &HeaderMap, origin: &Origin, keep_authorization: bool) -> HeaderMap {
-    let named = named_by_connection(all);
+    let named = hop::named(all);
     let mut map = HeaderMap::with_capacity(all.len());
     for (name, value) in all {
         let credential = *name == header::COOKIE || (*name == header::AUTHORIZATION && !keep_authorization);
-        if !stays(name, &named) && !is_own(name) && !credential {
+        if !hop::is_one(name, &named) && !is_own(name) && !credential {
             map.append(name.clone(), value.clone());
         }
     }
@@ -90,19 +68,27 @@ pub fn onward(all: &HeaderMap, origin: &Origin, keep_authorization: bool) -> Hea
     map
 }
 
+/// The cookies of a `Cookie` header, by name and value; what has no `=` is a name.
+pub fn pairs(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    value.split(|byte| *byte == b';').map(|pair| {
+        let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+        let (name, value) = pair.split_at_checked(at).unwrap_or((pair, &[]));
+        (name.trim_ascii(), value.get(1..).unwrap_or_default().trim_ascii())
+    })
+}
+
 /// A `Cookie` header without this server's own cookie.
 fn without_cookie(value: &HeaderValue) -> Option<HeaderValue> {
-    let text = std::str::from_utf8(value.as_bytes()).ok()?;
-    let own = |pair: &&str| pair.split('=').next().unwrap_or_default().trim() == COOKIE;
-    let rest: Vec<&str> = text.split(';').filter(|pair| !own(pair)).map(str::trim).collect();
-    let rest = rest.join("; ");
-    if rest.is_empty() { None } else { HeaderValue::from_str(&rest).ok() }
+    let all = value.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let own = |pair: &&[u8]| pairs(pair).any(|(name, _)| name == COOKIE.as_bytes());
+    let rest = all.filter(|pair| !own(pair)).collect::<Vec<_>>().join(b"; ".as_slice());
+    if rest.is_empty() { None } else { HeaderValue::from_bytes(&rest).ok() }
 }
 
 /// What of a service's headers the client gets.
 #[must_use]
 pub fn back(all: &HeaderMap) -> HeaderMap {
-    let named = named_by_connection(all);
+    let named = hop::named(all);
     let mut map = HeaderMap::with_capacity(all.len());
     for (name, value) in all {
         let own_cookie = *name == header::SET_COOKIE
@@ -111,19 +97,11 @@ pub fn back(all: &HeaderMap) -> HeaderMap {
                 .split(|byte| *byte == b'=')
                 .next()
                 .is_some_and(|key| key.trim_ascii() == COOKIE.as_bytes());
-        if !stays(name, &named) && !own_cookie && name.as_str() != "alt-svc" {
+        if !hop::is_one(name, &named) && !own_cookie && name.as_str() != "alt-svc" {
             map.append(name.clone(), value.clone());
         }
     }
     map
-}
-
-/// Whether a WebSocket is asked for.
-#[must_use]
-pub fn is_upgrade(all: &HeaderMap) -> bool {
-    let upgrade = all.get(header::UPGRADE).and_then(|value| value.to_str().ok());
-    upgrade.is_some_and(|text| text.trim().eq_ignore_ascii_case("websocket"))
-        && named_by_connection(all).iter().any(|name| name == "upgrade")
 }
 
 #[cfg(test)]
@@ -173,6 +151,12 @@ mod tests {
             ("x-forwarded-host", "a.b:80"),
         ]);
         assert_eq!(got, want);
+        for beside in ["a=J\u{fc}rgen".as_bytes(), b"a=J\xfcrgen"] {
+            let value = [beside, b"; __meshagent_iap=secret"].concat();
+            let sent = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_bytes(&value).unwrap())]);
+            let got = onward(&sent, &origin(false), false);
+            assert_eq!(got["cookie"].as_bytes(), beside, "the site's own are passed on as they are");
+        }
         let got = onward(&sent, &origin(true), true);
         assert_eq!(got["authorization"], "Bearer t");
         assert_eq!(got["x-forwarded-for"], "10.0.0.1, 192.0.2.1", "a server in front is believed");
@@ -195,12 +179,5 @@ mod tests {
             ("set-cookie", "own=1"),
         ]));
         assert_eq!(got, map(&[("content-type", "a/b"), ("set-cookie", "own=1")]));
-    }
-
-    #[test]
-    fn only_web_sockets_are_upgraded() {
-        assert!(is_upgrade(&map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")])));
-        assert!(!is_upgrade(&map(&[("connection", "upgrade"), ("upgrade", "h2c")])));
-        assert!(!is_upgrade(&map(&[("upgrade", "websocket")])));
     }
 }

@@ -30,6 +30,7 @@ pub use port::WHOLE_BYTES_MAX;
 use crate::app::App;
 use crate::app::host::RoomHost;
 use crate::app::outward::Outward;
+use crate::app::wake::Wake;
 use crate::blob::Blobs;
 use crate::id::{RoomId, ServiceId};
 use crate::queue::QueueStore;
@@ -37,6 +38,7 @@ use crate::share::Turns;
 use async_trait::async_trait;
 use places::Places;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +58,9 @@ pub enum Reached {
 pub trait Ports: Send + Sync + 'static {
     /// `index`: the port's place among those of the service.
     async fn at(&self, room: RoomId, service: ServiceId, index: usize) -> Reached;
+
+    /// Whether the service, and nobody else, listens there now: asked when a connection was made, before it is used.
+    async fn is_own(&self, room: RoomId, service: ServiceId, at: SocketAddr) -> bool;
 }
 
 /// What the edge is made of.
@@ -79,25 +84,27 @@ impl std::fmt::Debug for Parts {
 
 /// What every request works with.
 struct Shared {
-    app: Arc<App>,
-    host: Arc<dyn RoomHost>,
-    files: Blobs,
-    queues: Arc<dyn QueueStore>,
-    outward: Arc<Outward>,
-    ports: Arc<dyn Ports>,
+    parts: Parts,
     places: Places,
     /// Those who wait for the port of a service that starts.
     starts: Turns<(ServiceId, usize)>,
     compressions: Arc<Semaphore>,
-    https: bool,
-    stop: CancellationToken,
+    wake: Arc<Wake>,
 }
 
 impl Shared {
     fn new(parts: Parts) -> Self {
-        let Parts { app, host, files, queues, outward, ports, https, stop } = parts;
         let (places, starts) = (Places::default(), Turns::default());
         let compressions = Arc::new(Semaphore::new(compress::AT_ONCE_MAX));
-        Self { app, host, files, queues, outward, ports, places, starts, compressions, https, stop }
+        let wake = Wake::new(Arc::clone(&parts.app), Arc::clone(&parts.host));
+        Self { parts, places, starts, compressions, wake }
+    }
+}
+
+impl Deref for Shared {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
     }
 }

@@ -2,7 +2,7 @@
 
 use super::access::{Denied, Visitor, visitor};
 use super::forward::{Failed, Outgoing, pass};
-use super::headers::{API_SCOPE, USER, is_upgrade, onward};
+use super::headers::{API_SCOPE, USER, onward};
 use super::page::Problem;
 use super::path::{Asked, behind};
 use super::places::Place;
@@ -12,6 +12,7 @@ use super::target::{Found, find};
 use super::{Reached, Shared, content, queue, sign_in};
 use crate::app::secrets::use_of::connecting_for;
 use crate::id::ProjectId;
+use crate::net::hop::asks_for_socket;
 use crate::share;
 use crate::spec::{RoutePath, TargetPort};
 use crate::vault::Secret;
@@ -264,7 +265,7 @@ fn outgoing(
     (stream, body): (TcpStream, Body),
 ) -> Outgoing {
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let is_socket = is_upgrade(&parts.headers);
+    let is_socket = asks_for_socket(&parts.headers);
     Outgoing {
         stream,
         method: parts.method.clone(),
@@ -280,16 +281,21 @@ fn sent(site: &Site<'_>, parts: &Parts, by: Option<&Visitor>) -> HeaderMap {
     let keep_authorization = by.is_none_or(|visitor| !visitor.by_header);
     let mut headers = onward(&parts.headers, &site.origin, keep_authorization);
     let Some(visitor) = by else { return headers };
-    // A name that no header can carry would make everybody nobody: it is encoded.
-    let name: String = url::form_urlencoded::byte_serialize(visitor.name.as_bytes()).collect();
-    let plain = HeaderValue::from_str(&visitor.name).ok().filter(|_| visitor.name.is_ascii());
-    if let Some(value) = plain.or_else(|| HeaderValue::from_str(&name).ok()) {
+    if let Some(value) = named(&visitor.name) {
         headers.insert(USER, value);
     }
     if let Some(value) = visitor.api.as_deref().and_then(|api| HeaderValue::from_str(api).ok()) {
         headers.insert(API_SCOPE, value);
     }
     headers
+}
+
+/// A visitor's name as a header. One that no header can carry would make everybody nobody: it is encoded, and so is one that
+/// looks as if it were, or two people would be one.
+fn named(name: &str) -> Option<HeaderValue> {
+    let plain = HeaderValue::from_str(name).ok().filter(|_| name.is_ascii() && !name.contains('%'));
+    let encoded = || url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>();
+    plain.or_else(|| HeaderValue::from_str(&encoded()).ok())
 }
 
 /// Opens the room where it does not run, waits for the service to come up, and connects.
@@ -308,7 +314,9 @@ async fn connect(shared: &Shared, site: &Site<'_>, found: &Found<'_>) -> Result<
             Reached::Never(why) => return Err(Problem::unavailable(why)),
             Reached::NotYet(why) => why,
             Reached::At(at) => match open(at).await {
-                Ok(stream) => return Ok(stream),
+                // Somebody else may have begun to listen there since; who took the connection gets nothing then.
+                Ok(stream) if shared.ports.is_own(site.room, found.service, at).await => return Ok(stream),
+                Ok(_) => "what listens there is not the service's own process".to_owned(),
                 Err(why) => why,
             },
         };
@@ -329,4 +337,17 @@ async fn open(at: SocketAddr) -> Result<TcpStream, String> {
     let stream = stream.map_err(|_| "it takes too long".to_owned())?.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_names_are_one_to_a_service() {
+        let told = |name: &str| named(name).unwrap().to_str().unwrap().to_owned();
+        assert_eq!((told("ann b").as_str(), told("a+b").as_str()), ("ann b", "a+b"));
+        assert_eq!((told("\u{fc}").as_str(), told("%C3%BC").as_str()), ("%C3%BC", "%25C3%25BC"));
+        assert_eq!(told("a\n"), "a%0A");
+    }
 }

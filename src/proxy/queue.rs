@@ -10,7 +10,6 @@ use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
 
 /// Most headers of a request that its item tells.
 const HEADERS_MAX: usize = 32;
@@ -51,7 +50,7 @@ pub async fn put(
         Problem::unavailable("the queue takes nothing now; send it again later")
     })?;
     shared.host.log_line(site.room, "request.queued", json!({"queue": key.name, "bytes": body.len()}));
-    wake(shared, site);
+    shared.wake.wake(site.room);
     let mut response = Response::new(Body::from("{}"));
     *response.status_mut() = StatusCode::ACCEPTED;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -74,22 +73,6 @@ fn told(headers: &HeaderMap) -> Map<String, Value> {
     all.filter_map(|(name, value)| Some((name.as_str().to_owned(), short(value)?)))
         .take(HEADERS_MAX)
         .collect()
-}
-
-/// Starts a room that has services: one of them may be the agent that reads the queue.
-fn wake(shared: &Shared, site: &Site<'_>) {
-    let world = site.world;
-    let room = site.room;
-    let serves = world.services(room.project()).any(|(_, service)| service.room.is_none_or(|of| of == room));
-    if !serves || world.active_session(room).is_some() {
-        return;
-    }
-    let host = Arc::clone(&shared.host);
-    tokio::spawn(async move {
-        if let Err(error) = host.open(room).await {
-            tracing::warn!(%error, %room, "a room with requests does not start; they wait in their queue");
-        }
-    });
 }
 
 #[cfg(test)]

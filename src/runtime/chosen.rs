@@ -62,6 +62,13 @@ impl Runtime for ChosenRuntime {
         }
     }
 
+    async fn is_own(&self, key: &InstanceKey, port: u16) -> bool {
+        match self.process.observe_one(key).await {
+            Ok(Observed::Absent) | Err(_) => self.container.is_own(key, port).await,
+            Ok(_) => self.process.is_own(key, port).await,
+        }
+    }
+
     fn describe(&self) -> String {
         format!("{}; {}", self.process.describe(), self.container.describe())
     }

@@ -189,6 +189,11 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
         Some(SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
+    /// Whether the instance, and nobody else, listens at a port of it just now. Where its ports are nobody else's, it always is.
+    async fn is_own(&self, _key: &InstanceKey, _port: u16) -> bool {
+        true
+    }
+
     /// One line for people: what it is and which sandbox is in force.
     fn describe(&self) -> String;
 

@@ -33,6 +33,10 @@ impl Ports for Running {
             PortPlace::Never(why) => Reached::Never(why.to_owned()),
         }
     }
+
+    async fn is_own(&self, room: RoomId, service: ServiceId, at: SocketAddr) -> bool {
+        self.0.services().is_own(room, service, at).await
+    }
 }
 
 /// What runs.

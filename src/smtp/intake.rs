@@ -2,7 +2,8 @@
 
 use crate::app::App;
 use crate::app::host::RoomHost;
-use crate::id::{MailboxId, RoomId};
+use crate::app::wake::Wake;
+use crate::id::MailboxId;
 use crate::mail::{Address, Trace, message};
 use crate::queue::{ItemId, NewItem, QueueError, QueueKey, QueueStore, Sent};
 use base64::Engine as _;
@@ -27,6 +28,7 @@ pub struct Intake {
     app: Arc<App>,
     host: Arc<dyn RoomHost>,
     queues: Arc<dyn QueueStore>,
+    wake: Arc<Wake>,
 }
 
 impl std::fmt::Debug for Intake {
@@ -49,7 +51,8 @@ pub(crate) struct Parcel {
 impl Intake {
     #[must_use]
     pub fn new(app: Arc<App>, host: Arc<dyn RoomHost>, queues: Arc<dyn QueueStore>) -> Self {
-        Self { app, host, queues }
+        let wake = Wake::new(Arc::clone(&app), Arc::clone(&host));
+        Self { app, host, queues, wake }
     }
 
     pub(crate) fn app(&self) -> &Arc<App> {
@@ -65,25 +68,9 @@ impl Intake {
         let sent = self.queues.send(&key, item, true).await?;
         if matches!(sent, Sent::Stored(_)) {
             self.host.log_line(mailbox.room, "mail.received", json!({"queue": key.name, "bytes": bytes}));
-            self.wake(mailbox.room);
+            self.wake.wake(mailbox.room);
         }
         Ok(())
-    }
-
-    /// Starts a room that has services: one of them may be the agent that reads the mail.
-    fn wake(&self, room: RoomId) {
-        let world = self.app.world();
-        let serves =
-            world.services(room.project()).any(|(_, service)| service.room.is_none_or(|of| of == room));
-        if !serves || world.active_session(room).is_some() {
-            return;
-        }
-        let host = Arc::clone(&self.host);
-        tokio::spawn(async move {
-            if let Err(error) = host.open(room).await {
-                tracing::warn!(%error, %room, "a room with mail does not start; the mail waits in its queue");
-            }
-        });
     }
 }
 

@@ -1,23 +1,10 @@
 //! Which headers pass, and what a secret looks like in one.
 
+use crate::net::hop;
 use crate::vault::Secret;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-/// Headers between two hosts next to one another, or about a connection.
-const HOP_BY_HOP: [&str; 11] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "host",
-    "expect",
-];
 /// Headers by which a target would speak for this server's own address.
 const NOT_BACK: [&str; 5] =
     ["set-cookie", "strict-transport-security", "alt-svc", "clear-site-data", "server"];
@@ -30,23 +17,23 @@ fn is_own(name: &HeaderName) -> bool {
     OWN.iter().any(|prefix| name.as_str().starts_with(prefix))
 }
 
-fn is_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(&name.as_str())
+/// About the connection, or who is asked on it.
+fn is_hop(name: &HeaderName, named: &[String]) -> bool {
+    hop::is_one(name, named) || *name == header::HOST
 }
 
 /// Whether a secret may be put into this header.
 pub(super) fn may_be_set(name: &HeaderName) -> bool {
-    !is_hop(name) && *name != header::CONTENT_LENGTH && !name.as_str().starts_with("sec-websocket-")
+    !is_hop(name, &[]) && *name != header::CONTENT_LENGTH && !name.as_str().starts_with("sec-websocket-")
 }
 
 /// What of the caller's headers goes on: not its credential, nor what is about the connection.
 pub(super) fn onward(all: &HeaderMap) -> HeaderMap {
-    let named = named_by_connection(all);
+    let named = hop::named(all);
     let mut map = HeaderMap::with_capacity(all.len());
     for (name, value) in all {
-        let stays = is_hop(name)
+        let stays = is_hop(name, &named)
             || is_own(name)
-            || named.iter().any(|listed| listed == name.as_str())
             || [header::AUTHORIZATION, header::COOKIE, header::ORIGIN, header::REFERER].contains(name)
             || matches!(name.as_str(), "consistency" | "forwarded");
         if !stays {
@@ -58,30 +45,15 @@ pub(super) fn onward(all: &HeaderMap) -> HeaderMap {
 
 /// What of the answer's headers comes back.
 pub(super) fn back(all: &HeaderMap) -> HeaderMap {
-    let named = named_by_connection(all);
+    let named = hop::named(all);
     let mut map = HeaderMap::with_capacity(all.len());
     for (name, value) in all {
-        let stays = is_hop(name)
-            || is_own(name)
-            || NOT_BACK.contains(&name.as_str())
-            || named.iter().any(|listed| listed == name.as_str());
+        let stays = is_hop(name, &named) || is_own(name) || NOT_BACK.contains(&name.as_str());
         if !stays {
             map.append(name.clone(), value.clone());
         }
     }
     map
-}
-
-/// `Connection` names further headers that are about the connection.
-fn named_by_connection(all: &HeaderMap) -> Vec<String> {
-    let values = all.get_all(header::CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|text| text.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
-}
-
-/// Whether a WebSocket is asked for.
-pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
-    let upgrade = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
-    upgrade.is_some_and(|text| text.eq_ignore_ascii_case("websocket"))
 }
 
 /// A secret as the credential of a request: as it is where it begins with a scheme, else as a bearer token.

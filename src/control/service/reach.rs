@@ -54,4 +54,10 @@ impl Services {
             None => PortPlace::Never("the service's port cannot be reached, or is somebody else's"),
         }
     }
+
+    /// Whether the service, and nobody else, listens at a place that [`Services::port`] told.
+    pub async fn is_own(&self, room: RoomId, service: ServiceId, at: SocketAddr) -> bool {
+        let key = InstanceKey { room, service, container: 0 };
+        self.execute.parts.runtime.is_own(&key, at.port()).await
+    }
 }

@@ -11,6 +11,7 @@ use crate::app::host::lease_name;
 use crate::domain::room::Room;
 use crate::domain::session::{Reason, Session};
 use crate::id::{ProjectId, RoomId, SessionId};
+use crate::name::QueueName;
 use crate::projection::World;
 use chrono::{DateTime, TimeDelta, Utc};
 use plan::{Facts, Place, Step, Wanted, plan};
@@ -36,7 +37,7 @@ struct Memory {
     busy_until: HashMap<RoomId, DateTime<Utc>>,
     /// Whether the queues were looked at after the start.
     booted: bool,
-    /// Rooms that were found with work waiting then, until they are open.
+    /// Rooms that were found with work waiting then, or that came while they ended, until they are open.
     waiting: BTreeSet<RoomId>,
     /// Rooms that could not be opened: how often, and when to try again.
     refused: HashMap<RoomId, (u32, DateTime<Utc>)>,
@@ -125,13 +126,18 @@ impl Sessions {
             }
             Step::End { room, session, reason } => self.end(room, session, reason).await?,
             Step::EndIfUnused { room, session } => {
-                if self.has_work_under_way(room).await? {
+                let work = self.work(room).await?;
+                if work.is_under_way() {
                     let until = self.parts.app.clock.now() + TimeDelta::seconds(plan::BUSY_SECONDS);
                     self.memory().busy_until.insert(room, until);
                     outcome.due(until);
                     return Ok(());
                 }
                 self.end(room, session, Reason::Idle).await?;
+                // Who stored it found the room running, and woke nobody. What waited before is left alone: nobody may want it.
+                if self.work(room).await?.has_grown_since(&work) {
+                    self.memory().waiting.insert(room);
+                }
             }
             Step::Close { session, reason } => {
                 tracing::info!(%session, ?reason, "a session is closed whose server is gone");
@@ -150,9 +156,9 @@ impl Sessions {
         Ok(())
     }
 
-    /// Items that a consumer has on lease, or that wait for their next try.
-    async fn has_work_under_way(&self, room: RoomId) -> Result<bool, Error> {
-        Ok(self.parts.queues.list(room).await?.iter().any(|queue| queue.leased > 0))
+    async fn work(&self, room: RoomId) -> Result<Work, Error> {
+        let queues = self.parts.queues.list(room).await?;
+        Ok(Work(queues.into_iter().map(|queue| (queue.name, (queue.size, queue.leased))).collect()))
     }
 
     /// At the first run: remembers the rooms with work waiting.
@@ -184,7 +190,7 @@ impl Sessions {
         rooms.extend(new.into_iter().filter(|room| can_open(world, *room)));
         {
             let mut memory = self.memory();
-            memory.waiting.retain(|room| can_open(world, *room));
+            memory.waiting.retain(|room| can_open(world, *room) && service::runs_something(world, *room));
             rooms.extend(&memory.waiting);
             memory.refused.retain(|room, _| rooms.contains(room));
         }
@@ -212,6 +218,20 @@ impl Sessions {
                 }
             }
         }
+    }
+}
+
+/// What the queues of a room hold: items that wait, and items that a consumer has on lease or that wait for their next try.
+struct Work(BTreeMap<QueueName, (u64, u64)>);
+
+impl Work {
+    fn is_under_way(&self) -> bool {
+        self.0.values().any(|(_, leased)| *leased > 0)
+    }
+
+    fn has_grown_since(&self, before: &Self) -> bool {
+        let waited = |name| before.0.get(name).map_or(0, |(size, _)| *size);
+        self.is_under_way() || self.0.iter().any(|(name, (size, _))| *size > waited(name))
     }
 }
 

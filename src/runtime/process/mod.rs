@@ -183,13 +183,19 @@ impl Runtime for ProcessRuntime {
                 owned.insert((session, port), now + OWNED_FOR);
                 Some(at)
             }
-            // Whoever connects finds that out.
+            // Whoever connects finds that out, and asks again then whose it is.
             Ok(Whose::Nobodys) => Some(at),
             Ok(Whose::Foreign) | Err(_) => {
                 tracing::warn!(%key, port, "a port of a service is somebody else's; nothing is sent there");
                 None
             }
         }
+    }
+
+    async fn is_own(&self, key: &InstanceKey, port: u16) -> bool {
+        let Some(session) = self.find(key).map(|instance| instance.pid()) else { return false };
+        let looked = tokio::task::spawn_blocking(move || listening::whose(session, port)).await;
+        matches!(looked, Ok(Whose::Own))
     }
 
     fn describe(&self) -> String {

@@ -6,6 +6,7 @@
 use super::flaky::FlakyQueues;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
 use meshagent::app::host::{Hosted, RoomHost};
 use meshagent::app::{Actor, App, Error, NewProject, Settings};
 use meshagent::blob::Blobs;
@@ -90,6 +91,8 @@ pub struct FakeHost {
     pub slow: Mutex<Duration>,
     /// How many of the next answers name no live session.
     pub forgets: Mutex<u32>,
+    /// What happens while the next session ends.
+    pub meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
 impl FakeHost {
@@ -142,6 +145,10 @@ impl RoomHost for FakeHost {
             let mut rooms = self.rooms.lock().unwrap();
             rooms.get(&room).is_some_and(|(live, _)| *live == session) && rooms.remove(&room).is_some()
         };
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.await;
+        }
         if gone {
             self.app.end_session(&Actor::controller("test"), session, reason).await.unwrap();
         }
@@ -218,6 +225,7 @@ impl Rig {
             refuse: Mutex::default(),
             slow: Mutex::default(),
             forgets: Mutex::default(),
+            meanwhile: Mutex::default(),
         });
         let runtime = Arc::new(FakeRuntime::new(Arc::clone(&shared.clock)));
         let blobs = Blobs::from_object_store(Arc::new(object_store::memory::InMemory::new()));

@@ -1,11 +1,13 @@
 use super::rig::{Rig, Shared};
 use meshagent::app::host::RoomHost;
+use meshagent::app::wake::Wake;
 use meshagent::domain::instance::Phase;
 use meshagent::domain::session::Reason;
 use meshagent::eventlog::Filter;
 use meshagent::name::QueueName;
 use meshagent::queue::{NewItem, QueueKey, QueueStore};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
@@ -39,6 +41,46 @@ async fn a_session_with_leased_work_is_not_idle() {
     assert_eq!(rig.host.live().len(), 1);
     rig.shared.queues.ack(&key, leased.token).await.unwrap();
     rig.until("it ended", |w| w.session(hosted.session).is_some_and(|s| !s.is_active())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_an_idle_session_ends_opens_the_room_again() {
+    let rig = Rig::new().await;
+    let room = rig.room_with("quick", &[("meshagent.room.empty-room-timeout", "60")]).await;
+    rig.service(None, "agent", json!({})).await;
+    let key = |name| QueueKey::new(room, QueueName::new(name).unwrap());
+    rig.shared.queues.send(&key("nobodys"), NewItem::new("1"), true).await.unwrap();
+    let first = rig.host.open(room).await.unwrap().session;
+    let (queues, jobs) = (Arc::clone(&rig.shared.queues), key("jobs"));
+    *rig.host.meanwhile.lock().unwrap() = Some(Box::pin(async move {
+        queues.send(&jobs, NewItem::new("2"), true).await.unwrap();
+    }));
+    rig.host.set_idle(room, Some(rig.shared.clock.now()));
+    rig.until("it is open again", |w| w.active_session(room).is_some_and(|(id, _)| id != first)).await;
+    // Nobody took either; the next time nothing came.
+    rig.host.set_idle(room, Some(rig.shared.clock.now()));
+    rig.until("it ended", |w| w.active_session(room).is_none()).await;
+    rig.pass(Duration::from_hours(1)).await;
+    assert!(rig.host.live().is_empty(), "what lies in a queue that nobody reads keeps no room open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_is_woken_though_it_cannot_open_at_once() {
+    let rig = Rig::new().await;
+    let (room, empty) = (rig.room("late").await, rig.room("empty").await);
+    let wake = Wake::new(Arc::clone(&rig.app), Arc::clone(&rig.host) as Arc<dyn RoomHost>);
+    wake.wake(empty);
+    rig.service(None, "agent", json!({})).await;
+    *rig.host.refuse.lock().unwrap() = 3;
+    wake.wake(room);
+    wake.wake(room);
+    rig.until("it is open", |w| w.active_session(room).is_some()).await;
+    rig.pass(Duration::from_mins(10)).await;
+    assert_eq!(
+        (*rig.host.refuse.lock().unwrap(), rig.host.live().len()),
+        (0, 1),
+        "nothing runs in the other"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,7 +39,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200); self.send_header("Content-Type", "application/json")
         self.send_header("Connection", "X-Hop"); self.send_header("X-Hop", "1"); self.send_header("Set-Cookie", "own=1")
         self.send_header("Content-Length", str(len(told))); self.end_headers(); self.wfile.write(told)
-    do_GET = do_POST = do_PUT = answer
+    do_GET = do_POST = do_PUT = do_DELETE = do_OPTIONS = answer
 ports = [int(port) for port in os.environ["PORTS"].split()]
 for port in ports[1:]:
     threading.Thread(target=http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever, daemon=True).start()
@@ -110,6 +110,21 @@ async fn a_service_answers_behind_a_name() {
     let posted = desk.ask(Method::POST, HOST, "/api//v1/%61?b", &[], &"x".repeat(3_000_000)).await.json();
     assert_eq!((&posted["path"], &posted["length"]), (&json!("/v1/%61?b"), &json!(3_000_000)));
     assert_eq!(desk.get(HOST, "/api", &[]).await.json()["path"], "/");
+    // A request without a body has none there, and no chunks.
+    for method in [Method::POST, Method::DELETE, Method::OPTIONS, Method::GET] {
+        let told = desk.ask(method.clone(), HOST, "/", &[], "").await.json();
+        assert_eq!(
+            (&told["length"], &told["headers"]["transfer-encoding"]),
+            (&json!(0), &Value::Null),
+            "{method}"
+        );
+    }
+    let chunked = ["Transfer-Encoding: chunked", "", "3", "abc", "0", ""];
+    let (_, told) = desk.line("/", HOST, &chunked);
+    assert!(told.contains(r#""length": 3"#), "a GET keeps its body: {told}");
+    // A cookie of the site's own is not read, and is passed on as it is.
+    let told = desk.raw(&format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\nCookie: n=J\u{fc}; __meshagent_iap=x\r\n\r\n")).1;
+    assert!(told.contains("n=J") && !told.contains("__meshagent_iap"), "{told}");
     // An answer comes as it is made.
     let mut answer =
         desk.client.get(format!("http://{}/slow", desk.proxy)).header("host", HOST).send().await.unwrap();
