@@ -94,6 +94,29 @@ async fn a_browser_is_steered_and_reaches_only_what_is_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_whose_beginning_is_away_is_of_use_all_the_same() {
+    if !browser::is_here() {
+        return;
+    }
+    let (site, _) = site(PAGE.to_owned()).await;
+    let env = [("PATH", "/usr/bin:/bin"), ("MESHAGENT_ALLOW_HOSTS", site.as_str())];
+    // Nobody may go there.
+    let start = "--starting-url=https://169.254.169.254/";
+    let mut desk = Desk::start(&["--computer-use", "--allow-goto-url", start], &env).await;
+    let thread = "dataset://agents/support-agent/threads/one";
+    for _ in 0..2 {
+        let said = desk.call_in(thread, "computer_call", json!({"actions": []})).await;
+        assert!(said.contains("cannot be opened"), "{said}");
+    }
+    let url = format!("http://{site}/");
+    let said = desk.call_in(thread, "goto", json!({"url": url})).await;
+    assert!(said.contains("start"), "{said}");
+    let said = desk.call_in(thread, "computer_call", json!({"actions": [click(50, 50)]})).await;
+    assert!(said.contains("clicked"), "{said}");
+    assert_eq!(desk.agent.terminate().code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_of_openai_uses_its_computer_and_what_it_saw_is_kept() {
     if !browser::is_here() {
         return;

@@ -15,6 +15,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 
 /// Size of a page, in pixels.
 pub(super) const WIDTH: u32 = 1440;
@@ -39,11 +40,28 @@ pub(super) struct Browser {
     _proxy: Proxy,
 }
 
-/// A page with cookies and storage of its own.
+/// A page with cookies and storage of its own; they end when it is dropped.
 pub(super) struct Page {
-    cdp: Arc<Cdp>,
+    context: Context,
     session: String,
-    context: String,
+}
+
+/// What a page has to itself in the browser.
+struct Context {
+    cdp: Arc<Cdp>,
+    id: String,
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (cdp, context) = (self.cdp.clone(), json!({"browserContextId": self.id}));
+        runtime.spawn(async move {
+            if let Err(error) = cdp.call(None, "Target.disposeBrowserContext", context).await {
+                tracing::debug!(error, "a page of the browser was not closed");
+            }
+        });
+    }
 }
 
 impl Browser {
@@ -58,9 +76,7 @@ impl Browser {
             return Err("the browser has no pipes".to_owned());
         };
         let cdp = Arc::new(Cdp::new(to, from));
-        let browser = Self { cdp, _group: group, _child: child, _proxy: proxy };
-        browser.cdp.call(None, "Browser.setDownloadBehavior", json!({"behavior": "deny"})).await?;
-        Ok(browser)
+        Ok(Self { cdp, _group: group, _child: child, _proxy: proxy })
     }
 
     pub fn is_up(&self) -> bool {
@@ -71,12 +87,14 @@ impl Browser {
         let cdp = &self.cdp;
         let text = |value: Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
         let context = cdp.call(None, "Target.createBrowserContext", json!({})).await?;
-        let context = text(context, "browserContextId");
-        let target = json!({"url": "about:blank", "browserContextId": context});
+        let context = Context { cdp: cdp.clone(), id: text(context, "browserContextId") };
+        let downloads = json!({"behavior": "deny", "browserContextId": context.id});
+        cdp.call(None, "Browser.setDownloadBehavior", downloads).await?;
+        let target = json!({"url": "about:blank", "browserContextId": context.id});
         let target = text(cdp.call(None, "Target.createTarget", target).await?, "targetId");
         let attach = json!({"targetId": target, "flatten": true});
         let session = text(cdp.call(None, "Target.attachToTarget", attach).await?, "sessionId");
-        let page = Page { cdp: cdp.clone(), session, context };
+        let page = Page { context, session };
         page.call("Page.enable", json!({})).await?;
         let size = json!({"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": false});
         page.call("Emulation.setDeviceMetricsOverride", size).await?;
@@ -137,15 +155,7 @@ const FLAGS: [&str; 16] = [
 
 impl Page {
     async fn call(&self, method: &str, params: Value) -> Result<Value, String> {
-        self.cdp.call(Some(&self.session), method, params).await
-    }
-
-    /// Ends the page with its cookies.
-    pub async fn close(&self) {
-        let context = json!({"browserContextId": self.context});
-        if let Err(error) = self.cdp.call(None, "Target.disposeBrowserContext", context).await {
-            tracing::debug!(error, "a page of the browser was not closed");
-        }
+        self.context.cdp.call(Some(&self.session), method, params).await
     }
 
     pub async fn goto(&self, url: &str) -> Result<(), String> {

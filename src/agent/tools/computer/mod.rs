@@ -52,8 +52,25 @@ pub struct Computer {
 struct Running {
     browser: Option<Browser>,
     /// By thread, with the number of the last use.
-    pages: BTreeMap<String, (u64, Arc<Mutex<Page>>)>,
+    pages: BTreeMap<String, (u64, Arc<Mutex<Tab>>)>,
     uses: u64,
+}
+
+/// The page of a thread.
+struct Tab {
+    page: Page,
+    /// Whether it has been where it is to begin.
+    began: bool,
+}
+
+impl Running {
+    /// Gives up a page that nobody works with, else the one that was used the longest ago: that ends with the call that it is in.
+    fn make_room(&mut self) {
+        let idle = |tab: &Arc<Mutex<Tab>>| Arc::strong_count(tab) == 1;
+        let oldest = self.pages.iter().min_by_key(|(_, (used, tab))| (!idle(tab), *used));
+        let oldest = oldest.map(|(thread, _)| thread.clone()).unwrap_or_default();
+        self.pages.remove(&oldest);
+    }
 }
 
 impl std::fmt::Debug for Computer {
@@ -104,8 +121,8 @@ impl Computer {
         tools
     }
 
-    /// The page of a thread.
-    async fn page(&self, thread: &str) -> Result<Arc<Mutex<Page>>, String> {
+    /// The page of a thread. What takes long is done with the page alone, so that other threads have theirs meanwhile.
+    async fn tab(&self, thread: &str) -> Result<Arc<Mutex<Tab>>, String> {
         let mut running = self.running.lock().await;
         if running.browser.as_ref().is_none_or(|browser| !browser.is_up()) {
             *running = Running::default();
@@ -113,25 +130,26 @@ impl Computer {
         }
         running.uses += 1;
         let now = running.uses;
-        if let Some((used, page)) = running.pages.get_mut(thread) {
+        if let Some((used, tab)) = running.pages.get_mut(thread) {
             *used = now;
-            return Ok(page.clone());
+            return Ok(tab.clone());
         }
         if running.pages.len() >= PAGES_MAX {
-            let oldest = running.pages.iter().min_by_key(|(_, (used, _))| *used);
-            let oldest = oldest.map(|(thread, _)| thread.clone()).unwrap_or_default();
-            if let Some((_, page)) = running.pages.remove(&oldest) {
-                page.lock().await.close().await;
-            }
+            running.make_room();
         }
         let Some(browser) = &running.browser else { return Err("the browser has ended".to_owned()) };
-        let page = browser.page().await?;
-        if let Some(url) = &self.config.starting_url {
-            page.goto(url).await?;
+        let tab = Arc::new(Mutex::new(Tab { page: browser.page().await?, began: false }));
+        running.pages.insert(thread.to_owned(), (now, tab.clone()));
+        Ok(tab)
+    }
+
+    /// Goes where pages begin, unless this one has been there or goes elsewhere at once.
+    async fn begin(&self, tab: &mut Tab, goes: bool) -> Result<(), String> {
+        if let Some(url) = self.config.starting_url.as_ref().filter(|_| !tab.began && !goes) {
+            tab.page.goto(url).await?;
         }
-        let page = Arc::new(Mutex::new(page));
-        running.pages.insert(thread.to_owned(), (now, page.clone()));
-        Ok(page)
+        tab.began = true;
+        Ok(())
     }
 
     /// Ends the browser.
@@ -197,11 +215,13 @@ impl Tool for ComputerTool {
             }
             actions.into_iter().map(read).collect::<Result<Vec<_>, _>>()?
         };
-        let page = self.computer.page(&call.thread).await?;
+        let tab = self.computer.tab(&call.thread).await?;
         // One after another: a thread has one page.
-        let page = page.lock().await;
+        let mut tab = tab.lock().await;
+        self.computer.begin(&mut tab, self.goto).await?;
+        let page = &tab.page;
         for step in &steps {
-            step.act(&page).await?;
+            step.act(page).await?;
         }
         page.settle().await;
         let picture = page.screenshot().await?;
