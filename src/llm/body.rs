@@ -10,6 +10,8 @@ use std::fmt;
 
 /// Most models that one body may name.
 pub const MODELS_MAX: usize = 100;
+/// Most values of members that are read: each takes far more in memory than its text.
+pub const VALUES_MAX: usize = 200_000;
 
 /// Why a body is not passed on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +29,8 @@ pub enum Malformed {
     Type(String),
     #[error("the body names more than {MODELS_MAX} models")]
     Many,
+    #[error("the body's `{0}` has too many values to be looked at: more than {VALUES_MAX}; send fewer")]
+    Values(String),
 }
 
 /// The members of a JSON object in their order, each as it was written.
@@ -52,17 +56,33 @@ impl Fields {
     /// A member as a value; `None` where it is absent or null.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<Value> {
-        let value: Value = serde_json::from_str(self.get(name)?.get()).ok()?;
-        (!value.is_null()).then_some(value)
+        let mut left = VALUES_MAX;
+        self.read(name, &mut left).ok()?.filter(|value| !value.is_null())
+    }
+
+    /// A member as a value, or an error where it cannot be read. What it has of values is taken from those that are `left`.
+    pub fn read(&self, name: &str, left: &mut usize) -> Result<Option<Value>, Malformed> {
+        let Some(raw) = self.get(name) else { return Ok(None) };
+        take(raw, left, name)?;
+        serde_json::from_str(raw.get()).map(Some).map_err(|error| Malformed::NotJson(error.to_string()))
+    }
+
+    /// Whether a member is there that is neither null nor false.
+    #[must_use]
+    pub fn is_asked_for(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|raw| !["null", "false"].contains(&raw.get()))
     }
 
     /// A member that must be text, where it is there.
     pub fn text(&self, name: &'static str) -> Result<Option<String>, Malformed> {
-        match self.value(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Malformed::NotText(name)),
-        }
+        let Some(raw) = self.get(name) else { return Ok(None) };
+        serde_json::from_str(raw.get()).map_err(|_| Malformed::NotText(name))
+    }
+
+    /// Bytes of all members together.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.len() + value.get().len()).sum()
     }
 
     /// Changes a member, or adds it at the end.
@@ -189,6 +209,24 @@ impl<'de> Visitor<'de> for Nested<'_> {
     }
 }
 
+/// Takes the values that a text has from those that are left.
+fn take(raw: &RawValue, left: &mut usize, name: &str) -> Result<(), Malformed> {
+    let (mut values, mut within, mut escaped) = (1_usize, false, false);
+    for byte in raw.get().bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = within,
+            b'"' => within = !within,
+            // Each stands before one value at least, or is an empty list.
+            b',' | b'[' | b'{' if !within => values += 1,
+            _ => {}
+        }
+    }
+    let known = name.chars().take(64).collect();
+    *left = left.checked_sub(values).ok_or(Malformed::Values(known))?;
+    Ok(())
+}
+
 /// The models that a body's tools name.
 pub fn tool_models(fields: &Fields) -> Result<BTreeSet<String>, Malformed> {
     #[derive(Deserialize)]
@@ -197,6 +235,8 @@ pub fn tool_models(fields: &Fields) -> Result<BTreeSet<String>, Malformed> {
         model: Option<Value>,
     }
     let Some(tools) = fields.get("tools") else { return Ok(BTreeSet::new()) };
+    let mut left = VALUES_MAX;
+    take(tools, &mut left, "tools")?;
     let tools: Option<Vec<Tool>> =
         serde_json::from_str(tools.get()).map_err(|error| Malformed::NotJson(error.to_string()))?;
     let mut found = BTreeSet::new();
@@ -238,6 +278,24 @@ mod tests {
         }
         let fields = Fields::parse(br#"{"model": 1}"#).unwrap();
         assert_eq!(fields.text("model").unwrap_err(), Malformed::NotText("model"));
+    }
+
+    #[test]
+    fn what_has_too_many_values_is_not_read() {
+        let body =
+            |count: usize| json!({"input": vec![0; count], "text": ",[{\"".repeat(VALUES_MAX)}).to_string();
+        let few = Fields::parse(body(VALUES_MAX / 2).as_bytes()).unwrap();
+        let mut left = VALUES_MAX;
+        assert!(
+            few.read("input", &mut left).unwrap().is_some() && few.read("text", &mut left).unwrap().is_some()
+        );
+        assert_eq!(few.read("input", &mut left).unwrap_err(), Malformed::Values("input".to_owned()));
+        let many = Fields::parse(body(VALUES_MAX).as_bytes()).unwrap();
+        assert!(many.value("input").is_none());
+        let model = json!({"model": vec![0; VALUES_MAX], "tools": vec![json!({}); VALUES_MAX]}).to_string();
+        let model = Fields::parse(model.as_bytes()).unwrap();
+        assert_eq!(model.text("model").unwrap_err(), Malformed::NotText("model"), "it is no absent one");
+        assert_eq!(tool_models(&model).unwrap_err(), Malformed::Values("tools".to_owned()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a request's body asks for.
 
 use super::refusal::Refusal;
+use super::router::held_to;
 use crate::api::Api;
 use crate::llm::body::{Fields, Malformed, nested_models, tool_models};
 use crate::llm::form::form_model;
@@ -118,7 +119,7 @@ impl Asked {
                 self.models.push(model);
             }
         }
-        self.answers_later = fields.value("background").is_some_and(|value| value != Value::Bool(false));
+        self.answers_later = fields.is_asked_for("background");
         self.fields = Some(fields);
         Ok(())
     }
@@ -128,21 +129,24 @@ impl Asked {
     }
 
     /// Has the project's rules make of it what they say.
-    pub(super) fn route(
+    pub(super) async fn route(
         &mut self,
-        policy: &Policy,
+        api: &Api,
+        policy: &Arc<Policy>,
         operation: &Operation,
         headers: &HeaderMap,
     ) -> Result<(), Refusal> {
-        let model = self.model().to_owned();
-        let looked = Looked { operation, transport: Transport::Http, headers, model: &model };
-        let Some(fields) = &mut self.fields else {
+        let fields = self.fields.take();
+        let looked = Looked { operation, transport: Transport::Http, headers, model: self.model() };
+        let Some(fields) = fields else {
             // What is empty asks for nothing that rules are about; a form may, and is passed on as it is.
             return if self.bytes.is_empty() { Ok(()) } else { Ok(policy.check_unread(&looked)?) };
         };
-        if policy.apply(&looked, fields)? {
-            self.bytes = fields.to_bytes().into();
+        let (fields, changed) = held_to(api, policy, &looked, fields, Policy::apply).await?;
+        if let Some(changed) = changed {
+            self.bytes = changed;
         }
+        self.fields = Some(fields);
         Ok(())
     }
 

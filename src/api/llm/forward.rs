@@ -6,7 +6,7 @@ use super::count::{Answer, Counter};
 use super::logged::Logged;
 use super::refusal::Refusal;
 use super::router::policy;
-use super::{Turn, spend, upstream};
+use super::{Slot, spend, upstream};
 use crate::api::Api;
 use crate::llm::router::Policy;
 use crate::llm::upstream::Ask;
@@ -26,7 +26,7 @@ pub(super) async fn pass(
     user: User,
     operation: Operation,
     request: Request,
-    turn: Turn,
+    slot: Slot,
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let policy = policy(api, user.project)?;
@@ -43,7 +43,7 @@ pub(super) async fn pass(
     check_models(&user, &policy, &operation, &parts.method, &asked)?;
     operation.unmetered |= asked.answers_later;
     let price = spend::check(api, &user, &operation, asked.model()).await?;
-    asked.route(&policy, &operation, &parts.headers)?;
+    asked.route(api, &policy, &operation, &parts.headers).await?;
     asked.ask_for_usage(&operation);
     let annotations = headers::annotations(&parts.headers);
     let about = (asked.model(), "http", &annotations);
@@ -64,14 +64,15 @@ pub(super) async fn pass(
     if let Some(free) = counted.take_if(|_| !made) {
         free.free();
     }
-    let answer = sent?;
-    let status = answer.status();
-    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        return Err(key_refused(&operation, status));
-    }
+    let answer = sent.map_err(Refusal::from).and_then(|answer| match answer.status() {
+        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Err(key_refused(&operation, status)),
+        _ => Ok(answer),
+    });
+    let status = answer.as_ref().map_or_else(|refusal| refusal.status, reqwest::Response::status);
     if let Some(logged) = &mut logged {
         logged.status(status.as_u16());
     }
+    let answer = answer?;
     let back = headers::back(answer.headers());
     let passing = Passing {
         parts: answer.bytes_stream().boxed(),
@@ -81,7 +82,7 @@ pub(super) async fn pass(
         request_bytes: asked.bytes.len() as u64,
         passed: 0,
         ended: false,
-        _turn: turn,
+        _slot: slot,
     };
     let mut response = Response::new(Body::from_stream(passing));
     *response.status_mut() = status;
@@ -145,7 +146,7 @@ struct Passing {
     request_bytes: u64,
     passed: u64,
     ended: bool,
-    _turn: Turn,
+    _slot: Slot,
 }
 
 impl Passing {
@@ -200,8 +201,8 @@ impl Stream for Passing {
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        if let Some(logged) = self.logged.take() {
-            logged.end(self.meter.told());
+        if let Some(logged) = &mut self.logged {
+            logged.usage(self.meter.told());
         }
         let Some(answer) = &mut self.answer else { return };
         // Where nothing can be read, the answer counts its estimate.

@@ -1,10 +1,11 @@
 //! Records of requests to models, for the loggers of a project. Nobody waits for them.
 
 use super::admit::User;
-use crate::api::Api;
-use crate::id::ProjectId;
-use crate::llm::record::{self, ANSWER_KEPT_BYTES_MAX, Filter, Looked};
+use crate::api::{Api, Problem};
+use crate::id::{FeedId, ProjectId};
+use crate::llm::record::{self, Filter, KEPT_BYTES_MAX, Looked};
 use crate::llm::{Operation, Tokens};
+use crate::projection::World;
 use crate::share::{Place, Places, Turns};
 use axum::body::Bytes;
 use chrono::{DateTime, Utc};
@@ -40,17 +41,22 @@ impl Default for Bounds {
     }
 }
 
-/// One request that loggers may tell of.
-pub(super) struct Logged {
+/// One request that loggers may tell of; told when it is dropped, however it ends.
+pub(super) struct Logged(Option<Record>);
+
+/// What is known of it.
+struct Record {
     api: Api,
     project: ProjectId,
     about: Value,
     /// As the record has it; read on a thread of its own, while the provider answers.
     request: JoinHandle<Value>,
     answer: Vec<u8>,
-    whole: bool,
+    to_end: bool,
     began_at: DateTime<Utc>,
-    status: u16,
+    /// `None` while nobody has answered.
+    status: Option<u16>,
+    usage: Option<Tokens>,
     _held: Place<ProjectId>,
 }
 
@@ -84,37 +90,55 @@ impl Logged {
             drop((request, reading));
             told
         });
-        let began_at = api.app.clock.now();
-        let (api, answer) = (api.clone(), Vec::new());
-        Some(Self { api, project, about, request, answer, whole: true, began_at, status: 200, _held: held })
+        Some(Self(Some(Record {
+            api: api.clone(),
+            project,
+            about,
+            request,
+            answer: Vec::new(),
+            to_end: true,
+            began_at: api.app.clock.now(),
+            status: None,
+            usage: None,
+            _held: held,
+        })))
     }
 
     pub(super) fn status(&mut self, status: u16) {
-        self.status = status;
+        self.0.iter_mut().for_each(|record| record.status = Some(status));
+    }
+
+    pub(super) fn usage(&mut self, usage: Option<Tokens>) {
+        self.0.iter_mut().for_each(|record| record.usage = usage);
     }
 
     /// Keeps a part of the answer, as far as there is room.
     pub(super) fn part(&mut self, bytes: &[u8]) {
-        let room = ANSWER_KEPT_BYTES_MAX.saturating_sub(self.answer.len());
-        self.whole &= bytes.len() <= room;
-        self.answer.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let Some(record) = &mut self.0 else { return };
+        let room = KEPT_BYTES_MAX.saturating_sub(record.answer.len());
+        record.to_end &= bytes.len() <= room;
+        record.answer.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
+}
 
-    /// Publishes the record in the feeds whose loggers want it.
-    pub(super) fn end(self, usage: Option<Tokens>) {
+impl Drop for Logged {
+    fn drop(&mut self) {
         // Answers are dropped by the server, which may be going down.
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(self.publish(usage));
+        if let (Some(record), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(record.publish());
         }
     }
+}
 
-    async fn publish(mut self, usage: Option<Tokens>) {
+impl Record {
+    /// Publishes it in the feeds whose loggers want it.
+    async fn publish(mut self) {
         let now = self.api.app.clock.now();
         let mut about = std::mem::take(&mut self.about);
         about["started_at"] = json!(self.began_at);
         about["duration_ms"] = json!((now - self.began_at).num_milliseconds().max(0));
         about["status"] = json!(self.status);
-        about["usage"] = usage.map_or(Value::Null, |tokens| {
+        about["usage"] = self.usage.map_or(Value::Null, |tokens| {
             json!({
                 "input_tokens": tokens.input, "cached_tokens": tokens.cached, "output_tokens": tokens.output,
                 "cache_write_tokens": tokens.cache_write, "reasoning_tokens": tokens.reasoning,
@@ -127,13 +151,13 @@ impl Logged {
             world.llm_loggers(self.project).filter(|(_, one)| !one.wanted.paused).collect();
         let filters: Vec<String> =
             listening.iter().map(|(_, one)| one.wanted.filter_expression.clone()).collect();
-        let (answer, whole) = (std::mem::take(&mut self.answer), self.whole);
+        let (answer, to_end) = (std::mem::take(&mut self.answer), self.to_end);
         let Some(turn) = self.api.llm.records.turns.take(self.project).await else {
             tracing::warn!(project = %self.project, "a request to a model is not logged; too many wait");
             return;
         };
         let looked = tokio::task::spawn_blocking(move || {
-            about["response"] = record::body(&answer, whole);
+            about["response"] = record::body(&answer, to_end);
             let record = Looked::new(&about);
             let lets = |text: &String| Filter::compile(text).is_ok_and(|filter| filter.lets_through(&record));
             let wanted: Vec<bool> = filters.iter().map(lets).collect();
@@ -142,21 +166,25 @@ impl Logged {
         });
         let Ok((record, wanted)) = looked.await else { return };
         for ((id, logger), _) in listening.into_iter().zip(wanted).filter(|(_, wanted)| *wanted) {
-            let feed_id = logger.wanted.destination_feed;
-            let Some(feed) = world.feed(feed_id) else { continue };
-            let Ok(subscribed) = self.api.app.has_feed_subscribers(feed_id).await else { continue };
-            if let Err(error) = self.api.feeds.publish(feed_id, feed, subscribed, record.clone(), false).await
-            {
+            if let Err(error) = self.into_feed(logger.wanted.destination_feed, record.clone()).await {
                 // Its text may repeat the record.
-                let code = crate::api::feeds::code(&error);
-                tracing::warn!(logger = %id, code, "a logger of models could not publish");
+                tracing::warn!(logger = %id, code = error.code, "a logger of models could not publish");
             }
         }
+    }
+
+    async fn into_feed(&self, id: FeedId, record: Bytes) -> Result<(), Problem> {
+        let feed = |world: &World| world.feed(id).cloned();
+        let Some(found) = feed(&self.api.app.world()) else { return Ok(()) };
+        let checked = self.api.feeds.check(id, &found, record, false).await?;
+        let subscribed = self.api.app.has_feed_subscribers(id).await?;
+        let Some(found) = feed(&self.api.app.world()) else { return Ok(()) };
+        Ok(self.api.feeds.publish(id, &found, subscribed, checked).await?)
     }
 }
 
 impl std::fmt::Debug for Logged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Logged").field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("Logged").finish_non_exhaustive()
     }
 }

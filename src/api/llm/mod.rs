@@ -26,6 +26,7 @@ use crate::llm::router::Policy;
 use crate::llm::upstream::{Upstream, Upstreams};
 use crate::llm::usage::Ledger;
 use crate::llm::{AT_ONCE_MAX, AT_ONCE_PER_PROJECT_MAX, Operation, Provider, REQUESTS_BYTES_MAX};
+use crate::net::hop::asks_for_socket;
 use crate::share::{Place, Places};
 use admit::User;
 use axum::Extension;
@@ -43,25 +44,28 @@ pub struct Llm {
     pub upstreams: Upstreams,
     pub ledger: Arc<Ledger>,
     /// Requests that are being passed on.
-    turns: Arc<Places<ProjectId>>,
+    slots: Arc<Places<ProjectId>>,
     policies: router::Policies,
     records: logged::Bounds,
     /// Bytes that bodies may still take.
     bodies: Arc<Semaphore>,
+    /// Large requests that may still be held to rules.
+    looks: Semaphore,
 }
 
 impl Llm {
     #[must_use]
     pub fn new(upstreams: Upstreams, ledger: Arc<Ledger>) -> Self {
         let bodies = Arc::new(Semaphore::new(REQUESTS_BYTES_MAX));
-        let turns = Places::new(AT_ONCE_MAX, AT_ONCE_PER_PROJECT_MAX);
+        let slots = Places::new(AT_ONCE_MAX, AT_ONCE_PER_PROJECT_MAX);
         let (policies, records) = (router::Policies::default(), logged::Bounds::default());
-        Self { upstreams, ledger, turns, policies, records, bodies }
+        let looks = Semaphore::new(router::LOOKS_MAX);
+        Self { upstreams, ledger, slots, policies, records, bodies, looks }
     }
 }
 
 /// A place among them, held until the answer ends.
-type Turn = Place<ProjectId>;
+type Slot = Place<ProjectId>;
 
 /// Where each provider is on this server.
 const PREFIXES: [(Provider, &str, &str); 3] = [
@@ -106,7 +110,7 @@ async fn passed(api: &Api, user: User, request: Request) -> Result<Response, Ref
     let policy = router::policy(api, user.project)?;
     policy.check_app(request.headers())?;
     check_listing(&user, &policy, &operation, request.method())?;
-    let turn = api.llm.turns.take(user.project).ok_or_else(|| Refusal {
+    let slot = api.llm.slots.take(user.project).ok_or_else(|| Refusal {
         status: StatusCode::TOO_MANY_REQUESTS,
         code: "busy",
         message: format!(
@@ -120,10 +124,10 @@ async fn passed(api: &Api, user: User, request: Request) -> Result<Response, Ref
             message: "what models are used cannot be recorded now; try again later".to_owned(),
         });
     }
-    if is_upgrade(&request) {
-        return socket::pass(api, user, operation, request, turn).await;
+    if asks_for_socket(request.headers()) {
+        return socket::pass(api, user, operation, request, slot).await;
     }
-    forward::pass(api, user, operation, request, turn).await
+    forward::pass(api, user, operation, request, slot).await
 }
 
 fn operation(path: &str) -> Result<Operation, Refusal> {
@@ -156,11 +160,6 @@ fn check_listing(
     let Some(model) = operation.named_model() else { return Ok(()) };
     user.check_model(operation.provider, model)?;
     Ok(policy.check_model(operation.provider, model)?)
-}
-
-fn is_upgrade(request: &Request) -> bool {
-    let upgrade = request.headers().get("upgrade").and_then(|value| value.to_str().ok());
-    upgrade.is_some_and(|text| text.eq_ignore_ascii_case("websocket"))
 }
 
 /// Who is asked: the project's own provider, else the operator's.

@@ -5,8 +5,8 @@ use super::admit::User;
 use super::count::{Answer, Counter};
 use super::logged::Logged;
 use super::refusal::Refusal;
-use super::router::policy;
-use super::{Turn, spend, upstream};
+use super::router::{Apply, held_to, policy};
+use super::{Slot, spend, upstream};
 use crate::api::{Api, relay};
 use crate::llm::body::{Fields, nested_models, tool_models};
 use crate::llm::meter::MessageMeter;
@@ -23,6 +23,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_tungstenite::tungstenite as ws;
 
@@ -47,6 +48,8 @@ struct Session {
     counter: Option<Counter>,
     /// The answer that is under way.
     open: Option<Answer>,
+    /// Whether the provider said that it is making one.
+    began: bool,
     /// The record of it, where loggers listen.
     logged: Option<Logged>,
     meter: MessageMeter,
@@ -57,7 +60,7 @@ pub(super) async fn pass(
     user: User,
     operation: Operation,
     request: Request,
-    turn: Turn,
+    slot: Slot,
 ) -> Result<Response, Refusal> {
     if !operation.takes_socket() {
         return Err(Refusal::bad_request(format!(
@@ -78,6 +81,7 @@ pub(super) async fn pass(
         headers: parts.headers.clone(),
         counter: None,
         open: None,
+        began: false,
         logged: None,
         meter: MessageMeter::default(),
     };
@@ -110,7 +114,7 @@ pub(super) async fn pass(
     let upgrade = upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX);
     Ok(upgrade.on_upgrade(move |caller| async move {
         relay(session, caller, provider).await;
-        drop(turn);
+        drop(slot);
     }))
 }
 
@@ -120,11 +124,6 @@ fn unreachable() -> Refusal {
         code: "upstream-unreachable",
         message: "the provider closed the socket at once; try again".to_owned(),
     }
-}
-
-/// It was made of texts.
-fn text_of(fields: &Fields) -> String {
-    String::from_utf8_lossy(&fields.to_bytes()).into_owned()
 }
 
 fn query_model(query: Option<&str>) -> String {
@@ -166,10 +165,15 @@ impl Session {
         }
         self.begin(model).await?;
         self.open = self.counter.as_ref().map(|counter| counter.answer(text.len()));
+        self.log(model, text);
+        Ok(())
+    }
+
+    fn log(&mut self, model: &str, text: &str) {
         let asked = (model, "websocket", &self.annotations);
         let request = || Bytes::copy_from_slice(text.as_bytes());
         self.logged = Logged::begin(&self.api, &self.user, &self.operation, asked, request);
-        Ok(())
+        self.logged.iter_mut().for_each(|logged| logged.status(StatusCode::OK.as_u16()));
     }
 
     /// What a realtime session is told before the caller says anything.
@@ -191,14 +195,14 @@ impl Session {
 
     /// What goes on to the provider of a text of the caller, where that is another.
     async fn onward(&mut self, text: &str) -> Result<Option<String>, Refusal> {
-        let mut fields = Fields::parse(text.as_bytes())?;
+        let fields = Fields::parse(text.as_bytes())?;
         let policy = policy(&self.api, self.user.project)?;
         let creates = fields.text("type")?.as_deref() == Some("response.create");
         if self.operation.form == Form::Realtime {
             // The model is the address's; what else is named must be allowed too.
             self.check_models(&policy, nested_models(text.as_bytes())?)?;
             let model = self.counter.as_ref().map(|counter| counter.model().to_owned()).unwrap_or_default();
-            let changed = policy.apply_realtime(&self.looked(&model), &mut fields)?.then(|| text_of(&fields));
+            let changed = self.held_to(&policy, &model, fields, Policy::apply_realtime).await?;
             if creates {
                 self.begin_answer(&model, changed.as_deref().unwrap_or(text)).await?;
             }
@@ -206,15 +210,28 @@ impl Session {
         }
         if creates {
             self.check_models(&policy, tool_models(&fields)?)?;
-            if fields.value("background").is_some_and(|value| value != Value::Bool(false)) {
+            if fields.is_asked_for("background") {
                 return Err(Refusal::bad_request("answers in the background are not made over a socket"));
             }
             let model = fields.text("model")?.unwrap_or_default();
-            let changed = policy.apply(&self.looked(&model), &mut fields)?.then(|| text_of(&fields));
+            let changed = self.held_to(&policy, &model, fields, Policy::apply).await?;
             self.begin_answer(&model, changed.as_deref().unwrap_or(text)).await?;
             return Ok(changed);
         }
         Ok(None)
+    }
+
+    /// A text as the rules make it, where that may be another.
+    async fn held_to(
+        &self,
+        policy: &Arc<Policy>,
+        model: &str,
+        fields: Fields,
+        apply: Apply,
+    ) -> Result<Option<String>, Refusal> {
+        let (_, changed) = held_to(&self.api, policy, &self.looked(model), fields, apply).await?;
+        // It was made of texts.
+        Ok(changed.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     fn check_models(&self, policy: &Policy, models: BTreeSet<String>) -> Result<(), Refusal> {
@@ -234,24 +251,33 @@ impl Session {
         let kind = serde_json::from_str::<Kind<'_>>(text).map(|read| read.kind).unwrap_or_default();
         let told = self.meter.read(text.as_bytes());
         let ends = ENDS.contains(&&*kind);
-        if kind == "response.created" && self.open.is_none() {
-            // The provider's own: it heard the end of what was said.
-            self.open = self.counter.as_ref().map(|counter| counter.answer(0));
+        let is_realtime = self.operation.form == Form::Realtime;
+        if kind == "response.created" {
+            self.began = true;
+            if self.open.is_none() {
+                // The provider's own: it heard the end of what was said.
+                self.open = self.counter.as_ref().map(|counter| counter.answer(0));
+                let model = self.counter.as_ref().map(|counter| counter.model().to_owned());
+                self.log(&model.unwrap_or_default(), "");
+            }
         }
+        // In realtime an error is about one message of the caller; that may be the one that asked for an answer.
+        let over = ends || (kind == "error" && !(is_realtime && self.began));
         match (self.open.as_mut(), told) {
             (Some(open), Some(tokens)) if ends => open.told(tokens, false),
             (Some(open), None) if kind != "error" => open.event(),
             (_, Some(tokens)) => self.counter.iter().for_each(|counter| counter.add(tokens)),
             (_, None) => {}
         }
-        if (ends || kind == "error")
-            && let Some(mut logged) = self.logged.take()
-        {
-            logged.part(text.as_bytes());
-            logged.end(told);
+        if over {
+            self.began = false;
+            if let Some(mut logged) = self.logged.take() {
+                logged.part(text.as_bytes());
+                logged.usage(told);
+            }
         }
-        let refused = kind == "error" && self.operation.form != Form::Realtime;
-        if let Some(open) = self.open.take_if(|_| ends || kind == "error")
+        let refused = kind == "error" && !is_realtime;
+        if let Some(open) = self.open.take_if(|_| over)
             && refused
             && !open.has_begun()
         {

@@ -51,7 +51,7 @@ fn replace(api: Interface, body: &mut Map<String, Value>, text: &str) {
 }
 
 /// Whether a message is the program's word to the model.
-fn tells(message: &Value) -> bool {
+pub(super) fn tells(message: &Value) -> bool {
     matches!(message.get("role").and_then(Value::as_str), Some("system" | "developer"))
 }
 

@@ -4,7 +4,7 @@ mod instructions;
 mod pattern;
 mod tools;
 
-use super::body::{Fields, Malformed};
+use super::body::{Fields, Malformed, VALUES_MAX};
 use super::{Form, Operation, Provider, Transport};
 use crate::spec::router::{self as document, AppMode, Interface, Router, Rule};
 use reqwest::header::{HeaderMap, USER_AGENT};
@@ -63,6 +63,12 @@ impl Policy {
         self.document.allowed_models.is_some() || self.document.rules.iter().any(by_model)
     }
 
+    /// Whether anything may be made of a request.
+    #[must_use]
+    pub const fn has_rules(&self) -> bool {
+        !self.document.rules.is_empty()
+    }
+
     /// Whether the calling program is let through.
     pub fn check_app(&self, headers: &HeaderMap) -> Result<(), Stopped> {
         let apps = &self.document.apps;
@@ -107,14 +113,15 @@ impl Policy {
             let why = "calls and secrets of clients go past this server; use a WebSocket";
             return Err(Stopped::Impossible { rule: rules[0].0.clone(), why });
         }
-        let mut body = Map::new();
-        for name in READ {
-            if let Some(value) = strict(fields, name)? {
-                body.insert(name.to_owned(), value);
+        let names = read_by(&rules, api);
+        let (mut body, mut left) = (Map::new(), VALUES_MAX);
+        for name in &names {
+            if let Some(value) = fields.read(name, &mut left)? {
+                body.insert((*name).to_owned(), value);
             }
         }
         change(&rules, asked.operation, api, &mut body)?;
-        for name in READ {
+        for name in names {
             match body.remove(name) {
                 Some(value) => fields.set(name, &value),
                 None => fields.remove(name),
@@ -136,7 +143,8 @@ impl Policy {
 
     /// As [`Policy::apply`], for each request of a batch.
     fn apply_batch(&self, asked: &Asked<'_>, api: Interface, fields: &mut Fields) -> Result<bool, Stopped> {
-        let Some(mut requests) = strict(fields, "requests")? else { return Ok(false) };
+        let mut left = VALUES_MAX;
+        let Some(mut requests) = fields.read("requests", &mut left)? else { return Ok(false) };
         let each = requests.as_array_mut().into_iter().flatten();
         for params in each.filter_map(|one| one.get_mut("params")?.as_object_mut()) {
             let model = params.get("model").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -147,17 +155,24 @@ impl Policy {
         Ok(true)
     }
 
-    /// As [`Policy::apply`], for a message over a realtime socket: `session.update` and `response.create`.
+    /// As [`Policy::apply`], for a message over a realtime socket: `session.update`, `response.create` and items of the
+    /// conversation.
     pub fn apply_realtime(&self, asked: &Asked<'_>, fields: &mut Fields) -> Result<bool, Stopped> {
         let rules = self.matching(asked, Interface::Realtime);
+        if rules.is_empty() {
+            return Ok(false);
+        }
         let name = match fields.text("type")?.as_deref() {
             Some("session.update") => "session",
             Some("response.create") => "response",
+            Some("conversation.item.create") => "item",
             _ => return Ok(false),
         };
-        let (false, Some(Value::Object(mut body))) = (rules.is_empty(), strict(fields, name)?) else {
-            return Ok(false);
-        };
+        let mut left = VALUES_MAX;
+        let Some(Value::Object(mut body)) = fields.read(name, &mut left)? else { return Ok(false) };
+        if name == "item" {
+            return check_item(&rules, &Value::Object(body)).map(|()| false);
+        }
         change(&rules, asked.operation, Interface::Realtime, &mut body)?;
         fields.set(name, &Value::Object(body));
         Ok(true)
@@ -194,13 +209,8 @@ impl Policy {
     }
 }
 
-/// Members that rules read and change.
-const READ: [&str; 12] = [
-    "instructions",
-    "system",
-    "input",
-    "messages",
-    "prompt",
+/// Members that rules about tools read and change.
+const OF_TOOLS: [&str; 7] = [
     "tools",
     "tool_choice",
     "parallel_tool_calls",
@@ -210,10 +220,39 @@ const READ: [&str; 12] = [
     "mcp_servers",
 ];
 
-/// A member as a value, or an error where it cannot be read: what is not seen is not let through.
-fn strict(fields: &Fields, name: &str) -> Result<Option<Value>, Malformed> {
-    let Some(raw) = fields.get(name) else { return Ok(None) };
-    serde_json::from_str(raw.get()).map(Some).map_err(|error| Malformed::NotJson(error.to_string()))
+/// The members that rules read and change in a request. The others are passed on as they are.
+fn read_by(rules: &[(String, &Rule)], api: Interface) -> Vec<&'static str> {
+    let tools = rules.iter().any(|(_, rule)| rule.then.tools.is_some());
+    let told = || rules.iter().filter_map(|(_, rule)| rule.then.instructions.as_ref());
+    let replaces = told().any(|told| told.replace.is_some());
+    let mut names = vec!["prompt"];
+    if tools {
+        names.extend(OF_TOOLS);
+    }
+    if tools || replaces {
+        names.push("input");
+    }
+    if told().next().is_some() {
+        names.extend(["instructions", "system"]);
+        if api == Interface::ChatCompletions {
+            names.push("messages");
+        }
+    }
+    names
+}
+
+/// An item of a realtime conversation tells the model something, where rules say what it is told: refused, as it stays.
+fn check_item(rules: &[(String, &Rule)], item: &Value) -> Result<(), Stopped> {
+    let replaces = |(_, rule): &&(String, &Rule)| {
+        rule.then.instructions.as_ref().is_some_and(|told| told.replace.is_some())
+    };
+    match rules.iter().find(replaces) {
+        Some((title, _)) if instructions::tells(item) => {
+            let why = "an item of the role system or developer goes past its instructions; send none";
+            Err(Stopped::Impossible { rule: title.clone(), why })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn change(

@@ -98,6 +98,11 @@ fn a_denied_tool_is_found_wherever_it_stands() {
         (
             OPENAI,
             "responses",
+            (0..20).fold(json!({"tools": [{"type": "mcp"}]}), |inner, _| json!({"tools": [inner]})),
+        ),
+        (
+            OPENAI,
+            "responses",
             json!({"input": [{"type": "tool_search_output", "tools": [{"type": "function", "name": "rm"}]}]}),
         ),
         (OPENAI, "chat/completions", json!({"tools": [{"type": "function", "function": {"name": "rm"}}]})),
@@ -124,6 +129,39 @@ fn a_denied_tool_is_found_wherever_it_stands() {
     assert_eq!(applied(deny.clone(), OPENAI, "responses", fine.clone()).unwrap(), fine);
     let stored = json!({"prompt": {"id": "pmpt_1"}});
     assert!(matches!(applied(deny, OPENAI, "responses", stored), Err(Stopped::Impossible { .. })));
+}
+
+#[test]
+fn only_what_rules_are_about_is_read() {
+    let many = json!({"model": "m", "input": vec![0; VALUES_MAX]});
+    let deny = json!({"tools": {"deny": [{"type": "mcp"}]}});
+    let stopped = applied(deny, OPENAI, "responses", many.clone());
+    assert_eq!(stopped, Err(Stopped::Malformed(Malformed::Values("input".to_owned()))));
+    let append = json!({"instructions": {"append": "More."}});
+    assert_eq!(applied(append, OPENAI, "responses", many.clone()).unwrap()["input"], many["input"]);
+    let batch = json!({"requests": vec![json!({"params": {}}); VALUES_MAX]});
+    let replace = json!({"instructions": {"replace": "New."}});
+    assert!(matches!(
+        applied(replace, Provider::Anthropic, "v1/messages/batches", batch),
+        Err(Stopped::Malformed(Malformed::Values(_)))
+    ));
+}
+
+#[test]
+fn items_of_a_realtime_conversation_do_not_go_past_instructions() {
+    let operation = Operation::of(OPENAI, "realtime").unwrap();
+    let sent = |then: Value, item: Value| {
+        let policy = policy(json!({"rules": [{"then": then}]}));
+        let body = json!({"type": "conversation.item.create", "item": item}).to_string();
+        let mut fields = Fields::parse(body.as_bytes()).unwrap();
+        policy.apply_realtime(&asked(&operation, &HeaderMap::new()), &mut fields)
+    };
+    let (replace, append) =
+        (json!({"instructions": {"replace": "New."}}), json!({"instructions": {"append": "More."}}));
+    let system = json!({"type": "message", "role": "system", "content": []});
+    assert!(matches!(sent(replace.clone(), system.clone()), Err(Stopped::Impossible { .. })));
+    assert_eq!(sent(replace, json!({"type": "message", "role": "user"})), Ok(false));
+    assert_eq!(sent(append, system), Ok(false));
 }
 
 #[test]

@@ -4,8 +4,6 @@ use crate::llm::Provider;
 use crate::spec::router::{Ensure, Interface, Selector, WebSearch};
 use serde_json::{Map, Value, json};
 
-/// How deep tools may stand within tools; what is deeper is taken for what its list is.
-const DEPTH_MAX: usize = 4;
 /// The search, without its versions.
 const WEB_SEARCH: &str = "web_search";
 /// Anthropic's word for its search.
@@ -16,13 +14,25 @@ pub(super) fn denied(api: Interface, body: &Map<String, Value>, selectors: &[Sel
     if selectors.is_empty() {
         return None;
     }
-    let mut copy = body.clone();
-    remove(api, &mut copy, selectors).into_iter().next()
+    let own = |(name, kind): &(&str, &str)| find(api, list(body.get(*name))?, kind, selectors);
+    let found = LISTS.iter().find_map(own);
+    let searched = || asks_for_search(api, body, selectors).then(|| WEB_SEARCH.to_owned());
+    let named = || {
+        let items = list(body.get("input"))?.iter();
+        items
+            .filter_map(|item| list(item.get("tools")))
+            .find_map(|list| find(api, list, "function", selectors))
+    };
+    found.or_else(searched).or_else(named)
+}
+
+fn list(value: Option<&Value>) -> Option<&Vec<Value>> {
+    value?.as_array()
 }
 
 /// Takes tools out, and what would have the model use them.
 pub(super) fn ignore(api: Interface, body: &mut Map<String, Value>, selectors: &[Selector]) {
-    if selectors.is_empty() || remove(api, body, selectors).is_empty() {
+    if selectors.is_empty() || !remove(api, body, selectors) {
         return;
     }
     let none = |body: &Map<String, Value>, name: &str| {
@@ -33,8 +43,7 @@ pub(super) fn ignore(api: Interface, body: &mut Map<String, Value>, selectors: &
             body.remove(name);
         }
     } else if let Some(choice @ Value::Object(_)) = body.get("tool_choice") {
-        let mut choices = vec![choice.clone()];
-        if !take(api, &mut choices, "function", selectors, 0).is_empty() {
+        if find(api, std::slice::from_ref(choice), "function", selectors).is_some() {
             body.remove("tool_choice");
         }
     }
@@ -93,54 +102,62 @@ fn put(api: Interface, body: &mut Map<String, Value>, tool: Value) {
     }
     if let Some(tools) = tools.as_array_mut() {
         let same = Selector { kind: WEB_SEARCH.to_owned(), name: None };
-        take(api, tools, "function", std::slice::from_ref(&same), 0);
+        take(api, tools, "function", std::slice::from_ref(&same));
         tools.push(tool);
     }
 }
 
-/// Takes out what is selected; answers what that was.
-fn remove(api: Interface, body: &mut Map<String, Value>, selectors: &[Selector]) -> Vec<String> {
-    let mut found = Vec::new();
-    for (name, kind) in [("tools", "function"), ("functions", "function"), ("mcp_servers", "mcp")] {
+/// Where tools are, and what one is that does not say so.
+const LISTS: [(&str, &str); 3] = [("tools", "function"), ("functions", "function"), ("mcp_servers", "mcp")];
+
+/// Whether a search is selected that is asked for by its options alone.
+fn asks_for_search(api: Interface, body: &Map<String, Value>, selectors: &[Selector]) -> bool {
+    let search = json!({"type": WEB_SEARCH});
+    body.get("web_search_options").is_some_and(|options| !options.is_null())
+        && selectors.iter().any(|selector| selects(selector, api, &search, "function"))
+}
+
+/// Takes out what is selected; whether there was anything.
+fn remove(api: Interface, body: &mut Map<String, Value>, selectors: &[Selector]) -> bool {
+    let mut found = false;
+    for (name, kind) in LISTS {
         if let Some(Value::Array(list)) = body.get_mut(name) {
-            found.extend(take(api, list, kind, selectors, 0));
+            found |= take(api, list, kind, selectors);
         }
     }
-    // A search may have been asked for by its options alone.
-    let search = json!({"type": WEB_SEARCH});
-    if body.get("web_search_options").is_some_and(|options| !options.is_null())
-        && selectors.iter().any(|selector| selects(selector, api, &search, "function"))
-    {
+    if asks_for_search(api, body, selectors) {
         body.remove("web_search_options");
-        found.push(WEB_SEARCH.to_owned());
+        found = true;
     }
     // Tools that a search for tools has found are named in the conversation.
     if let Some(Value::Array(items)) = body.get_mut("input") {
         for list in items.iter_mut().filter_map(|item| item.get_mut("tools")?.as_array_mut()) {
-            found.extend(take(api, list, "function", selectors, 0));
+            found |= take(api, list, "function", selectors);
         }
     }
     found
 }
 
-/// Takes what is selected out of a list, and out of the lists within.
-fn take(
-    api: Interface,
-    list: &mut Vec<Value>,
-    kind: &str,
-    selectors: &[Selector],
-    depth: usize,
-) -> Vec<String> {
-    let mut found = Vec::new();
+/// The first that is selected of a list, and of the lists within. JSON that was read has a depth that is bounded.
+fn find(api: Interface, list: &[Value], kind: &str, selectors: &[Selector]) -> Option<String> {
+    list.iter().find_map(|tool| {
+        if selectors.iter().any(|selector| selects(selector, api, tool, kind)) {
+            return Some(title(tool, kind));
+        }
+        find(api, tool.get("tools")?.as_array()?, kind, selectors)
+    })
+}
+
+/// Takes what is selected out of a list, and out of the lists within; whether there was anything.
+fn take(api: Interface, list: &mut Vec<Value>, kind: &str, selectors: &[Selector]) -> bool {
+    let mut found = false;
     list.retain_mut(|tool| {
         if selectors.iter().any(|selector| selects(selector, api, tool, kind)) {
-            found.push(title(tool, kind));
+            found = true;
             return false;
         }
-        if let Some(Value::Array(inner)) = tool.get_mut("tools")
-            && depth < DEPTH_MAX
-        {
-            found.extend(take(api, inner, kind, selectors, depth + 1));
+        if let Some(Value::Array(inner)) = tool.get_mut("tools") {
+            found |= take(api, inner, kind, selectors);
         }
         true
     });

@@ -1,6 +1,6 @@
 //! What loggers tell of requests to models.
 
-use super::sockets::{dial, next};
+use super::sockets::{ask, dial, next};
 use super::{KEY, LIMIT, Rig};
 use axum::http::Method;
 use chrono::DateTime;
@@ -69,7 +69,8 @@ async fn a_record_tells_all_but_the_keys() {
     let answer = rig.post("/openai/v1/chat/completions", &ann).json(&chat).send().await.unwrap();
     answer.bytes().await.unwrap();
     assert_eq!(rig.ask("/openai/v1/responses", &ann, json!({"model": "broken"})).await.0, 500);
-    let mut records = told.records(3).await;
+    assert_eq!(rig.ask("/openai/v1/responses", &ann, json!({"model": "no-key"})).await.0, 424);
+    let mut records = told.records(4).await;
     records.sort_by_key(|record| record["model"].to_string());
     let of =
         |n: usize, names: &[&str]| names.iter().map(|name| records[n][*name].clone()).collect::<Vec<_>>();
@@ -80,6 +81,7 @@ async fn a_record_tells_all_but_the_keys() {
         of(2, &["room", "user", "provider", "transport"]),
         [json!("den"), json!("ann"), json!("openai"), json!("http")]
     );
+    assert_eq!(of(3, &["model", "status", "response"]), [json!("no-key"), json!(424), Value::Null]);
     let record = &records[2];
     assert_eq!(
         (&record["usage"]["total_tokens"], &record["annotations"]["job"]),
@@ -130,4 +132,39 @@ async fn answers_over_a_socket_are_told_one_by_one() {
         (&records[1]["request"]["model"], &records[1]["response"]["type"]),
         (&json!("b"), &json!("response.completed"))
     );
+}
+
+#[tokio::test]
+async fn who_hangs_up_early_is_told_of_too() {
+    let rig = Rig::new().await;
+    let told = Told::new(&rig).await;
+    told.logger("").await;
+    let mut socket = dial(&rig, "/openai/v1/responses", &rig.platform.key).await.unwrap();
+    next(&mut socket).await;
+    assert_eq!(ask(&mut socket, "endless").await["type"], "response.output_text.delta");
+    drop(socket);
+    let record = told.records(1).await.remove(0);
+    assert_eq!((&record["model"], &record["usage"]), (&json!("endless"), &Value::Null), "{record}");
+    assert_eq!((&record["request"]["type"], &record["response"]), (&json!("response.create"), &Value::Null));
+}
+
+#[tokio::test]
+async fn what_a_realtime_session_hears_by_itself_is_told() {
+    let rig = Rig::new().await;
+    let told = Told::new(&rig).await;
+    told.logger("").await;
+    let mut socket = dial(&rig, "/openai/v1/realtime?model=gpt-realtime", &rig.platform.key).await.unwrap();
+    next(&mut socket).await;
+    let heard = json!({"type": "input_audio_buffer.append", "audio": ""});
+    socket.send(tungstenite::Message::text(heard.to_string())).await.unwrap();
+    for want in ["response.created", "error", "response.done"] {
+        assert_eq!(next(&mut socket).await["type"], want);
+    }
+    let record = told.records(1).await.remove(0);
+    assert_eq!((&record["model"], &record["request"]), (&json!("gpt-realtime"), &Value::Null), "{record}");
+    assert_eq!(
+        (&record["response"]["type"], &record["usage"]["total_tokens"]),
+        (&json!("response.done"), &json!(7))
+    );
+    assert_eq!(rig.usage("").await[0]["total_tokens"], 7, "the error ends no answer");
 }

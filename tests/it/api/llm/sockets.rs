@@ -30,6 +30,14 @@ pub(super) async fn upgraded(parts: &Parts) -> Option<Response> {
                 continue;
             }
             let usage = json!({"input_tokens": 3, "output_tokens": 4});
+            if asked["type"] == "input_audio_buffer.append" {
+                // It heard the end of what was said; the error is about something else.
+                let done = json!({"type": "response.done", "response": {"usage": usage}});
+                for said in [json!({"type": "response.created"}), json!({"type": "error"}), done] {
+                    let _ = socket.send(Message::text(said.to_string())).await;
+                }
+                continue;
+            }
             let told = json!({"type": "response.completed",
                 "response": {"model": asked["model"], "usage": usage, "asked": asked}});
             let _ = socket.send(Message::text(told.to_string())).await;
