@@ -64,6 +64,15 @@ impl<K: Eq + Hash + Copy> Places<K> {
     }
 }
 
+impl<K: Eq + Hash + Copy> Place<K> {
+    /// Makes it larger by so much; where that does not fit it stays as it is, and the answer is false.
+    pub fn grow(&mut self, amount: usize) -> bool {
+        let Some(mut more) = self.places.take_many(self.of, amount) else { return false };
+        self.amount += std::mem::take(&mut more.amount);
+        true
+    }
+}
+
 impl<K: Eq + Hash + Copy> Drop for Place<K> {
     fn drop(&mut self) {
         let mut taken = lock(&self.places.taken);
@@ -133,6 +142,9 @@ mod tests {
         drop(first);
         assert!(places.take_many("a", 2).is_none() && places.take_many("c", usize::MAX).is_none());
         assert!(places.take("a").is_some());
+        drop(of_b);
+        let mut of_b = places.take("b").unwrap();
+        assert!(of_b.grow(1) && !of_b.grow(1), "it has its share then");
         drop(of_b);
         assert!(places.take_many("b", 2).is_some());
         let taken = lock(&places.taken);

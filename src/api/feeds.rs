@@ -12,13 +12,17 @@ use crate::domain::feed_subscription::{self as subscription, FeedSubscription};
 use crate::feed::{Failure, FeedError, PUBLISH_BYTES_MAX};
 use crate::id::{FeedId, FeedSubscriptionId, ProjectId};
 use crate::projection::World;
+use crate::share::Place;
 use crate::spec::FeedVisibility;
 use crate::store::StoreError;
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Method, StatusCode};
 use axum::routing::{delete, get, post, put};
+use bytes::BytesMut;
+use futures_util::StreamExt as _;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -337,26 +341,43 @@ async fn put_in(
     request: Request,
     is_list: bool,
 ) -> Result<Json<Value>, Problem> {
-    let (id, feed) = find(api, project, text)?;
-    let told = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let most = told.unwrap_or(PUBLISH_BYTES_MAX);
-    let long = || {
-        let text = format!("the body is larger than {PUBLISH_BYTES_MAX} bytes, or not as long as it says");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", text)
-    };
-    if most > PUBLISH_BYTES_MAX {
-        return Err(long());
-    }
-    let _room = api.feeds.room(project, most)?;
-    let body = axum::body::to_bytes(request.into_body(), most);
-    let late = |_| {
+    find(api, project, text)?;
+    let mut hold = api.feeds.hold(project)?;
+    let bytes = tokio::time::timeout(BODY_WAIT, collect(&mut hold, request)).await.map_err(|_| {
         let text = "the body did not come in time; send it faster, or less of it";
         Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", text)
-    };
-    let bytes = tokio::time::timeout(BODY_WAIT, body).await.map_err(late)?.map_err(|_| long())?;
+    })??;
+    let (id, feed) = find(api, project, text)?;
+    let checked = api.feeds.check(id, &feed, bytes, is_list).await?;
+    // That took its time: whoever subscribed meanwhile gets it, and a feed that is gone takes nothing.
     let subscribed = api.app.has_feed_subscribers(id).await?;
-    api.feeds.publish(id, &feed, subscribed, bytes, is_list).await?;
+    let (id, feed) = find(api, project, &id.to_string())?;
+    api.feeds.publish(id, &feed, subscribed, checked).await?;
     Ok(Json(json!({})))
+}
+
+/// A body that publishes. What comes slowly holds no more of the bound on all bodies than what has come.
+async fn collect(hold: &mut Place<ProjectId>, request: Request) -> Result<Bytes, Problem> {
+    let long = || {
+        let text = format!("the body is larger than {PUBLISH_BYTES_MAX} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", text)
+    };
+    let told = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if told.is_some_and(|told: usize| told > PUBLISH_BYTES_MAX) {
+        return Err(long());
+    }
+    let (mut parts, mut bytes) = (request.into_body().into_data_stream(), BytesMut::new());
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|_| Problem::bad_request("the body broke off; send it again"))?;
+        if bytes.len().saturating_add(part.len()) > PUBLISH_BYTES_MAX {
+            return Err(long());
+        }
+        if !hold.grow(part.len()) {
+            return Err(FeedError::Busy.into());
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes.freeze())
 }
 
 async fn told(api: &Api, id: FeedSubscriptionId, one: &FeedSubscription) -> Result<Value, Problem> {

@@ -158,15 +158,15 @@ impl Feeds {
             let clock = &parts.app.clock;
             let mut seen = locked(&seen);
             match &turn {
-                Ok(Turn::Done) => {}
-                Ok(Turn::Elsewhere(until)) => {
+                Ok(Next::Done) => {}
+                Ok(Next::Elsewhere(until)) => {
                     seen.progress.remove(&id);
                     // It gives the lease back when it is done; there may be more then.
                     let soon = clock.now() + TimeDelta::from_std(BATCH_WAIT).unwrap_or_default();
                     seen.elsewhere.insert(id, soon.min(*until));
                 }
                 // It is looked at again.
-                Ok(Turn::More) | Err(_) => {
+                Ok(Next::More) | Err(_) => {
                     seen.progress.remove(&id);
                 }
             }
@@ -241,7 +241,7 @@ impl Controller for Feeds {
 }
 
 /// What came of a step.
-enum Turn {
+enum Next {
     Done,
     /// There may be more at once.
     More,
@@ -249,16 +249,19 @@ enum Turn {
 }
 
 /// Delivers to one subscription, under its lease.
-async fn turn(parts: &ControlParts, id: FeedSubscriptionId) -> Result<Turn, Error> {
+async fn turn(parts: &ControlParts, id: FeedSubscriptionId) -> Result<Next, Error> {
     let (name, url) = (format!("feed/{id}"), &parts.app.settings.server_url);
     let lease = match parts.leases.acquire(&name, &parts.holder, url, LEASE_TTL).await {
         Ok(lease) => lease,
-        Err(LeaseError::Held(other)) => return Ok(Turn::Elsewhere(other.until)),
+        Err(LeaseError::Held(other)) => return Ok(Next::Elsewhere(other.until)),
         Err(error) => return Err(error.into()),
     };
     // A server that is slower than its lease may be overtaken, and must not write then.
     let until = parts.app.clock.now() + TimeDelta::from_std(LEASE_TTL / 2).unwrap_or_default();
-    let done = deliver(parts, id, until).await;
+    let done = match deliver(parts, id, until).await {
+        Ok(Next::Done) => recover(parts, id).await,
+        done => done,
+    };
     if let Err(error) = &done {
         let again = TimeDelta::from_std(backoff::delay(1, id.uuid().as_u128())).unwrap_or_default();
         let failure = Failure { reason: error.to_string(), again_at: parts.app.clock.now() + again };
@@ -270,20 +273,29 @@ async fn turn(parts: &ControlParts, id: FeedSubscriptionId) -> Result<Turn, Erro
     done
 }
 
-async fn deliver(parts: &ControlParts, id: FeedSubscriptionId, until: DateTime<Utc>) -> Result<Turn, Error> {
+/// There is nothing to deliver: what failed before is over.
+async fn recover(parts: &ControlParts, id: FeedSubscriptionId) -> Result<Next, Error> {
+    let store = &parts.feeds.store;
+    if store.failure(id).await?.is_some() {
+        store.recovered(id).await?;
+    }
+    Ok(Next::Done)
+}
+
+async fn deliver(parts: &ControlParts, id: FeedSubscriptionId, until: DateTime<Utc>) -> Result<Next, Error> {
     let messages = &parts.feeds;
     for _ in 0..STEP_BATCHES_MAX {
         let world = parts.app.world();
-        let Some(one) = world.feed_subscription(id) else { return Ok(Turn::Done) };
+        let Some(one) = world.feed_subscription(id) else { return Ok(Next::Done) };
         let feed = one.wanted.feed;
         if world.room(one.wanted.room).is_none() {
-            return Ok(Turn::Done);
+            return Ok(Next::Done);
         }
         let batch = messages.store.batch(id, feed, one.created_at).await?;
         let Some(last) = batch.last().map(|last| last.place) else {
             messages.store.skip(id, feed, one.created_at).await?;
             trim(parts, feed).await?;
-            return Ok(Turn::Done);
+            return Ok(Next::Done);
         };
         if parts.app.clock.now() > until {
             break;
@@ -292,7 +304,7 @@ async fn deliver(parts: &ControlParts, id: FeedSubscriptionId, until: DateTime<U
         messages.store.delivered(id, last).await?;
         tracing::debug!(subscription = %id, messages = batch.len(), "a batch of a feed was written");
     }
-    Ok(Turn::More)
+    Ok(Next::More)
 }
 
 async fn write(

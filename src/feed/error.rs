@@ -19,11 +19,11 @@ pub enum FeedError {
     #[error("{count} messages are too many at once; send at most {PUBLISH_MESSAGES_MAX}")]
     Many { count: usize },
     #[error(
-        "the feed `{feed}` has {WAITING_MESSAGES_MAX} messages or {WAITING_BYTES_MAX} bytes that its subscriptions did not take yet; look at `meshagent subscription list`, and try again later"
+        "the feed `{feed}` has {WAITING_MESSAGES_MAX} messages or {WAITING_BYTES_MAX} bytes that its subscriptions did not take yet; look at `meshagent subscription list --feed-id FEED`, and try again later"
     )]
     Full { feed: String },
     #[error(
-        "the feeds of the project have {PROJECT_BYTES_MAX} bytes that their subscriptions did not take yet; look at `meshagent subscription list`, and try again later"
+        "the feeds of the project have {PROJECT_BYTES_MAX} bytes that their subscriptions did not take yet, whichever feed that is; look at `meshagent subscription list --feed-id FEED` for each, and try again later"
     )]
     ProjectFull,
     #[error("the project publishes too much at once; try again in a moment")]

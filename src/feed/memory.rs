@@ -53,7 +53,7 @@ impl FeedStore for MemoryFeeds {
             state.last_place += 1;
             let place = state.last_place;
             // As stores keep it: to the millisecond.
-            let published_at = super::sqlite::time(at.timestamp_millis());
+            let published_at = super::time(at.timestamp_millis());
             state.messages.entry(feed).or_default().push(Waiting { place, published_at, body });
         }
         Ok(())
@@ -85,6 +85,13 @@ impl FeedStore for MemoryFeeds {
         let mut state = self.locked();
         let place = state.place(subscription);
         state.cursors.insert(subscription, (place, Some(failure.clone())));
+        Ok(())
+    }
+
+    async fn recovered(&self, subscription: FeedSubscriptionId) -> Result<(), FeedError> {
+        if let Some((_, failure)) = self.locked().cursors.get_mut(&subscription) {
+            *failure = None;
+        }
         Ok(())
     }
 

@@ -84,7 +84,10 @@ pub trait FeedStore: Send + Sync + fmt::Debug + 'static {
     /// Records that a delivery failed.
     async fn failed(&self, subscription: FeedSubscriptionId, failure: &Failure) -> Result<(), FeedError>;
 
-    /// What failed last, unless a delivery came through since.
+    /// Records that all is well with a subscription, whatever failed before.
+    async fn recovered(&self, subscription: FeedSubscriptionId) -> Result<(), FeedError>;
+
+    /// What failed last, unless all was well since.
     async fn failure(&self, subscription: FeedSubscriptionId) -> Result<Option<Failure>, FeedError>;
 
     /// Has a subscription that has nothing yet begin behind what was published before.
@@ -144,24 +147,20 @@ impl Feeds {
         Self { store, clock, schemas, held, heard: Mutex::default(), woken: watch::Sender::new(0) }
     }
 
-    /// Room for a body of so many bytes, to be held until it is published.
-    pub fn room(&self, project: ProjectId, bytes: usize) -> Result<Place<ProjectId>, FeedError> {
-        self.held.take_many(project, bytes).ok_or(FeedError::Busy)
+    /// A hold on bytes of bodies, none yet; it grows with what has come, and is kept until that is published.
+    pub fn hold(&self, project: ProjectId) -> Result<Place<ProjectId>, FeedError> {
+        self.held.take_many(project, 0).ok_or(FeedError::Busy)
     }
 
-    /// Takes a message in JSON, or a list of them: all or none. Where nobody subscribed they are checked, and kept by nobody.
-    pub async fn publish(
+    /// Reads a message in JSON, or a list of them, and holds them to the feed's schema. Takes a while.
+    pub async fn check(
         &self,
         id: FeedId,
         feed: &Feed,
-        has_subscribers: bool,
         raw: Bytes,
         is_list: bool,
-    ) -> Result<(), FeedError> {
-        let name = || feed.wanted.name.clone();
-        if feed.wanted.paused {
-            return Err(FeedError::Paused { feed: name() });
-        }
+    ) -> Result<Checked, FeedError> {
+        check_takes(feed)?;
         let schema = feed.wanted.message_schema.clone();
         let turn = match &schema {
             None => None,
@@ -177,7 +176,19 @@ impl Feeds {
                 Some(held) => held.check(at, message, bytes),
             })
         };
-        let bodies = tokio::task::spawn_blocking(work).await.unwrap_or(Err(FeedError::Unchecked))?;
+        tokio::task::spawn_blocking(work).await.unwrap_or(Err(FeedError::Unchecked)).map(Checked)
+    }
+
+    /// Takes messages: all or none. Where nobody subscribed they are kept by nobody. The feed and who subscribed are to be as they
+    /// are now, not as they were before the check.
+    pub async fn publish(
+        &self,
+        id: FeedId,
+        feed: &Feed,
+        has_subscribers: bool,
+        Checked(bodies): Checked,
+    ) -> Result<(), FeedError> {
+        check_takes(feed)?;
         if bodies.is_empty() || !has_subscribers {
             return Ok(());
         }
@@ -185,7 +196,7 @@ impl Feeds {
         let count = bodies.len() as u64;
         let kept = self.store.publish(id, bodies, self.clock.now()).await;
         kept.map_err(|error| match error {
-            FeedError::Full { .. } => FeedError::Full { feed: name() },
+            FeedError::Full { .. } => FeedError::Full { feed: feed.wanted.name.clone() },
             other => other,
         })?;
         self.hear(id, count, bytes);
@@ -227,6 +238,23 @@ impl Feeds {
     fn locked(&self) -> MutexGuard<'_, HashMap<FeedId, Heard>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// As stores keep it: to the millisecond.
+fn time(ms: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(ms).unwrap_or_default()
+}
+
+fn number(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Messages that a feed may take, compact.
+#[derive(Debug)]
+pub struct Checked(Vec<String>);
+
+fn check_takes(feed: &Feed) -> Result<(), FeedError> {
+    if feed.wanted.paused { Err(FeedError::Paused { feed: feed.wanted.name.clone() }) } else { Ok(()) }
 }
 
 /// As many of the oldest as fit one batch.

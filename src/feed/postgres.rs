@@ -1,10 +1,9 @@
 //! Messages of feeds in Postgres. The row of a feed's backlog is locked while one publishes in it, so that places are
 //! given in the order of the commits.
 
-use super::sqlite::{number, time};
 use super::{
     BATCH_MESSAGES_MAX, Failure, FeedError, FeedStore, PROJECT_BYTES_MAX, TRIM_MESSAGES_MAX,
-    WAITING_BYTES_MAX, WAITING_MESSAGES_MAX, Waiting, cut,
+    WAITING_BYTES_MAX, WAITING_MESSAGES_MAX, Waiting, cut, number, time,
 };
 use crate::id::{FeedId, FeedSubscriptionId, ProjectId};
 use crate::store::postgres::Postgres;
@@ -109,6 +108,12 @@ impl FeedStore for PostgresFeeds {
                    again_ms = EXCLUDED.again_ms";
         let again_ms = failure.again_at.timestamp_millis();
         self.rows(sql, &[&of.project().uuid(), &of.uuid(), &failure.reason, &again_ms]).await.map(drop)
+    }
+
+    async fn recovered(&self, of: FeedSubscriptionId) -> Result<(), FeedError> {
+        let sql = "UPDATE feed_cursors SET reason = NULL, again_ms = NULL \
+                   WHERE project = $1 AND subscription = $2 AND reason IS NOT NULL";
+        self.rows(sql, &[&of.project().uuid(), &of.uuid()]).await.map(drop)
     }
 
     async fn failure(&self, of: FeedSubscriptionId) -> Result<Option<Failure>, FeedError> {

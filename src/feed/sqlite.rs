@@ -2,7 +2,7 @@
 
 use super::{
     BATCH_MESSAGES_MAX, Failure, FeedError, FeedStore, PROJECT_BYTES_MAX, TRIM_MESSAGES_MAX,
-    WAITING_BYTES_MAX, WAITING_MESSAGES_MAX, Waiting, cut,
+    WAITING_BYTES_MAX, WAITING_MESSAGES_MAX, Waiting, cut, number, time,
 };
 use crate::id::{FeedId, FeedSubscriptionId, ProjectId};
 use crate::store::sqlite::Sqlite;
@@ -22,14 +22,6 @@ impl SqliteFeeds {
     pub fn new(database: Arc<Sqlite>) -> Self {
         Self { database }
     }
-}
-
-pub(super) fn time(ms: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(ms).unwrap_or_default()
-}
-
-pub(super) fn number(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 fn publish(c: &Connection, feed: FeedId, bodies: &[String], at_ms: i64) -> Result<(), FeedError> {
@@ -133,6 +125,16 @@ impl FeedStore for SqliteFeeds {
         let (reason, again_ms) = (failure.reason.clone(), failure.again_at.timestamp_millis());
         let job = move |c: &Connection| {
             c.prepare_cached(sql)?.execute(params![of.project().uuid(), of.uuid(), reason, again_ms])?;
+            Ok(())
+        };
+        self.database.write(job).await
+    }
+
+    async fn recovered(&self, of: FeedSubscriptionId) -> Result<(), FeedError> {
+        let sql = "UPDATE feed_cursors SET reason = NULL, again_ms = NULL \
+                   WHERE project = ?1 AND subscription = ?2 AND reason IS NOT NULL";
+        let job = move |c: &Connection| {
+            c.prepare_cached(sql)?.execute(params![of.project().uuid(), of.uuid()])?;
             Ok(())
         };
         self.database.write(job).await

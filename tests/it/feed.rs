@@ -46,7 +46,10 @@ async fn held_to_the_contract(store: Arc<dyn FeedStore>) {
     assert_eq!(store.trim(feed, &[a, b], i64::MAX).await.unwrap(), 0, "b has nothing yet");
     let failure = Failure { reason: "full".to_owned(), again_at: at(9_000) };
     store.failed(b, &failure).await.unwrap();
-    assert_eq!(store.failure(b).await.unwrap(), Some(failure));
+    assert_eq!(store.failure(b).await.unwrap(), Some(failure.clone()));
+    store.recovered(b).await.unwrap();
+    assert_eq!(store.failure(b).await.unwrap(), None, "all is well though nothing was delivered");
+    store.failed(b, &failure).await.unwrap();
     assert_eq!(texts(b, 0).await.len(), 3);
     store.delivered(b, batch[2].place).await.unwrap();
     assert_eq!(store.failure(b).await.unwrap(), None);

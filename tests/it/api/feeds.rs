@@ -3,6 +3,7 @@
 use super::Platform;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tower::ServiceExt;
@@ -207,14 +208,27 @@ async fn bodies_and_messages_have_bounds() {
     platform.ok(Method::POST, &many, Some(json!(longest[..15]))).await;
     let count = vec![0; meshagent::feed::PUBLISH_MESSAGES_MAX + 1];
     assert_eq!(refused(&platform, Method::POST, &many, json!(count)).await, (413, "too-large".into()));
-    // A body that says nothing of its length takes the place of the longest.
+    // Bodies are held as far as they have come, and one that does not come holds nothing.
     let path = format!("/accounts/projects/{}{one}", platform.project);
     let send = |body: Body| {
         let request = Request::post(&path).header("authorization", format!("Bearer {}", platform.key));
         platform.router.clone().oneshot(request.body(body).unwrap())
     };
-    let never = || Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
-    let (mut first, mut second) = (Box::pin(send(never())), Box::pin(send(never())));
+    let never = |come: usize| {
+        let come = futures_util::stream::iter((come > 0).then(|| Ok(vec![b' '; come])));
+        Body::from_stream(come.chain(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>()))
+    };
+    let mut slow: Vec<_> = (0..4).map(|_| Box::pin(send(never(0)))).collect();
+    for slow in &mut slow {
+        assert!(futures_util::poll!(slow).is_pending());
+    }
+    assert_eq!(
+        send(Body::from("1")).await.unwrap().status(),
+        StatusCode::OK,
+        "the slow take nothing from it"
+    );
+    let most = meshagent::feed::PUBLISH_BYTES_MAX;
+    let (mut first, mut second) = (Box::pin(send(never(most))), Box::pin(send(never(most))));
     assert!(futures_util::poll!(&mut first).is_pending() && futures_util::poll!(&mut second).is_pending());
     // What comes before the body is read may take more than one look.
     let refused = async {
@@ -232,6 +246,39 @@ async fn bodies_and_messages_have_bounds() {
     assert_eq!(refused, StatusCode::TOO_MANY_REQUESTS);
     drop((first, second));
     assert_eq!(send(Body::from("1")).await.unwrap().status(), StatusCode::OK, "their places are free again");
+}
+
+#[tokio::test]
+async fn a_feed_is_asked_when_the_body_has_come() {
+    let platform = Platform::new().await;
+    for (name, want) in [("paused", StatusCode::CONFLICT), ("gone", StatusCode::NOT_FOUND)] {
+        let id = feed(&platform, json!({ "name": name })).await;
+        let path = format!("/accounts/projects/{}/feeds/{id}/messages", platform.project);
+        let (sender, body) = when_told(&path, &platform.key);
+        let mut sent = Box::pin(platform.router.clone().oneshot(body));
+        assert!(futures_util::poll!(&mut sent).is_pending());
+        match name {
+            "paused" => {
+                let change = json!({"name": name, "paused": true});
+                platform.ok(Method::PUT, &format!("/feeds/{id}"), Some(change)).await
+            }
+            _ => platform.ok(Method::DELETE, &format!("/feeds/{id}"), None).await,
+        };
+        sender.send(()).unwrap();
+        let answer = tokio::time::timeout(SOON, sent).await.unwrap().unwrap();
+        assert_eq!(answer.status(), want, "{name}");
+    }
+}
+
+/// A request whose body comes when it is told to.
+fn when_told(path: &str, key: &str) -> (tokio::sync::oneshot::Sender<()>, Request<Body>) {
+    let (sender, come) = tokio::sync::oneshot::channel();
+    let body = futures_util::stream::once(async move {
+        come.await.unwrap();
+        Ok::<_, std::io::Error>("1")
+    });
+    let request = Request::post(path).header("authorization", format!("Bearer {key}"));
+    (sender, request.body(Body::from_stream(body)).unwrap())
 }
 
 #[tokio::test]

@@ -34,7 +34,9 @@ async fn publish(rig: &Rig, id: FeedId, messages: &[Value]) {
     let world = rig.app.world();
     let subscribed = rig.app.has_feed_subscribers(id).await.unwrap();
     let body = Bytes::from(json!(messages).to_string());
-    rig.shared.feeds.publish(id, world.feed(id).unwrap(), subscribed, body, true).await.unwrap();
+    let feed = world.feed(id).unwrap();
+    let checked = rig.shared.feeds.check(id, feed, body, true).await.unwrap();
+    rig.shared.feeds.publish(id, feed, subscribed, checked).await.unwrap();
 }
 
 /// Lines of each file of a folder, by name.
