@@ -195,15 +195,19 @@ impl Place {
         agent: &str,
         path: &str,
     ) -> Result<Self, Problem> {
-        let found = api.app.agent_named(project, agent).map(|(id, _)| id.room());
-        if let (Caller::Participant(_), Err(_)) = (caller, &found) {
-            // Whoever may reach no agent's files learns of no agent.
-            caller.check_room("")?;
+        let world = api.app.world();
+        let found = api.app.agent_named(project, agent).and_then(|(id, _)| {
+            let name = world.room(id.room()).map(|state| state.name.to_string());
+            Ok((id.room(), name.ok_or_else(|| Error::no_agent(agent))?))
+        });
+        if let Caller::Participant(_) = caller
+            && !found.as_ref().is_ok_and(|(_, name)| caller.check_room(name).is_ok())
+        {
+            // Whoever may not reach this agent's files learns neither that it is there nor its id.
+            let text = "this participant token is not for this agent's room, if there is such an agent; use an API key";
+            return Err(Problem::forbidden(text));
         }
-        let room = found?;
-        let state = api.app.world().room(room).map(|state| state.name.to_string());
-        let room_name = state.ok_or_else(|| Error::no_agent(agent))?;
-        caller.check_room(&room_name)?;
+        let (room, room_name) = found?;
         let path = path.trim_matches('/').to_owned();
         Ok(Self { project, room, room_name, path, caller: caller.clone() })
     }

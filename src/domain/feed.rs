@@ -57,7 +57,7 @@ pub enum Refused {
     #[error("no such feed here; `meshagent feed list` shows those that exist")]
     NotFound,
     #[error(
-        "`{0}` cannot name a feed; a name has 1 to 63 lowercase letters, digits or hyphens, no hyphen at its ends"
+        "`{0}` cannot name a feed; a name has 1 to 63 lowercase letters, digits or hyphens, no hyphen at its ends, and is not `by-name`"
     )]
     BadName(String),
     #[error("the message schema is not as wanted: {0}; give a JSON Schema, an object or a boolean")]
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn feeds_that_are_not_as_wanted_are_refused() {
-        for name in ["", "-a", "a-", "A", "a b", "ü", &"a".repeat(64)] {
+        for name in ["", "-a", "a-", "A", "a b", "ü", "by-name", &"a".repeat(64)] {
             let refused = Feed::decide(None, Command::Create(named(name)));
             assert!(matches!(refused, Err(Refused::BadName(_))), "{name}");
         }

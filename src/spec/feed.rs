@@ -90,7 +90,8 @@ fn folder<S: Serializer>(path: &str, to: S) -> Result<S::Ok, S::Error> {
 pub fn is_feed_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let ends = text.starts_with('-') || text.ends_with('-');
-    (1..=63).contains(&text.len()) && text.bytes().all(plain) && !ends
+    // In the place of a feed's name in addresses it is another word.
+    (1..=63).contains(&text.len()) && text.bytes().all(plain) && !ends && text != "by-name"
 }
 
 /// Whether a text without slashes at its ends can be a folder of a room; empty is the root.

@@ -12,6 +12,8 @@ use url::Url;
 const VARIABLE_NAME_MAX: usize = 128;
 /// Beginnings of variables that are the server's to set.
 const RESERVED: [&str; 5] = ["MESHAGENT_", "OPENAI_", "ANTHROPIC_", "LD_", "SMTP_"];
+/// In the place of an agent's name in addresses.
+const TAKEN: &str = "sessions";
 
 pub(super) fn check(agent: &ManagedAgent) -> Vec<Finding> {
     let mut out = Findings(Vec::new());
@@ -59,6 +61,12 @@ impl Findings {
                 shown(name)
             );
             self.say("metadata.name", message);
+        }
+        if name == TAKEN {
+            self.say(
+                "metadata.name",
+                format!("`{TAKEN}` is no name for an agent: its address would be that of the runs of all"),
+            );
         }
     }
 
@@ -305,6 +313,7 @@ mod tests {
         for (more, why) in [
             (json!({"metadata": {"name": "a/b"}}), "is not a name for an agent"),
             (json!({"metadata": {"name": ""}}), "is not a name for an agent"),
+            (json!({"metadata": {"name": " Sessions"}}), "is no name for an agent"),
             (json!({"allowed_models": []}), "allowed_models"),
             (json!({"allowed_models": [{"provider": "openai", "model": "openai/gpt"}]}), "without a `/`"),
             (json!({"allowed_models": [{"provider": "openai", "model": "gpt-*"}]}), "without a `/`"),

@@ -147,6 +147,8 @@ async fn an_agent_has_files_of_its_own() {
     mint.api = Some(ApiScope::full());
     let visitor = p.app.mint(mint).await.unwrap();
     let source = json!({"source": source});
+    let of = async |path: &str| p.send(Method::GET, path, Some(&visitor), None).await;
+    assert_eq!(of(&file).await, of(&nobody).await, "one that is there is refused in the same words");
     for (method, path, body) in
         [(Method::GET, &file, None), (Method::GET, &nobody, None), (Method::POST, &copy, Some(source))]
     {
