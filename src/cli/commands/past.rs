@@ -63,8 +63,8 @@ pub struct HistoryArgs {
 /// Bring back what was applied, as it was at a moment.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Everything that the source applied is made as it was then, and what it applied since is deleted, all in one\n\
-                        transaction. Positions are those of `meshagent events` and `meshagent history`.\n\n\
+    after_help = "Everything that the source applied is made as it was then, all in one transaction. What it made since is deleted;\n\
+                        what was there already is let go of and stays. Positions are those of `meshagent events` and `meshagent history`.\n\n\
                         Examples:\n  meshagent rollback --to 1234 --dry-run\n  meshagent rollback --to 2026-01-31T12:00:00Z --source shop"
 )]
 pub struct RollbackArgs {
