@@ -99,7 +99,7 @@ impl<K> Default for Turns<K> {
     }
 }
 
-/// Dropped, it is the next one's turn.
+/// One's turn in such a line, no turn of an agent. Dropped, it is the next one's.
 pub type Turn = OwnedMutexGuard<()>;
 
 impl<K: Eq + Hash> Turns<K> {

@@ -209,10 +209,11 @@ impl<'de> Visitor<'de> for Nested<'_> {
     }
 }
 
-/// Takes the values that a text has from those that are left.
-fn take(raw: &RawValue, left: &mut usize, name: &str) -> Result<(), Malformed> {
+/// How many values a text in JSON has, or some more; never more than its bytes without spaces.
+#[must_use]
+pub fn values(text: &[u8]) -> usize {
     let (mut values, mut within, mut escaped) = (1_usize, false, false);
-    for byte in raw.get().bytes() {
+    for byte in text {
         match byte {
             _ if escaped => escaped = false,
             b'\\' => escaped = within,
@@ -222,8 +223,13 @@ fn take(raw: &RawValue, left: &mut usize, name: &str) -> Result<(), Malformed> {
             _ => {}
         }
     }
-    let known = name.chars().take(64).collect();
-    *left = left.checked_sub(values).ok_or(Malformed::Values(known))?;
+    values
+}
+
+/// Takes the values that a member has from those that are left.
+fn take(raw: &RawValue, left: &mut usize, name: &str) -> Result<(), Malformed> {
+    let known = || name.chars().take(64).collect();
+    *left = left.checked_sub(values(raw.get().as_bytes())).ok_or_else(|| Malformed::Values(known()))?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod filter;
 
 pub use filter::{Filter, Looked};
 
+use super::body::values;
 use serde_json::{Map, Value, json};
 
 /// Most bytes of a request's body and of an answer that stand in a record.
@@ -32,7 +33,8 @@ const CHANCES: &str = "logprobs";
 /// A body as a record has it: credentials hidden, long texts cut. `to_end`: nothing of it was cut off before.
 #[must_use]
 pub fn body(bytes: &[u8], to_end: bool) -> Value {
-    if bytes.is_empty() {
+    // What has more values is longer than what is told, and would take far more in memory to find that out.
+    if bytes.is_empty() || values(bytes) > KEPT_BYTES_MAX {
         return Value::Null;
     }
     match serde_json::from_slice::<Value>(bytes) {
@@ -112,6 +114,8 @@ mod tests {
         assert_eq!(told, json!([{"type": "a", "api_key": HIDDEN}]));
         assert_eq!(body(b"{\"a\": \"needle", false), Value::Null, "what cannot be read is not told");
         assert_eq!(body(b"", true), Value::Null);
+        assert_eq!(body(json!(vec![0; KEPT_BYTES_MAX]).to_string().as_bytes(), true), Value::Null);
+        assert!(body(json!({"a": vec![0; 1_000]}).to_string().as_bytes(), true).is_object());
         let long = json!({"input": "x".repeat(100_000)});
         assert!(body(long.to_string().as_bytes(), true)["input"].as_str().unwrap().len() < 20_000);
         let fits = json!({"input": "ж".repeat(TEXT_CHARS_MAX)});
