@@ -56,9 +56,11 @@ async fn what_comes_while_an_idle_session_ends_opens_the_room_again() {
         queues.send(&jobs, NewItem::new("2"), true).await.unwrap();
     }));
     rig.host.set_idle(room, Some(rig.shared.clock.now()));
+    rig.control.wake();
     rig.until("it is open again", |w| w.active_session(room).is_some_and(|(id, _)| id != first)).await;
     // Nobody took either; the next time nothing came.
     rig.host.set_idle(room, Some(rig.shared.clock.now()));
+    rig.control.wake();
     rig.until("it ended", |w| w.active_session(room).is_none()).await;
     rig.pass(Duration::from_hours(1)).await;
     assert!(rig.host.live().is_empty(), "what lies in a queue that nobody reads keeps no room open");
