@@ -75,7 +75,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 fn cookie(headers: &HeaderMap) -> Option<&str> {
     let values = headers.get_all(header::COOKIE).into_iter();
     let mut pairs = values.flat_map(|value| super::headers::pairs(value.as_bytes()));
-    let (_, value) = pairs.find(|(name, _)| *name == COOKIE.as_bytes())?;
+    let (_, value) = pairs.find(|(name, value)| *name == COOKIE.as_bytes() && !value.is_empty())?;
     std::str::from_utf8(value).ok()
 }
 
