@@ -85,18 +85,20 @@ impl App {
                 self.keep_value(*secret, *version, value).await?;
             }
         }
-        let done = self.commit(actor, world, changes).await;
-        if !matches!(done, Ok(true)) {
+        // An error may come after the facts are in the log: then their values stay, at worst for nobody.
+        if !self.commit(actor, world, changes).await? {
             for (secret, version, _) in values_in {
                 self.forget_value(secret, version).await?;
             }
-            return done;
+            return Ok(false);
         }
         for account in accounts_gone {
             self.delete_secrets_of(actor, account).await?;
         }
         for (secret, version) in values_gone {
-            self.forget_value(secret, version).await?;
+            if let Err(error) = self.forget_value(secret, version).await {
+                tracing::warn!(%error, %secret, "a value that nobody uses any more stays in the vault");
+            }
         }
         self.forget_keys(&keys_gone).await?;
         Ok(true)

@@ -245,7 +245,11 @@ impl App {
         let documents = then.inventory(project).into_iter().flat_map(|inventory| inventory.of(&source));
         let documents = documents.filter_map(|(id, kind, share)| {
             let found = plan::resource(kind)?.read(&then, project, id)?;
-            Some(restricted(&found, &share.fields))
+            let mut document = restricted(&found, &share.fields);
+            if kind == Kind::Secret {
+                plan::without_lost_value(&now, project, id, &mut document);
+            }
+            Some(document)
         });
         let documents = documents.collect();
         let spared = older(&then, &now, project, &source);

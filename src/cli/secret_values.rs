@@ -44,6 +44,12 @@ enum ValueError {
     FromElsewhere,
     #[error("{0} is not set")]
     NotSet(String),
+    #[error("{0} is set, and empty")]
+    Empty(String),
+    #[error("{0} is not beside the document, or below its folder; values are read from nowhere else")]
+    Outside(String),
+    #[error("{0} is no file")]
+    NoFile(String),
     #[error("{0} is not text in UTF-8")]
     NotText(String),
     #[error("{0} cannot be read: {1}")]
@@ -60,15 +66,27 @@ fn value(from: &ValueFrom, place: &str) -> Result<String, ValueError> {
         return Err(ValueError::FromElsewhere);
     }
     match (&from.env, &from.file) {
-        (Some(name), _) => std::env::var(name).map_err(|error| match error {
-            std::env::VarError::NotPresent => ValueError::NotSet(described),
-            std::env::VarError::NotUnicode(_) => ValueError::NotText(described),
-        }),
+        (Some(name), _) => match std::env::var(name) {
+            // What a pipeline gives for a secret that it does not have.
+            Ok(text) if text.is_empty() => Err(ValueError::Empty(described)),
+            Ok(text) => Ok(text),
+            Err(std::env::VarError::NotPresent) => Err(ValueError::NotSet(described)),
+            Err(std::env::VarError::NotUnicode(_)) => Err(ValueError::NotText(described)),
+        },
         (None, Some(file)) => {
             // A document's own folder; that of the command where it came by stdin.
-            let folder = Path::new(place).parent().unwrap_or(Path::new(""));
+            let folder = Path::new(place).parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
             let unreadable = |error| ValueError::Unreadable(described.clone(), error);
-            let opened = std::fs::File::open(folder.join(file)).map_err(unreadable)?;
+            let path = folder.join(file).canonicalize().map_err(unreadable)?;
+            // Documents of others do not get what else lies about on this machine.
+            if !path.starts_with(folder.canonicalize().map_err(unreadable)?) {
+                return Err(ValueError::Outside(described));
+            }
+            if !path.is_file() {
+                return Err(ValueError::NoFile(described));
+            }
+            let opened = std::fs::File::open(path).map_err(unreadable)?;
             let mut bytes = vec![];
             opened.take(VALUE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
             if bytes.len() as u64 > VALUE_BYTES_MAX {
@@ -97,6 +115,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("key.txt"), "hunter2\n").unwrap();
         std::fs::write(dir.path().join("bytes"), [0xff]).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", dir.path().join("link")).unwrap();
         std::fs::write(dir.path().join("long"), vec![b'x'; 64 * 1024 + 1]).unwrap();
         let place = dir.path().join("secret.yaml").display().to_string();
         let found = one(&json!({"file": "key.txt"}), &place).unwrap();
@@ -107,6 +126,10 @@ mod tests {
             (json!({"file": "kye.txt"}), "file `kye.txt` cannot be read"),
             (json!({"file": "bytes"}), "is not text"),
             (json!({"file": "long"}), "more than 64 KiB"),
+            (json!({"file": "/etc/hostname"}), "is not beside the document"),
+            (json!({"file": "../../../../../../../etc/hostname"}), "is not beside the document"),
+            (json!({"file": "link"}), "is not beside the document"),
+            (json!({"file": "."}), "is no file"),
             (json!({"env": "MESHAGENT_TEST_NOT_SET"}), "variable `MESHAGENT_TEST_NOT_SET` is not set"),
         ] {
             let error = one(&from, &place).unwrap_err();

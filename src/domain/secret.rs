@@ -387,14 +387,14 @@ impl Secret {
     }
 
     fn after(&mut self, event: &Event, at: DateTime<Utc>) {
-        let of_accounts = matches!(
+        let of_itself = matches!(
             event,
-            Event::SecretProxyGranted(_)
-                | Event::SecretProxyRevoked(_)
-                | Event::SecretPullAdded(_)
-                | Event::SecretPullRemoved(_)
+            Event::SecretUpdated(_)
+                | Event::SecretDeclared(_)
+                | Event::SecretVersionAdded(_)
+                | Event::SecretVersionDeleted(_)
         );
-        self.generation += u64::from(!of_accounts);
+        self.generation += u64::from(of_itself);
         match event {
             Event::SecretUpdated(about) => self.about = about.clone(),
             Event::SecretDeclared(declared) => self.declared(declared, at),

@@ -119,6 +119,7 @@ async fn what_is_exported_is_applied_again_without_the_value() {
     assert_eq!((status, &answer["summary"]["unchanged"]), (StatusCode::OK, &json!(2)), "{answer}");
     assert_eq!(value(&platform, "token").await.1, PLAIN);
 
+    let head = platform.app.log.head().await.unwrap();
     // Whoever deletes the document's secret deletes its value.
     let body = json!({"source": "shop", "documents": [], "prune": true});
     let (status, answer) = send(&platform, "apply", &platform.key, body).await;
@@ -128,6 +129,13 @@ async fn what_is_exported_is_applied_again_without_the_value() {
     assert_eq!((status, &answer["summary"]["delete"]), (StatusCode::OK, &json!(2)), "{answer}");
     let left = platform.app.vault.list_ids("secret/", None).await.unwrap();
     assert_eq!(left, [], "values are left in the vault");
+
+    // A value that is gone holds up no way back.
+    let body = json!({"to": head.0.to_string(), "source": "other"});
+    let (status, answer) = send(&platform, "rollback", &platform.key, body).await;
+    assert_eq!((status, &answer["summary"]["create"]), (StatusCode::OK, &json!(2)), "{answer}");
+    let back = get(&platform, "resources/secret/token").await;
+    assert_eq!(back["status"]["conditions"][0]["reason"], "NoValue", "{back}");
 }
 
 #[tokio::test]

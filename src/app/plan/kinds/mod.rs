@@ -10,7 +10,7 @@ pub(in crate::app) mod git_source;
 mod mailbox;
 mod room;
 mod route;
-mod secret;
+pub(super) mod secret;
 mod service;
 mod subscription;
 mod task;

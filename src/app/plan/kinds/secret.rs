@@ -93,10 +93,26 @@ impl Resource for Secrets {
         if let Err(refused) = secret::check(&about(&spec, old)) {
             problems.push(problem(&refused));
         }
+        if spec.value_from.is_some() || spec.encrypted.is_some() {
+            // Whoever plans reads values first; a secret without its value is never made in silence.
+            let hint = "apply the document with `meshagent apply`";
+            problems.push(problem(&"the value was not read").at("value_from").hint(hint));
+        }
+        if let Some(account) = old.and_then(owner)
+            && ground
+                .world
+                .account(ServiceAccountId::new(ground.project, account))
+                .is_none_or(|found| found.profile.name != spec.account)
+        {
+            let text = "another service account has a secret of this name, and documents mean that one";
+            problems
+                .push(problem(&text).at("account").hint("choose another name, or delete that secret first"));
+        }
         let given = |fingerprint: &str| ground.values.get(fingerprint).is_some();
         if value(&spec, old, given).is_none() {
             let text = "no version of the secret has this value";
-            let hint = "say the value by `value_from` or `encrypted`, or leave the fingerprint out";
+            let hint = "it is gone, or another project's: say the value by `value_from` or `encrypted`, or leave the fingerprint \
+                        out and give it a value by `meshagent secret`";
             problems.push(problem(&text).at("fingerprint").hint(hint));
         }
         problems
@@ -123,6 +139,18 @@ impl Resource for Secrets {
                 draft.decide(id.stream(), Some(old), Command::Delete)
             }
         }
+    }
+}
+
+/// A document of the past without the fingerprint of a value that is not kept any more.
+pub fn without_lost_value(world: &World, project: ProjectId, id: Uuid, document: &mut Value) {
+    let kept = |fingerprint: &str| {
+        let secret = world.secret(OwnedSecretId::new(project, id));
+        secret.is_some_and(|secret| secret.version_of(fingerprint, true).is_some())
+    };
+    let lost = document.get("fingerprint").and_then(Value::as_str).is_some_and(|text| !kept(text));
+    if let Some(members) = document.as_object_mut().filter(|_| lost) {
+        members.remove("fingerprint");
     }
 }
 
