@@ -46,6 +46,7 @@ pub mod git;
 pub mod projection;
 
 pub mod app;
+pub mod crd;
 // controllers
 pub mod control;
 // edges

@@ -77,7 +77,7 @@ impl Caller {
         }
     }
 
-    fn is_operator(&self) -> bool {
+    pub(super) fn is_operator(&self) -> bool {
         matches!(self, Self::Account { operator: true, .. })
     }
 }
@@ -148,7 +148,7 @@ pub(super) async fn identify(app: &App, bearer: Option<&str>) -> Result<Caller, 
     Ok(Caller::Participant(Box::new(bearer)))
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
     header.strip_prefix("Bearer ").map(str::trim).filter(|b| !b.is_empty())
 }

@@ -13,6 +13,7 @@ mod events;
 mod feeds;
 mod files;
 mod iam;
+mod kubernetes;
 mod llm;
 mod loggers;
 mod mailboxes;
@@ -73,6 +74,8 @@ pub struct Api {
     pub outbox: Arc<dyn Outbox>,
     /// To a collector of the operator's, where there is one.
     pub forward: Option<Forward>,
+    /// Certificate of the authority that clients who speak TLS with this very server trust, PEM.
+    pub authority: Arc<str>,
 }
 
 impl std::fmt::Debug for Api {

@@ -87,6 +87,7 @@ pub fn router(api: Api) -> Router {
         router = router.route(route.path, guarded);
     }
     router
+        .merge(super::kubernetes::router())
         .fallback(no_route)
         .layer(DefaultBodyLimit::max(super::body::BODY_BYTES_MAX))
         .layer(CorsLayer::permissive())

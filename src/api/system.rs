@@ -38,6 +38,7 @@ async fn config(State(api): State<Api>) -> Json<Value> {
         "domains": {"api": host, "files": format!("{url}/files"), "mail": "mail.localhost"},
         "reserved_route_domains": reserved_domain(url).into_iter().collect::<Vec<_>>(),
         "version": CLIENT_VERSION,
+        "certificate_authority": &*api.authority,
     }))
 }
 

@@ -71,7 +71,7 @@ impl App {
     }
 
     /// Makes facts of a plan true. `false`: somebody else wrote to the same streams first, and nothing was done.
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         actor: &Actor,
         world: &World,
@@ -104,7 +104,7 @@ impl App {
         Ok(true)
     }
 
-    fn plan_on(
+    pub(super) fn plan_on(
         &self,
         world: &World,
         project: ProjectId,

@@ -98,7 +98,12 @@ impl App {
         Ok(true)
     }
 
-    fn writes(&self, actor: &Actor, world: &World, changes: Vec<Change>) -> Result<Vec<StreamWrite>, Error> {
+    pub(super) fn writes(
+        &self,
+        actor: &Actor,
+        world: &World,
+        changes: Vec<Change>,
+    ) -> Result<Vec<StreamWrite>, Error> {
         let mut writes: Vec<StreamWrite> = Vec::with_capacity(changes.len());
         let mut places: HashMap<StreamId, usize> = HashMap::with_capacity(changes.len());
         for change in changes.into_iter().filter(|c| !c.events.is_empty()) {

@@ -19,6 +19,7 @@ pub mod links;
 mod loggers;
 mod mailboxes;
 mod members;
+pub mod objects;
 pub mod outward;
 pub mod past;
 pub mod plan;

@@ -5,6 +5,7 @@ use super::{App, Error};
 use crate::domain::Event;
 use crate::domain::inventory::Inventory;
 use crate::domain::names::{self, Names};
+use crate::domain::object::Object;
 use crate::eventlog::{Filter, KindFilter, PAGE_EVENTS_MAX, Recorded};
 use crate::id::{Position, ProjectId};
 use crate::projection::World;
@@ -59,6 +60,14 @@ pub struct Difference {
     pub changes: Vec<FieldChange>,
 }
 
+/// A resource that is gone.
+#[derive(Clone, Debug)]
+pub struct Last {
+    pub found: Found,
+    /// What clients of Kubernetes kept of it.
+    pub object: Option<Object>,
+}
+
 impl App {
     /// One project as it was at a moment. Nothing of other projects is in it.
     pub async fn world_at(&self, project: ProjectId, moment: Moment) -> Result<World, Error> {
@@ -97,13 +106,16 @@ impl App {
         project: ProjectId,
         resource: &dyn Resource,
         id: Uuid,
-    ) -> Result<Option<Found>, Error> {
+    ) -> Result<Option<Last>, Error> {
         let _look = look(project).await?;
         let mut world = World::clone(&self.world());
-        let mut last = None;
+        let mut last: Option<Last> = None;
         self.each_fact(project, resource, id, |event| {
             world.fold(&event).map_err(crate::projection::OpenError::Apply)?;
-            last = resource.read(&world, project, id).or(last.take());
+            if let Some(found) = resource.read(&world, project, id) {
+                let object = world.project(project).and_then(|view| view.objects.get(&id)).cloned();
+                last = Some(Last { found, object });
+            }
             Ok(())
         })
         .await?;

@@ -5,7 +5,7 @@
 
 use super::{
     account, controller, feed, feed_subscription, git_source, instance, inventory, llm_logger, mailbox,
-    managed_agent, member, names, project, room, route, scheduled_task, secret, service, session,
+    managed_agent, member, names, object, project, room, route, scheduled_task, secret, service, session,
     subscription, upcast, webhook,
 };
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,7 @@ events! {
     MailboxUpdated(mailbox::Mailbox) = "mailbox.updated" v 1;
     NameClaimed(names::Claimed) = "names.claimed" v 1;
     NameReleased(names::Key) = "names.released" v 1;
+    ObjectNoted(object::Object) = "object.noted" v 1;
     ProjectCreated(project::Created) = "project.created" v 1;
     ProjectSettingsRemoved(project::SettingsRemoved) = "project.settings-removed" v 1;
     ProjectSettingsSet(project::SettingsSet) = "project.settings-set" v 1;

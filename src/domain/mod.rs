@@ -17,6 +17,7 @@ pub mod mailbox;
 pub mod managed_agent;
 pub mod member;
 pub mod names;
+pub mod object;
 pub mod project;
 pub mod room;
 pub mod route;

@@ -1,6 +1,5 @@
 //! Wakes the work: watches the custom resources of every kind and the server, for as long as this operator leads.
 
-use super::convert;
 use super::follow::{Follower, Touched, Trigger};
 use super::health::Health;
 use super::lease::Lease;
@@ -10,6 +9,7 @@ use super::reconcile::{ClusterError, Shared, Work, reconcile};
 use super::status;
 use crate::app::plan::Resource;
 use crate::clock::Clock;
+use crate::crd::convert;
 use futures_util::stream::{self, Stream};
 use futures_util::{StreamExt, TryStreamExt};
 use kube::api::ListParams;

@@ -1,7 +1,6 @@
 //! One object and the server, brought together. Takes no argument about what changed: the path after a crash is the path
 //! after a change.
 
-use super::convert;
 use super::health::{Health, Outcome};
 use super::mesh::Mesh;
 use super::names::{self, FIELD_MANAGER, FINALIZER, FORCE, ON_DELETE, SUSPEND};
@@ -9,6 +8,7 @@ use super::status::{self, Look, Verdict};
 use crate::app::plan::Resource;
 use crate::client::rest::{Plan, PlanProblem, PlanRequest, Refusal, RestError};
 use crate::clock::Clock;
+use crate::crd::convert;
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::controller::Action;

@@ -10,6 +10,7 @@ use crate::domain::llm_logger::LlmLogger;
 use crate::domain::mailbox::Mailbox;
 use crate::domain::managed_agent::ManagedAgent;
 use crate::domain::names::Names;
+use crate::domain::object::Object;
 use crate::domain::project::Project;
 use crate::domain::room::Room;
 use crate::domain::route::Route;
@@ -21,7 +22,7 @@ use crate::domain::subscription::{self, Notices};
 use crate::domain::webhook::{Delivery, Topic, Webhook, delivery_id};
 use crate::domain::{Entity, Event};
 use crate::eventlog::Recorded;
-use crate::id::{ProjectId, RoomId, SessionId, StreamId};
+use crate::id::{Position, ProjectId, RoomId, SessionId, StreamId};
 use chrono::{DateTime, Utc};
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,30 @@ pub const SESSIONS_KEPT: usize = 200;
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Slot<T> {
     pub version: u64,
+    /// Of the newest fact of the stream.
+    #[serde(default)]
+    pub position: Position,
     pub state: T,
+}
+
+/// How far a stream is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    pub version: u64,
+    pub position: Position,
+}
+
+impl<T> Slot<T> {
+    /// How far its stream is.
+    pub fn mark(&self) -> Mark {
+        Mark { version: self.version, position: self.position }
+    }
+}
+
+impl Mark {
+    fn slot<T>(self, state: T) -> Slot<T> {
+        Slot { version: self.version, position: self.position, state }
+    }
 }
 
 /// Entities of one kind by the UUID of their stream.
@@ -78,6 +102,12 @@ pub struct ProjectView {
     /// What `apply` was given, and by which source.
     #[serde(default)]
     pub inventory: Slot<Inventory>,
+    /// What clients of Kubernetes keep of resources, by the UUID of those.
+    #[serde(default)]
+    pub objects: OrdMap<Uuid, Object>,
+    /// Resources whose objects have names of their own, by [`Object::key`].
+    #[serde(default)]
+    pub object_names: OrdMap<String, Uuid>,
 }
 
 impl ProjectView {
@@ -87,7 +117,8 @@ impl ProjectView {
             ApiKeyId, FeedId, FeedSubscriptionId, GitSourceId, LlmLoggerId, MailboxId, ManagedAgentId,
             OwnedSecretId, RouteId, ScheduledTaskId, ServiceAccountId, ServiceId, WebhookId,
         };
-        let (stream, version, at) = (&recorded.stream, recorded.version, recorded.recorded_at);
+        let (stream, at) = (&recorded.stream, recorded.recorded_at);
+        let version = Mark { version: recorded.version, position: recorded.position };
         match stream.category() {
             Names::CATEGORY => fold_one(&mut self.names, version, event, at),
             Project::CATEGORY => fold_one(&mut self.project, version, event, at),
@@ -101,11 +132,11 @@ impl ProjectView {
                 self.tell_subscribers(recorded, event);
             }
             Notices::CATEGORY => {
-                self.notices.version = version;
+                (self.notices.version, self.notices.position) = (version.version, version.position);
                 self.notices.state.evolve(event);
             }
             Inventory::CATEGORY => {
-                self.inventory.version = version;
+                (self.inventory.version, self.inventory.position) = (version.version, version.position);
                 self.inventory.state.evolve(event);
             }
             ScheduledTaskId::CATEGORY => fold(&mut self.tasks, stream, version, event, at),
@@ -131,10 +162,73 @@ impl ProjectView {
                 let key = stream.key().to_owned();
                 let old = self.instances.remove(&key).map(|slot| slot.state);
                 if let Some(state) = Instance::evolve(old, event, at) {
-                    self.instances.insert(key, Slot { version, state });
+                    self.instances.insert(key, version.slot(state));
                 }
             }
             _ => {}
+        }
+        self.note_object(stream, event);
+    }
+
+    /// Keeps what clients of Kubernetes say of a resource, for as long as there is the resource.
+    fn note_object(&mut self, stream: &StreamId, event: &Event) {
+        let is_note = matches!(event, Event::ObjectNoted(_));
+        if !is_note && self.objects.is_empty() {
+            return;
+        }
+        let Ok(id) = Uuid::parse_str(stream.key()) else { return };
+        let is_there = self.mark(stream).is_some();
+        if !is_note && (is_there || !self.objects.contains_key(&id)) {
+            return;
+        }
+        if let Some(old) = self.objects.remove(&id).filter(|old| !old.name.is_empty()) {
+            self.object_names.remove(&Object::key(&old.kind, &old.name));
+        }
+        if let (Event::ObjectNoted(object), true) = (event, is_there) {
+            if !object.name.is_empty() {
+                self.object_names.insert(Object::key(&object.kind, &object.name), id);
+            }
+            if !object.is_plain() {
+                self.objects.insert(id, object.clone());
+            }
+        }
+    }
+
+    /// How far a stream is; none where nothing is of it (any more).
+    #[must_use]
+    pub fn mark(&self, stream: &StreamId) -> Option<Mark> {
+        use crate::id::{
+            ApiKeyId, FeedId, FeedSubscriptionId, GitSourceId, LlmLoggerId, MailboxId, ManagedAgentId,
+            OwnedSecretId, RouteId, ScheduledTaskId, ServiceAccountId, ServiceId, WebhookId,
+        };
+        let id = Uuid::parse_str(stream.key()).ok();
+        macro_rules! of {
+            ($table:ident) => {
+                id.and_then(|id| self.$table.get(&id)).map(Slot::mark)
+            };
+        }
+        match stream.category() {
+            Names::CATEGORY => self.names.as_ref().map(Slot::mark),
+            Notices::CATEGORY => Some(self.notices.mark()),
+            Inventory::CATEGORY => Some(self.inventory.mark()),
+            Project::CATEGORY => self.project.as_ref().map(Slot::mark),
+            RoomId::CATEGORY => of!(rooms),
+            ServiceId::CATEGORY => of!(services),
+            ScheduledTaskId::CATEGORY => of!(tasks),
+            MailboxId::CATEGORY => of!(mailboxes),
+            RouteId::CATEGORY => of!(routes),
+            ManagedAgentId::CATEGORY => of!(agents),
+            GitSourceId::CATEGORY => of!(git_sources),
+            ServiceAccountId::CATEGORY => of!(accounts),
+            ApiKeyId::CATEGORY => of!(keys),
+            SessionId::CATEGORY => of!(sessions),
+            OwnedSecretId::CATEGORY => of!(secrets),
+            WebhookId::CATEGORY => of!(webhooks),
+            FeedId::CATEGORY => of!(feeds),
+            FeedSubscriptionId::CATEGORY => of!(feed_subscriptions),
+            LlmLoggerId::CATEGORY => of!(llm_loggers),
+            instance::Key::CATEGORY => self.instances.get(stream.key()).map(Slot::mark),
+            _ => None,
         }
     }
 
@@ -225,23 +319,18 @@ impl ProjectView {
 fn fold<T: Entity + Clone>(
     table: &mut Table<T>,
     stream: &StreamId,
-    version: u64,
+    mark: Mark,
     event: &Event,
     at: DateTime<Utc>,
 ) {
     let Ok(id) = Uuid::parse_str(stream.key()) else { return };
     let old = table.remove(&id).map(|slot| slot.state);
     if let Some(state) = T::evolve(old, event, at) {
-        table.insert(id, Slot { version, state });
+        table.insert(id, mark.slot(state));
     }
 }
 
-pub(super) fn fold_one<T: Entity>(
-    slot: &mut Option<Slot<T>>,
-    version: u64,
-    event: &Event,
-    at: DateTime<Utc>,
-) {
+pub(super) fn fold_one<T: Entity>(slot: &mut Option<Slot<T>>, mark: Mark, event: &Event, at: DateTime<Utc>) {
     let old = slot.take().map(|s| s.state);
-    *slot = T::evolve(old, event, at).map(|state| Slot { version, state });
+    *slot = T::evolve(old, event, at).map(|state| mark.slot(state));
 }

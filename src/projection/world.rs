@@ -17,7 +17,7 @@ use crate::domain::scheduled_task::ScheduledTask;
 use crate::domain::secret::Secret;
 use crate::domain::service::Service;
 use crate::domain::session::Session;
-use crate::domain::subscription::{Notice, Notices};
+use crate::domain::subscription::Notice;
 use crate::domain::webhook::Webhook;
 use crate::domain::{DecodeError, Event};
 use crate::eventlog::Recorded;
@@ -169,37 +169,13 @@ impl World {
     /// Version of a stream, 0 where nothing is (any more).
     #[must_use]
     pub fn version(&self, project: ProjectId, stream: &crate::id::StreamId) -> u64 {
-        let Some(view) = self.project(project) else { return 0 };
-        let by_id = |uuid: &str| Uuid::parse_str(uuid).ok();
-        macro_rules! of {
-            ($table:ident) => {
-                by_id(stream.key()).and_then(|id| view.$table.get(&id)).map(|s| s.version)
-            };
-        }
-        let version = match stream.category() {
-            "names" => view.names.as_ref().map(|s| s.version),
-            Notices::CATEGORY => Some(view.notices.version),
-            Inventory::CATEGORY => Some(view.inventory.version),
-            "project" => view.project.as_ref().map(|s| s.version),
-            RoomId::CATEGORY => of!(rooms),
-            ServiceId::CATEGORY => of!(services),
-            ScheduledTaskId::CATEGORY => of!(tasks),
-            MailboxId::CATEGORY => of!(mailboxes),
-            RouteId::CATEGORY => of!(routes),
-            ManagedAgentId::CATEGORY => of!(agents),
-            GitSourceId::CATEGORY => of!(git_sources),
-            ServiceAccountId::CATEGORY => of!(accounts),
-            ApiKeyId::CATEGORY => of!(keys),
-            SessionId::CATEGORY => of!(sessions),
-            OwnedSecretId::CATEGORY => of!(secrets),
-            WebhookId::CATEGORY => of!(webhooks),
-            FeedId::CATEGORY => of!(feeds),
-            FeedSubscriptionId::CATEGORY => of!(feed_subscriptions),
-            LlmLoggerId::CATEGORY => of!(llm_loggers),
-            instance::Key::CATEGORY => view.instances.get(stream.key()).map(|s| s.version),
-            _ => None,
-        };
-        version.unwrap_or(0)
+        self.project(project).and_then(|view| view.mark(stream)).map_or(0, |mark| mark.version)
+    }
+
+    /// Position of the newest fact of a stream; none where nothing is of it (any more).
+    #[must_use]
+    pub fn position_of(&self, project: ProjectId, stream: &crate::id::StreamId) -> Option<Position> {
+        self.project(project).and_then(|view| view.mark(stream)).map(|mark| mark.position)
     }
 
     /// Folds one recorded event in. It must be the very next one.

@@ -23,6 +23,7 @@ mod room_secrets;
 mod secrets;
 mod start;
 mod stores;
+mod tls;
 
 pub use first_start::Connection;
 pub use livekit::LiveKitServer;

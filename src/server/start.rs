@@ -12,6 +12,7 @@ use super::options::Options;
 use super::report;
 use super::room_edge::{self, Made, RoomParts};
 use super::stores::Stores;
+use super::tls::{Both, Tls, TlsError, hosts};
 use crate::api::{self, Api};
 use crate::app::host::RoomHost;
 use crate::app::ingest::Ingest;
@@ -36,9 +37,8 @@ use crate::runtime::{
 };
 use crate::store::StoreError;
 use crate::telemetry::{Forward, Telemetry, TelemetryError};
-use crate::vault::VaultError;
+use crate::vault::{Secret, VaultError};
 use crate::volume::Volume;
-use axum::serve::ListenerExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -81,6 +81,8 @@ pub enum StartError {
     Mail(#[from] super::mail::MailError),
     #[error(transparent)]
     Proxy(#[from] crate::proxy::ProxyError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A server that runs.
@@ -116,6 +118,7 @@ impl Server {
         let mut connection = prepare(&app, &mut options).await?;
         let files = blobs(&options, &ids).await?;
         let secret = app.server_secret().await?;
+        let tls = tls(&options, &app, &secret, &listener)?;
         let (links, ingest) = (Arc::new(Links::new(&secret, public_url)), Arc::new(Ingest::new(&secret)));
         options.control.telemetry = Some(Arc::clone(&ingest));
         let telemetry = Telemetry::open(&options.data_dir, options.telemetry_limits, Arc::clone(&clock))?;
@@ -155,6 +158,7 @@ impl Server {
             outbox: Arc::clone(&stores.outbox),
             feeds: Arc::clone(&stores.feeds),
             forward: options.telemetry_collector.clone().map(Forward::start),
+            authority: tls.authority.as_str().into(),
         };
         let routes = super::proxy::start(&options.proxy, &api, &stores, &control, &stop).await?;
         let router = router.merge(api::otlp_grpc_router(&api)).merge(api::router(api));
@@ -172,7 +176,7 @@ impl Server {
         (connection.smtp, connection.smtp_submission) = (mail.receiver, mail.submission);
         connection.proxy = routes.address;
         workers.extend(mail.tasks.into_iter().chain(routes.task));
-        let http = serve(listener, router, stop.clone());
+        let http = serve(Both::new(listener, tls), router, stop.clone());
         connection.write(&options.data_dir).map_err(|source| data_dir_error(&options.data_dir, source))?;
         Ok(Self { app, hub, servers, stores, control, connection, stop, http, workers, containers, usage })
     }
@@ -218,6 +222,13 @@ async fn listen(options: &Options) -> Result<(TcpListener, String), StartError> 
     let bound = listener.local_addr().map_err(|source| StartError::Listen { addr, source })?;
     let public_url = options.public_url.clone().unwrap_or_else(|| format!("http://{bound}"));
     Ok((listener, public_url))
+}
+
+/// What it takes to speak TLS where this server listens.
+fn tls(options: &Options, app: &App, secret: &Secret, listener: &TcpListener) -> Result<Tls, StartError> {
+    let listening = |source| StartError::Listen { addr: options.listen, source };
+    let bound = listener.local_addr().map_err(listening)?;
+    Ok(Tls::make(secret, hosts(&app.settings.public_url, bound))?)
 }
 
 /// The application on its stores, with the log folded.
@@ -323,12 +334,7 @@ fn repositories(options: &Options) -> Result<Arc<Repositories>, StartError> {
     opened.map(Arc::new).map_err(|source| data_dir_error(&options.data_dir, source))
 }
 
-fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) -> JoinHandle<()> {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its small delays");
-        }
-    });
+fn serve(listener: Both, router: axum::Router, stop: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(error) = served.await {

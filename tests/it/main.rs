@@ -18,6 +18,7 @@ mod eventlog;
 mod events;
 mod feed;
 mod gitops;
+mod kubectl;
 mod lease;
 mod llm;
 mod mail;

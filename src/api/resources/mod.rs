@@ -1,7 +1,8 @@
 //! Resources of every kind as documents with their status: list, get, watch. `watch` follows them; `past` looks back.
 
 mod past;
-mod watch;
+pub(super) mod versions;
+pub(super) mod watch;
 
 use super::auth::{Access, InProject};
 use super::paging::Paging;

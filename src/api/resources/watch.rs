@@ -1,9 +1,12 @@
 //! Following the resources of a kind: what there is, then every change, with bookmarks, resumed at any position that the
-//! log can still tell cheaply. A watcher is told states and not each fact between two looks.
+//! log can still tell cheaply. A watcher is told states and not each fact between two looks. How it is written is up to a
+//! [`Form`]: that of this API here, that of Kubernetes in [`crate::api::kubernetes`].
 
+use super::versions::Versions;
 use super::{health, is_wanted, wire};
 use crate::api::{Api, Problem};
 use crate::app::Error;
+use crate::app::past::Last;
 use crate::app::plan::Resource;
 use crate::domain::instance;
 use crate::eventlog::{Filter, PAGE_EVENTS_MAX};
@@ -42,29 +45,134 @@ static WATCHERS: LazyLock<Arc<Places<ProjectId>>> =
     LazyLock::new(|| Places::new(WATCHERS_MAX, WATCHERS_PER_PROJECT_MAX));
 
 /// What is told of an object.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::api) enum Told {
     Added,
     Modified,
     Deleted,
 }
 
-struct Watcher {
-    api: Api,
+impl Told {
+    pub(in crate::api) fn word(self) -> &'static str {
+        match self {
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+/// One resource of which something is told.
+pub(in crate::api) struct News<'a> {
+    pub told: Told,
+    pub project: ProjectId,
+    pub resource: &'static dyn Resource,
+    pub id: Uuid,
+    /// The state that is told of.
+    pub world: &'a World,
+    /// The state before; the same one where that is not known.
+    pub before: &'a World,
+    /// One that is gone since longer, as it was at the end.
+    pub gone: Option<&'a Last>,
+    /// How far it is: whoever heard of it has heard of all that is less far.
+    pub version: Position,
+    /// Everything up to here was told with it; none where more of the same state is to come.
+    pub whole: Option<Position>,
+    /// Everything up to here was told before it.
+    pub since: Position,
+}
+
+/// How what a watch tells is written.
+pub(in crate::api) trait Form: Send + 'static {
+    /// The text of one resource; none where it is not wanted.
+    fn news(&self, api: &Api, news: &News<'_>) -> Option<String>;
+
+    /// The text of a bookmark; none where none is wanted.
+    fn mark(&mut self, kind: Kind, position: Position) -> Option<String>;
+}
+
+/// What is followed, and how.
+pub(in crate::api) struct Wish<F> {
+    /// Whose place among the watches it takes.
+    pub caller: ProjectId,
+    pub projects: Vec<ProjectId>,
+    pub resource: &'static dyn Resource,
+    /// Without a position it begins with everything there is.
+    pub from: Option<Position>,
+    pub limit: Duration,
+    pub form: F,
+    pub media: &'static str,
+}
+
+/// One resource that is still to be told of.
+struct Waiting {
+    told: Told,
     project: ProjectId,
+    id: Uuid,
+    gone: Option<Last>,
+    version: Position,
+}
+
+struct Watcher<F> {
+    api: Api,
+    projects: Vec<ProjectId>,
     resource: &'static dyn Resource,
-    room: Option<String>,
+    form: F,
     /// As far as it was told, or is being told.
     world: Arc<World>,
     /// What there was before: those that are gone are read there.
     before: Arc<World>,
-    waiting: VecDeque<(Told, Uuid, Option<Value>)>,
+    waiting: VecDeque<Waiting>,
     /// A bookmark is due as soon as nothing waits.
     mark: bool,
+    /// Everything up to here was told.
+    since: Position,
     changes: watch::Receiver<Position>,
     ends: Instant,
-    as_events: bool,
     _place: Place<ProjectId>,
+}
+
+/// This API's own form.
+struct Own {
+    room: Option<String>,
+    as_events: bool,
+}
+
+impl Own {
+    fn line(&self, word: &str, object: &Value, position: Position) -> String {
+        let text = json!({"type": word, "object": object}).to_string();
+        if !self.as_events {
+            return format!("{text}\n");
+        }
+        let mut event = String::new();
+        let _ = write!(event, "event: {word}\nid: {position}\ndata: {text}\n\n");
+        event
+    }
+}
+
+impl Form for Own {
+    fn news(&self, api: &Api, news: &News<'_>) -> Option<String> {
+        let (project, kind) = (news.project, news.resource.kind());
+        let position = news.whole.unwrap_or(news.since);
+        if let Some(last) = news.gone {
+            let object = json!({"kind": kind.as_str(), "id": news.id, "resource_version": position,
+                "name": last.found.key.name, "room": last.found.key.room});
+            return Some(self.line(news.told.word(), &object, position));
+        }
+        let world = if news.told == Told::Deleted { news.before } else { news.world };
+        let found = news.resource.read(world, project, news.id)?;
+        if !is_wanted(self.room.as_deref(), found.key.room.as_deref()) {
+            return None;
+        }
+        let mut object = wire(&health(api, world, project), world, project, news.id, &found);
+        object["resource_version"] = json!(position);
+        Some(self.line(news.told.word(), &object, position))
+    }
+
+    fn mark(&mut self, kind: Kind, position: Position) -> Option<String> {
+        let object = json!({"kind": kind.as_str(), "resource_version": position});
+        Some(self.line("BOOKMARK", &object, position))
+    }
 }
 
 /// The answer to a watch. Without a position it begins with everything there is.
@@ -76,45 +184,72 @@ pub(super) async fn stream(
     from: Option<Position>,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let place = WATCHERS.take(project).ok_or_else(|| {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let as_events = text("accept").is_some_and(|types| types.contains("text/event-stream"));
+    let last = text("last-event-id").and_then(|id| id.parse().ok()).map(Position);
+    let wish = Wish {
+        caller: project,
+        projects: vec![project],
+        resource,
+        from: last.or(from),
+        limit: WATCH_LIMIT,
+        form: Own { room, as_events },
+        media: if as_events { "text/event-stream" } else { "application/x-ndjson" },
+    };
+    follow(api, wish).await
+}
+
+/// A watch as the body of an answer.
+pub(in crate::api) async fn follow<F: Form>(api: &Api, wish: Wish<F>) -> Result<Response, Problem> {
+    let place = WATCHERS.take(wish.caller).ok_or_else(|| {
         let text = format!(
             "{WATCHERS_PER_PROJECT_MAX} watches of this project or {WATCHERS_MAX} of all are open; try again later"
         );
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text)
     })?;
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let as_events = text("accept").is_some_and(|types| types.contains("text/event-stream"));
-    let last = text("last-event-id").and_then(|id| id.parse().ok()).map(Position);
     let mut changes = api.app.projection.changes();
     changes.borrow_and_update();
     let world = api.app.world();
-    let waiting = match last.or(from) {
-        None => {
-            let all = resource.all(&world, project).into_iter();
-            all.map(|(id, _)| (Told::Added, id, None)).collect()
+    let mut waiting = vec![];
+    for project in wish.projects.iter().copied() {
+        match wish.from {
+            None => {
+                let versions = Versions::of(&world, project);
+                let all = wish.resource.all(&world, project).into_iter();
+                let told = Told::Added;
+                waiting.extend(all.map(|(id, _)| {
+                    let version = versions.at(wish.resource, id);
+                    Waiting { told, project, id, gone: None, version }
+                }));
+            }
+            Some(from) => waiting.extend(since(api, project, wish.resource, &world, from).await?),
         }
-        Some(from) => since(api, project, resource, &world, from).await?,
-    };
+    }
+    in_order(&mut waiting);
     let watcher = Watcher {
         api: api.clone(),
-        project,
-        resource,
-        room,
+        projects: wish.projects,
+        resource: wish.resource,
+        form: wish.form,
         before: Arc::clone(&world),
+        since: wish.from.unwrap_or(world.position),
         world,
-        waiting,
+        waiting: waiting.into(),
         mark: true,
         changes,
-        ends: Instant::now() + WATCH_LIMIT,
-        as_events,
+        ends: Instant::now() + wish.limit.min(WATCH_LIMIT),
         _place: place,
     };
     let body = Body::from_stream(stream::unfold(watcher, |mut watcher| async move {
         let bytes = watcher.next().await?;
         Some((Ok::<Bytes, Infallible>(bytes), watcher))
     }));
-    let media = if as_events { "text/event-stream" } else { "application/x-ndjson" };
-    Ok(([(header::CONTENT_TYPE, media), (header::CACHE_CONTROL, "no-store")], body).into_response())
+    Ok(([(header::CONTENT_TYPE, wish.media), (header::CACHE_CONTROL, "no-store")], body).into_response())
+}
+
+/// Those that changed longest ago first, and those that are gone last: whoever heard of one has heard of all before it.
+fn in_order(waiting: &mut [Waiting]) {
+    waiting.sort_by_key(|one| (one.told == Told::Deleted, one.version, one.project, one.id));
 }
 
 /// What happened since a position: every resource that was touched, as it is now.
@@ -124,7 +259,7 @@ async fn since(
     resource: &dyn Resource,
     world: &World,
     from: Position,
-) -> Result<VecDeque<(Told, Uuid, Option<Value>)>, Problem> {
+) -> Result<Vec<Waiting>, Problem> {
     if from > world.position {
         let text = format!("position {from} is not there yet, the newest is {}; list again", world.position);
         return Err(Problem::bad_request(text));
@@ -150,23 +285,30 @@ async fn since(
                 .or_insert(event.version);
         }
     }
-    let mut waiting = VecDeque::with_capacity(touched.len());
-    for (id, first) in touched {
-        if resource.read(world, project, id).is_some() {
-            waiting.push_back((if first == 1 { Told::Added } else { Told::Modified }, id, None));
-        } else if first > 1 {
-            // One that came and went since was never told of.
-            let gone = api.app.last_of(project, resource, id).await?;
-            let key = gone.map(|found| found.key);
-            let object = json!({"kind": resource.kind().as_str(), "id": id, "resource_version": world.position,
-                "name": key.as_ref().map(|key| key.name.clone()), "room": key.and_then(|key| key.room)});
-            waiting.push_back((Told::Deleted, id, Some(object)));
+    let versions = Versions::of(world, project);
+    let mut waiting = Vec::with_capacity(touched.len());
+    for (id, _) in resource.all(world, project) {
+        let version = versions.at(resource, id);
+        // What did not change itself may be told otherwise for what it stands on.
+        let told = match touched.remove(&id) {
+            Some(1) => Told::Added,
+            Some(_) => Told::Modified,
+            None if version > from => Told::Modified,
+            None => continue,
+        };
+        waiting.push(Waiting { told, project, id, gone: None, version });
+    }
+    for (id, _) in touched.into_iter().filter(|(_, first)| *first > 1) {
+        // One that came and went since was never told of.
+        if let Some(gone) = api.app.last_of(project, resource, id).await? {
+            let version = world.position;
+            waiting.push(Waiting { told: Told::Deleted, project, id, gone: Some(gone), version });
         }
     }
     Ok(waiting)
 }
 
-impl Watcher {
+impl<F: Form> Watcher<F> {
     /// The next bytes to send; `None` when the watch is over.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
@@ -174,10 +316,11 @@ impl Watcher {
             if !batch.is_empty() {
                 return Some(Bytes::from(batch));
             }
-            if std::mem::take(&mut self.mark) {
-                let object =
-                    json!({"kind": self.resource.kind().as_str(), "resource_version": self.world.position});
-                return Some(Bytes::from(self.line("BOOKMARK", &object)));
+            self.since = self.world.position;
+            if std::mem::take(&mut self.mark)
+                && let Some(text) = self.form.mark(self.resource.kind(), self.world.position)
+            {
+                return Some(Bytes::from(text));
             }
             let now = Instant::now();
             if now >= self.ends {
@@ -199,32 +342,43 @@ impl Watcher {
     fn look(&mut self) {
         self.changes.borrow_and_update();
         let world = self.api.app.world();
+        let mut waiting = vec![];
+        for project in self.projects.iter().copied() {
+            waiting.extend(self.differing(project, &world));
+        }
+        in_order(&mut waiting);
+        self.waiting.extend(waiting);
+        self.before = std::mem::replace(&mut self.world, world);
+    }
+
+    /// What differs of a project between the state that was told and a newer one.
+    fn differing(&self, project: ProjectId, world: &World) -> Vec<Waiting> {
         let empty = ProjectView::default();
-        let old = self.world.project(self.project).unwrap_or(&empty);
-        let new = world.project(self.project).unwrap_or(&empty);
+        let old = self.world.project(project).unwrap_or(&empty);
+        let new = world.project(project).unwrap_or(&empty);
+        let kind = self.resource.kind();
         let mut ids: BTreeSet<Uuid> = self.resource.changed(old, new).into_iter().collect();
-        ids.extend(by_status(self.resource.kind(), old, new));
-        let status = |world: &World, id| {
-            let found = self.resource.read(world, self.project, id)?;
-            let health = health(&self.api, world, self.project);
-            Some(wire(&health, world, self.project, id, &found)["status"].take())
-        };
-        let standing = standing(self.resource.kind(), old, new).into_iter();
-        let moved =
-            standing.filter(|id| !ids.contains(id) && status(&self.world, *id) != status(&world, *id));
-        ids.extend(moved.collect::<Vec<_>>());
+        ids.extend(by_status(kind, old, new));
+        let standing = standing(kind, old, new);
+        if !standing.is_empty() {
+            let (was, is) = (health(&self.api, &self.world, project), health(&self.api, world, project));
+            ids.extend(standing.into_iter().filter(|id| was.status(kind, *id) != is.status(kind, *id)));
+        }
+        let versions = Versions::of(world, project);
+        let mut waiting = vec![];
         for id in ids {
-            let was = self.resource.read(&self.world, self.project, id).is_some();
-            let is = self.resource.read(&world, self.project, id).is_some();
+            let was = self.resource.read(&self.world, project, id).is_some();
+            let is = self.resource.read(world, project, id).is_some();
             let told = match (was, is) {
                 (false, true) => Told::Added,
                 (true, true) => Told::Modified,
                 (true, false) => Told::Deleted,
                 (false, false) => continue,
             };
-            self.waiting.push_back((told, id, None));
+            let version = versions.at(self.resource, id);
+            waiting.push(Waiting { told, project, id, gone: None, version });
         }
-        self.before = std::mem::replace(&mut self.world, world);
+        waiting
     }
 
     /// The next objects as text; empty when none waits.
@@ -232,39 +386,25 @@ impl Watcher {
         let mut text = String::new();
         while !self.waiting.is_empty() && text.is_empty() {
             for _ in 0..BATCH {
-                let Some((told, id, known)) = self.waiting.pop_front() else { break };
-                if let Some(object) = known.or_else(|| self.object(told, id)) {
-                    let word = match told {
-                        Told::Added => "ADDED",
-                        Told::Modified => "MODIFIED",
-                        Told::Deleted => "DELETED",
-                    };
-                    text.push_str(&self.line(word, &object));
-                }
+                let Some(one) = self.waiting.pop_front() else { break };
+                let whole = self.waiting.is_empty().then_some(self.world.position);
+                let live = if one.told == Told::Deleted { self.since } else { one.version.max(self.since) };
+                let news = News {
+                    told: one.told,
+                    project: one.project,
+                    resource: self.resource,
+                    id: one.id,
+                    world: &self.world,
+                    before: &self.before,
+                    gone: one.gone.as_ref(),
+                    version: whole.unwrap_or(live),
+                    whole,
+                    since: self.since,
+                };
+                text.extend(self.form.news(&self.api, &news));
             }
         }
         text
-    }
-
-    fn object(&self, told: Told, id: Uuid) -> Option<Value> {
-        let world = if told == Told::Deleted { &self.before } else { &self.world };
-        let found = self.resource.read(world, self.project, id)?;
-        if !is_wanted(self.room.as_deref(), found.key.room.as_deref()) {
-            return None;
-        }
-        let mut object = wire(&health(&self.api, world, self.project), world, self.project, id, &found);
-        object["resource_version"] = json!(self.world.position);
-        Some(object)
-    }
-
-    fn line(&self, word: &str, object: &Value) -> String {
-        let text = json!({"type": word, "object": object}).to_string();
-        if !self.as_events {
-            return format!("{text}\n");
-        }
-        let mut event = String::new();
-        let _ = write!(event, "event: {word}\nid: {}\ndata: {text}\n\n", self.world.position);
-        event
     }
 }
 

@@ -7,6 +7,7 @@ use crate::clock::IdSource;
 use crate::domain::account::{self, ApiKey, KeyCommand, ServiceAccount};
 use crate::domain::inventory::{Applied, Dropped, Held, Holding, Inventory};
 use crate::domain::names::{self, Names};
+use crate::domain::object::Object;
 use crate::domain::{Entity, Event, feed};
 use crate::id::{
     ApiKeyId, FeedId, ManagedAgentId, OwnedSecretId, ProjectId, RoomId, ServiceAccountId, StreamId,
@@ -95,6 +96,9 @@ pub fn changes(
     let mut held = vec![];
     for step in &plan.steps {
         let id = draft.step(step)?;
+        if let (Some(id), Some(object)) = (id, &plan.object) {
+            draft.note(step.key.kind, id, object);
+        }
         if let (Some(id), Some(holding)) = (id, &step.holding) {
             held.push(Holding { id, ..holding.clone() });
         }
@@ -254,6 +258,16 @@ impl<'a> Draft<'a> {
             self.delete(kind, id)?;
         }
         if self.gone.insert(id) { resource.change(self, Todo::Delete { id }) } else { Ok(()) }
+    }
+
+    /// What clients of Kubernetes keep of a resource, where that changes.
+    fn note(&mut self, kind: Kind, id: Uuid, object: &Object) {
+        let Some(resource) = kinds::resource(kind) else { return };
+        let known = self.world.project(self.project).and_then(|view| view.objects.get(&id));
+        if known.map_or_else(|| object.is_plain(), |known| known == object) {
+            return;
+        }
+        self.push(resource.stream(self.project, id), vec![Event::ObjectNoted(object.clone())]);
     }
 
     /// Creates or updates; answers the id of the resource, where there is one then.

@@ -13,7 +13,8 @@ use uuid::Uuid;
 const IDENTITY: [&str; 6] = ["/version", "/kind", "/id", "/metadata/name", "/address", "/room_name"];
 
 /// The fields that a document sets.
-pub(super) fn own_fields(document: &Value) -> Vec<String> {
+#[must_use]
+pub fn own_fields(document: &Value) -> Vec<String> {
     let room = format!("/annotations/{}", spec::ROOM);
     let mut fields = leaves(document);
     fields.retain(|field| !IDENTITY.contains(&field.as_str()) && !field.ends_with(&room));
@@ -35,6 +36,36 @@ pub(super) struct Others {
     pub conflicts: Vec<Problem>,
     /// What they hold once their fields were taken.
     pub taken: BTreeMap<String, Holding>,
+}
+
+/// Holds a resource as it is exactly to be (`wanted`) against its other sources. A field of theirs that it leaves as it is
+/// stays theirs; one that it changes is taken from them, but for those of `fields` (which the source is to hold) without
+/// `force`: they are conflicts.
+pub(super) fn reconcile_exact(
+    inventory: &Inventory,
+    (id, key, source): (Uuid, &Key, &str),
+    current: &Value,
+    wanted: &Value,
+    (fields, force): (&[String], bool),
+) -> Others {
+    let mut others = Others::default();
+    for (other, share) in inventory.sources(id).filter(|(other, _)| *other != source) {
+        let (kept, changed): (Vec<&String>, Vec<&String>) =
+            share.fields.iter().partition(|field| at(current, field) == at(wanted, field));
+        let named = |field: &&&String| fields.iter().any(|own| overlap(own, field));
+        for field in changed.iter().filter(named).filter(|_| !force) {
+            let text = format!("the source `{other}` holds this field with another value");
+            let hint = "agree with it, leave the field out, or take it with --force-conflicts";
+            let problem = Problem::of(Code::Conflict, None, key, text).at(shown(field)).hint(hint);
+            others.conflicts.push(problem.held_by(other));
+        }
+        if !changed.is_empty() {
+            let (kind, fields) = (key.kind, kept.into_iter().cloned().collect());
+            let holding = Holding { id, kind, fields, digest: String::new(), generation: 0 };
+            others.taken.insert(other.clone(), holding);
+        }
+    }
+    others
 }
 
 /// Holds a document (`wanted`, whose source sets `fields`) against the other sources of the resource `id` as it is now.
@@ -63,9 +94,8 @@ pub(super) fn reconcile(
             } else if !force {
                 let text = format!("the source `{other}` holds this field with another value");
                 let hint = "agree with it, leave the field out, or take it with --force-conflicts";
-                others
-                    .conflicts
-                    .push(Problem::of(Code::Conflict, None, key, text).at(shown(field)).hint(hint));
+                let problem = Problem::of(Code::Conflict, None, key, text).at(shown(field)).hint(hint);
+                others.conflicts.push(problem.held_by(other));
             }
         }
         if kept.len() < share.fields.len() {

@@ -15,12 +15,14 @@ mod values;
 pub use draft::{Draft, Facts, changes};
 pub use fields::{FieldChange, at, diff, put};
 pub(super) use kinds::secret::without_lost_value;
+pub use holdings::own_fields;
 pub use kinds::{Found, KINDS, Key, Reference, Resource, resource};
 pub use planner::plan;
 pub use problem::{Code, Problem, Problems};
 pub use values::{Missing, Values};
 
 use crate::domain::inventory::Holding;
+use crate::domain::object::Object;
 use crate::id::{Position, ProjectId};
 use crate::projection::World;
 use crate::spec::Kind;
@@ -59,6 +61,12 @@ pub struct Request {
     pub replace: bool,
     /// What pruning lets go of and does not delete.
     pub spared: BTreeSet<Uuid>,
+    /// The only document is all that the resource is to be, and the source holds just these fields of it then, as
+    /// [`own_fields`] names them. Fields that change are taken from other sources; those of them that are named here
+    /// by `force` only.
+    pub exact: Option<Vec<String>>,
+    /// What clients of Kubernetes keep of the resource of the only document; none leaves that as it is.
+    pub object: Option<Object>,
 }
 
 /// What the plan stands on.
@@ -154,6 +162,9 @@ pub struct Plan {
     /// The commit that the documents are of, where they are of one.
     #[serde(skip)]
     pub revision: Option<String>,
+    /// As [`Request::object`].
+    #[serde(skip)]
+    pub object: Option<Object>,
 }
 
 impl Plan {
@@ -167,8 +178,20 @@ impl Plan {
             taken: BTreeMap::new(),
             dropped: vec![],
             revision: None,
+            object: None,
         };
         plan.hash = plan.fingerprint();
+        plan
+    }
+
+    /// One resource deleted, with what is in it; whoever holds it.
+    #[must_use]
+    pub fn deletion(source: &str, base: Position, key: Key, id: Uuid, generation: u64) -> Self {
+        let (changes, wanted, id) = (vec![], Value::Null, Some(id));
+        let (action, document, note, holding) = (Action::Delete, None, None, None);
+        let step = Step { action, key, document, changes, note, id, generation, wanted, holding };
+        let mut plan = Self::new(source, base, vec![step]);
+        plan.dropped.extend(id);
         plan
     }
 

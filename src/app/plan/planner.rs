@@ -4,10 +4,8 @@ use super::fields::{diff, shown};
 use super::holdings::{self, own_fields};
 use super::kinds::{self, Home, KINDS, Key, Reference, Resource};
 use super::order;
-use super::problem::{Code, PROBLEMS_MAX, Problem, Problems};
-use super::{
-    Action, DEPENDS_ON, DOCUMENTS_MAX, Ground, Plan, Request, Step, is_source, kind_names, short_hash,
-};
+use super::problem::{Code, PROBLEMS_MAX, Problem, Problems, unreadable};
+use super::{Action, DEPENDS_ON, DOCUMENTS_MAX, Ground, Plan, Request, Step, is_source, short_hash};
 use crate::domain::inventory::{Holding, Inventory};
 use crate::spec::{self, Kind, nearest};
 use serde_json::Value;
@@ -34,6 +32,7 @@ pub fn plan(ground: &Ground<'_>, request: &Request) -> Result<Plan, Problems> {
         let mut plan = Plan::new(&request.source, ground.world.position, steps);
         plan.taken = planner.taken;
         plan.dropped = dropped;
+        plan.object.clone_from(&request.object);
         return Ok(plan);
     }
     Err(Problems::new(planner.problems))
@@ -89,7 +88,17 @@ impl<'a> Planner<'a> {
             let code = Code::Invalid;
             let (kind, name) = ("source".to_owned(), request.source.clone());
             let path = String::new();
-            Problems::new(vec![Problem { code, document: None, kind, name, path, message, hint: None }])
+            let holder = None;
+            Problems::new(vec![Problem {
+                code,
+                document: None,
+                kind,
+                name,
+                path,
+                message,
+                hint: None,
+                holder,
+            }])
         };
         if !is_source(&request.source) {
             return Err(refuse("a source is named by letters, digits and -_./:@, at most 128".to_owned()));
@@ -146,8 +155,9 @@ impl<'a> Planner<'a> {
         if let Some(missing) = self.ground.values.missing(index) {
             return Err(vec![missing.problem(index, &key)]);
         }
-        let digest = digest(value, key.room.as_deref());
-        if self.is_as_applied(resource, &key, &digest) {
+        let exact = self.request.exact.is_some();
+        let digest = if exact { String::new() } else { digest(value, key.room.as_deref()) };
+        if !exact && self.is_as_applied(resource, &key, &digest) {
             return Ok(Read { index, resource, key, value, digest, references: vec![], wanted: None });
         }
         let of_spec = |problem| Problem::of_spec(index, kind_text, name, problem);
@@ -271,7 +281,7 @@ impl<'a> Planner<'a> {
         let checked = one.resource.check(self.ground, &one.key, &wanted, id);
         self.problems
             .extend(checked.into_iter().map(|problem| Problem { document: Some(one.index), ..problem }));
-        let fields = own_fields(one.value);
+        let fields = self.request.exact.clone().unwrap_or_else(|| own_fields(one.value));
         step.action = match (id, &found) {
             (Some(id), Some(found)) => {
                 self.heed_others(one, id, &found.document, &mut wanted, &fields);
@@ -292,7 +302,8 @@ impl<'a> Planner<'a> {
         let same = held.is_some_and(|share| {
             share.fields == fields && share.digest == one.digest && share.generation == generation
         });
-        if !same {
+        let holds_nothing = self.request.exact.is_some() && fields.is_empty() && held.is_none();
+        if !same && !holds_nothing {
             let (kind, digest) = (one.key.kind, one.digest.clone());
             step.holding = Some(Holding { id: id.unwrap_or_default(), kind, fields, digest, generation });
         }
@@ -303,7 +314,11 @@ impl<'a> Planner<'a> {
     fn heed_others(&mut self, one: &Read<'_>, id: Uuid, is: &Value, wanted: &mut Value, fields: &[String]) {
         let request = self.request;
         let of = (id, &one.key, request.source.as_str());
-        let others = holdings::reconcile(&self.inventory, of, is, wanted, (fields, request.force));
+        let ours = (fields, request.force);
+        let others = match &request.exact {
+            Some(_) => holdings::reconcile_exact(&self.inventory, of, is, wanted, ours),
+            None => holdings::reconcile(&self.inventory, of, is, wanted, ours),
+        };
         let placed = |problem| Problem { document: Some(one.index), ..problem };
         self.problems.extend(others.conflicts.into_iter().map(placed));
         for (source, holding) in others.taken {
@@ -468,23 +483,4 @@ fn digest(value: &Value, room: Option<&str>) -> String {
     hash.update([0]);
     hash.update(serde_json::to_vec(value).unwrap_or_default());
     short_hash(hash)
-}
-
-/// A document of a kind that is no resource of a project, or of none.
-fn unreadable(index: usize, kind: &str, name: &str, value: &Value) -> Vec<Problem> {
-    let of_spec = |problem| Problem::of_spec(index, kind, name, problem);
-    if let Err(problems) = spec::document_from_json(value.clone()) {
-        return problems.into_iter().map(of_spec).collect();
-    }
-    let why = match Kind::from_text(kind) {
-        Some(Kind::Project) => "projects are made with `meshagent project create`",
-        Some(Kind::ServiceTemplate) => {
-            "a template needs values; use `meshagent service create-template --value KEY=VALUE`"
-        }
-        _ => "documents of this kind are not applied",
-    };
-    let hint = format!("kinds that are applied: {}", kind_names().collect::<Vec<_>>().join(", "));
-    let (code, message) = (Code::Invalid, why.to_owned());
-    let (kind, name, path) = (kind.to_owned(), name.to_owned(), String::new());
-    vec![Problem { code, document: Some(index), kind, name, path, message, hint: Some(hint) }]
 }

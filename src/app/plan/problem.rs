@@ -1,8 +1,9 @@
 //! Why a plan cannot be made. All of it at once, each at its document and field.
 
-use super::Key;
-use crate::spec;
+use super::{Key, kind_names};
+use crate::spec::{self, Kind};
 use serde::Serialize;
+use serde_json::Value;
 use std::fmt;
 
 /// Problems spelled out; the rest are only counted.
@@ -44,6 +45,9 @@ pub struct Problem {
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Of a conflict: the source that holds the field.
+    #[serde(skip)]
+    pub holder: Option<String>,
 }
 
 impl Problem {
@@ -56,6 +60,7 @@ impl Problem {
             path: String::new(),
             message: message.into(),
             hint: None,
+            holder: None,
         }
     }
 
@@ -71,6 +76,11 @@ impl Problem {
         self
     }
 
+    pub(super) fn held_by(mut self, source: &str) -> Self {
+        self.holder = Some(source.to_owned());
+        self
+    }
+
     pub(super) fn of_spec(document: usize, kind: &str, name: &str, problem: spec::Problem) -> Self {
         Self {
             code: Code::Invalid,
@@ -80,6 +90,7 @@ impl Problem {
             path: problem.path,
             message: problem.message,
             hint: problem.hint,
+            holder: None,
         }
     }
 }
@@ -127,4 +138,23 @@ impl fmt::Display for Problems {
         }
         Ok(())
     }
+}
+
+/// A document of a kind that is no resource of a project, or of none.
+pub(super) fn unreadable(index: usize, kind: &str, name: &str, value: &Value) -> Vec<Problem> {
+    let of_spec = |problem| Problem::of_spec(index, kind, name, problem);
+    if let Err(problems) = spec::document_from_json(value.clone()) {
+        return problems.into_iter().map(of_spec).collect();
+    }
+    let why = match Kind::from_text(kind) {
+        Some(Kind::Project) => "projects are made with `meshagent project create`",
+        Some(Kind::ServiceTemplate) => {
+            "a template needs values; use `meshagent service create-template --value KEY=VALUE`"
+        }
+        _ => "documents of this kind are not applied",
+    };
+    let hint = format!("kinds that are applied: {}", kind_names().collect::<Vec<_>>().join(", "));
+    let (code, message) = (Code::Invalid, why.to_owned());
+    let (kind, name, path) = (kind.to_owned(), name.to_owned(), String::new());
+    vec![Problem { code, document: Some(index), kind, name, path, message, hint: Some(hint), holder: None }]
 }

@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod feed;
 mod iam;
+mod kubeconfig;
 mod launch;
 mod llm;
 mod log;
@@ -162,6 +163,8 @@ pub enum Command {
     Server(server::Command),
     /// Keep a server as the custom resources of a Kubernetes cluster say
     Operator(operator::Args),
+    /// Print a kubeconfig with which kubectl works on this server
+    Kubeconfig(kubeconfig::Args),
     /// Run, describe and deploy process-backed agents
     #[command(subcommand)]
     Process(process::Command),
@@ -224,6 +227,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Mcp(command) => mcp::run(globals, command).await,
         Command::Agent(command) => agent::run(globals, command).await,
         Command::Operator(args) => operator::run(globals, args).await,
+        Command::Kubeconfig(args) => kubeconfig::run(globals, args).await,
         Command::Process(command) => process::run(globals, command).await,
         Command::Version => version::run(&ctx(globals)?).await,
         Command::Completion(args) => completion::run(&args),

@@ -6,7 +6,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{self, Format, OutputArgs};
 use crate::cli::resolve::Ctx;
 use crate::client::rest::{FieldChange, Refusal};
-use crate::operator::convert::{ConvertError, to_object};
+use crate::crd::convert::{ConvertError, to_object};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -154,6 +154,7 @@ impl Platform {
             )),
             feeds: Arc::clone(&feeds),
             forward: None,
+            authority: "".into(),
         };
         Self { app, router: api::router(api), project, key, other_key, ingest, feeds, _files: files }
     }

@@ -2,8 +2,8 @@
 
 use meshagent::app::plan::kinds::Home;
 use meshagent::app::plan::{KINDS, resource};
+use meshagent::crd::{convert, definition as crd, names};
 use meshagent::domain::template::{self, Values};
-use meshagent::operator::{convert, crd, names};
 use meshagent::spec::{Document, Kind};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

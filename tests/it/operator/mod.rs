@@ -4,3 +4,5 @@ mod cluster;
 mod deploy;
 mod documents;
 mod live;
+
+pub use documents::root;

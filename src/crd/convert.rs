@@ -1,6 +1,6 @@
 //! Documents as custom resources, and back. Both directions are pure, and lose nothing.
 
-use super::crd::has_room_field;
+use super::definition::has_room_field;
 use super::names;
 use crate::app::plan::{Resource, resource};
 use crate::spec::{Kind, ROOM, schema};

@@ -71,7 +71,8 @@ fn columns(resource: &dyn Resource) -> Vec<Value> {
 }
 
 /// Whether documents of the kind say their room by annotation, and objects by `spec.room`.
-pub(super) fn has_room_field(resource: &dyn Resource) -> bool {
+#[must_use]
+pub fn has_room_field(resource: &dyn Resource) -> bool {
     resource.home() != Home::Project
 }
 

@@ -1,0 +1,90 @@
+//! Who may: nobody without a key, nobody in another's project, no participant.
+
+use super::programs::{each, fails};
+use crate::cli::Person;
+use std::os::unix::fs::PermissionsExt;
+
+/// A participant that may look, and no more.
+const TOKEN: &str = "version: v1\nkind: ParticipantToken\nroom: desk\nidentity: viewer\napi: {llm: {}}\n";
+
+#[test]
+fn strangers_are_refused() {
+    each(|kubectl| {
+        let person = &kubectl.person;
+        person.run(&["rooms", "create", "desk"]).ok();
+        kubectl.fails(&["get", "rooms", "--token=ma-nothing"], &["logged in"]);
+        let nobody = ["get", "rooms", "--token=eyJhbGciOiJub25lIn0.e30."];
+        kubectl.fails(&nobody, &["logged in"]);
+
+        // A project of somebody else on the same server.
+        let other = person.run(&["project", "create", "other"]).ok().stdout.trim().to_owned();
+        let make = [
+            "service-account",
+            "api-key",
+            "create",
+            "--service-account",
+            "default",
+            "k",
+            "--project-id",
+            &other,
+        ];
+        let key = person.run(&make).ok().stdout.trim().to_owned();
+        let stranger = |arguments: &[&str]| {
+            let mut all = vec!["--token", &key];
+            all.extend(arguments);
+            kubectl.run(&all)
+        };
+        let own = &kubectl.server.project_id;
+        fails(&stranger(&["get", "rooms"]), &["Forbidden"]);
+        fails(&stranger(&["get", "room", "desk"]), &["Forbidden"]);
+        fails(&stranger(&["delete", "room", "desk"]), &["Forbidden"]);
+        // Whether there is a project of a name, strangers are not told.
+        fails(&stranger(&["get", "rooms", "-n", "there-is-none"]), &["Forbidden"]);
+        fails(&stranger(&["get", "namespace", own]), &["Forbidden"]);
+        let seen = stranger(&["get", "namespaces", "-o", "wide"]).ok().stdout;
+        assert!(seen.contains(&other) && !seen.contains(own.as_str()), "{seen}");
+        assert!(!stranger(&["get", "rooms", "-A"]).ok().stdout.contains("desk"));
+        assert_eq!(stranger(&["auth", "can-i", "create", "rooms", "-n", &other]).stdout.trim(), "yes");
+        assert_eq!(stranger(&["auth", "can-i", "create", "rooms"]).stdout.trim(), "no");
+        // The operator of the server sees both.
+        assert!(kubectl.ok(&["get", "namespaces", "-o", "wide"]).contains(&other));
+        fails(&kubectl.run(&["get", "rooms", "-n", "there-is-none"]), &["NotFound"]);
+        assert_eq!(kubectl.ok(&["get", "rooms", "-n", "other", "-o", "name"]), "", "by its name too");
+    });
+}
+
+#[test]
+fn participants_are_refused() {
+    each(|kubectl| {
+        let person = &kubectl.person;
+        person.run(&["rooms", "create", "desk"]).ok();
+        person.file("token.yaml", TOKEN);
+        let token = person.run(&["token", "--input", "token.yaml"]).ok().stdout.trim().to_owned();
+        let viewer = |arguments: &[&str]| {
+            let mut all = vec!["--token", &token];
+            all.extend(arguments);
+            kubectl.run(&all)
+        };
+        fails(&viewer(&["get", "rooms"]), &["Forbidden", "API key"]);
+        fails(&viewer(&["delete", "room", "desk"]), &["Forbidden"]);
+        assert_eq!(viewer(&["auth", "can-i", "list", "rooms"]).stdout.trim(), "no");
+        assert!(kubectl.ok(&["get", "rooms", "-o", "name"]).contains("desk"));
+    });
+}
+
+#[test]
+fn a_kubeconfig_needs_a_key() {
+    let server = crate::support::server::Server::start(&[]);
+    let person = Person::new().with("MESHAGENT_API_URL", &server.url);
+    person.run(&["kubeconfig"]).fails(1, &["no API key"]);
+    let person = Person::of(&server);
+    person.run(&["kubeconfig", "--project", "shop", "--name", "mine", "--output", "config"]).ok();
+    let text = std::fs::read_to_string(person.home().join("config")).unwrap();
+    assert!(text.contains("namespace: shop") && text.contains("current-context: mine"), "{text}");
+    assert!(
+        text.contains("server: https://127.0.0.1") && text.contains("certificate-authority-data"),
+        "{text}"
+    );
+    let mode = std::fs::metadata(person.home().join("config")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}

@@ -1,0 +1,77 @@
+//! Following changes: watches, waits, deletions, and a server that is gone for a while.
+
+use super::programs::{each, until};
+
+const DESK: &str =
+    "apiVersion: meshagent.dev/v1\nkind: Room\nmetadata: {name: desk, labels: {team: red}}\nspec: {}\n";
+const OFF: &str = r#"{"spec":{"enabled":false}}"#;
+
+#[test]
+fn a_watch_sees_every_change() {
+    each(|kubectl| {
+        kubectl.with(DESK, &["apply"]).ok();
+        let all = kubectl.start(&["get", "rooms", "-w"], "all");
+        let one =
+            kubectl.start(&["get", "room", "desk", "-w", "-o", "jsonpath={.spec.enabled}{'\\n'}"], "one");
+        let red = kubectl.start(&["get", "rooms", "-l", "team=red", "-w", "--output-watch-events"], "red");
+        for watch in [&all, &red] {
+            until("the list", || watch.said().contains("desk"));
+        }
+        until("the object", || one.said().contains("true"));
+        kubectl.person.run(&["rooms", "create", "lab"]).ok();
+        until("the room that was made", || all.said().contains("lab"));
+        kubectl.ok(&["patch", "room", "desk", "--type=merge", "-p", OFF]);
+        until("the change", || all.said().contains("Disabled") && one.said().contains("false"));
+        until("the change among the red", || red.said().contains("MODIFIED"));
+        // It is not among them any more.
+        kubectl.ok(&["label", "room", "desk", "team-"]);
+        until("its leaving", || red.said().contains("DELETED"));
+        assert!(!red.said().contains("lab"), "{}", red.said());
+    });
+}
+
+#[test]
+fn waits_end_when_it_is_so() {
+    each(|kubectl| {
+        kubectl.with(DESK, &["apply"]).ok();
+        kubectl.ok(&["wait", "--for=condition=Ready", "--timeout=60s", "room/desk"]);
+        kubectl.fails(&["wait", "--for=condition=Stalled", "--timeout=1s", "room/desk"], &["timed out"]);
+        let mut gone = kubectl.start(&["wait", "--for=delete", "--timeout=60s", "room/desk"], "gone");
+        kubectl.ok(&["delete", "room/desk", "--wait", "--timeout=60s"]);
+        gone.ends();
+        kubectl.fails(&["delete", "room/desk"], &["not found"]);
+        kubectl.ok(&["delete", "room/desk", "--ignore-not-found"]);
+        kubectl.person.run(&["get", "room/desk"]).fails(1, &["no room `desk`"]);
+        kubectl.with(DESK, &["apply"]).ok();
+        kubectl.ok(&["delete", "rooms", "--all", "--cascade=foreground"]);
+        assert_eq!(kubectl.ok(&["get", "rooms", "-o", "name"]), "");
+    });
+}
+
+#[test]
+fn what_was_kept_is_there_after_a_crash() {
+    super::programs::each_mut(|kubectl| {
+        kubectl.with(DESK, &["apply"]).ok();
+        let version = kubectl.ok(&["get", "rooms", "-o", "jsonpath={.metadata.resourceVersion}"]);
+        let before = kubectl.ok(&["get", "room/desk", "-o", "yaml"]);
+        let mut wait = kubectl.start(&["wait", "--for=delete", "--timeout=60s", "room/desk"], "wait");
+        kubectl.server.kill_9();
+        kubectl.server.restart();
+        assert_eq!(
+            kubectl.ok(&["get", "room/desk", "-o", "yaml"]),
+            before,
+            "the same certificate, the same object"
+        );
+        assert_eq!(kubectl.with(DESK, &["diff"]).code, 0);
+        kubectl.ok(&["patch", "room", "desk", "--type=merge", "-p", OFF]);
+        // A watch goes on where it was before the crash.
+        let path = format!(
+            "/apis/meshagent.dev/v1/namespaces/{}/rooms?watch=true&timeoutSeconds=2&resourceVersion={version}",
+            kubectl.server.project_id
+        );
+        let events = kubectl.ok(&["get", "--raw", &path]);
+        assert!(events.contains("MODIFIED") && events.contains("\"enabled\":false"), "{events}");
+        kubectl.ok(&["delete", "room/desk"]);
+        wait.ends();
+    });
+}
