@@ -18,7 +18,7 @@ use std::path::PathBuf;
                         kubectl --kubeconfig mesh.yaml get rooms\n  \
                         meshagent kubeconfig --project shop --name shop --output ~/.kube/shop")]
 pub struct Args {
-    /// Project that is the namespace, by id or name [default: the active one]
+    /// Project that is the namespace, by id, key or name [default: the active one]
     #[arg(long, value_name = "PROJECT")]
     project: Option<String>,
     /// Name of the cluster, the user and the context in the file
@@ -62,8 +62,11 @@ pub async fn run(globals: Globals, args: Args) -> Result<(), CliError> {
 
 /// The id of a project that the key may work in.
 async fn namespace(rest: &Rest, project: &str) -> Result<String, CliError> {
+    if let Some(found) = rest.find_project(project).await? {
+        return Ok(found.id);
+    }
     let all = rest.projects().await?;
-    let mut same = all.iter().filter(|one| one.id == project || one.name == project);
+    let mut same = all.iter().filter(|one| one.name == project);
     match (same.next(), same.next()) {
         (Some(one), None) => Ok(one.id.clone()),
         (None, _) => Err(CliError::user(format!("no project `{project}` that this key may work in"))
