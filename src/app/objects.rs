@@ -2,7 +2,7 @@
 //! carried out as the document of any other source, or only tried.
 
 use super::execute::CONFLICT_RETRIES_MAX;
-use super::plan::{self, Facts, Plan, Request, resource};
+use super::plan::{self, Facts, Plan, Request, Values, resource};
 use super::{Actor, App, Change, Error};
 use crate::eventlog::{Expected, Recorded};
 use crate::id::{Position, ProjectId};
@@ -38,7 +38,10 @@ impl App {
         dry_run: bool,
         make: impl Fn(&World) -> Result<Wish, E> + Clone + Send + 'static,
     ) -> Result<Written, E> {
+        // Nothing here brings values of secrets.
+        let values = Arc::new(Values::default());
         for _ in 0..CONFLICT_RETRIES_MAX {
+            let given = Arc::clone(&values);
             let world = self.world();
             let (base, make, actor_here) = (Arc::clone(&world), make.clone(), actor.clone());
             let decided = move |app: &Self| {
@@ -46,8 +49,8 @@ impl App {
                     Ok(wish) => wish,
                     Err(refused) => return Ok(Err(refused)),
                 };
-                let plan = app.plan_of(&base, project, &wish)?;
-                let mut facts = plan::changes(&plan, &base, project, &*app.ids)?;
+                let plan = app.plan_of(&base, project, &wish, &given)?;
+                let mut facts = plan::changes(&plan, &base, project, (&*app.ids, &given))?;
                 let tried = if dry_run {
                     Some(app.tried(&actor_here, &base, std::mem::take(&mut facts.changes))?)
                 } else {
@@ -59,16 +62,22 @@ impl App {
             if let Some(tried) = tried {
                 return Ok(Written { plan, world: Arc::new(tried) });
             }
-            if self.carry_out(actor, &world, facts).await? {
+            if self.carry_out(actor, &world, facts, &values).await? {
                 return Ok(Written { plan, world: self.world() });
             }
         }
         Err(Error::Busy("the same resource".to_owned()).into())
     }
 
-    fn plan_of(&self, world: &World, project: ProjectId, wish: &Wish) -> Result<Plan, Error> {
+    fn plan_of(
+        &self,
+        world: &World,
+        project: ProjectId,
+        wish: &Wish,
+        values: &Values,
+    ) -> Result<Plan, Error> {
         let (source, kind, id) = match wish {
-            Wish::Write(request) => return self.plan_on(world, project, request),
+            Wish::Write(request) => return self.plan_on(world, project, request, values),
             Wish::Delete { source, kind, id } => (source, *kind, *id),
         };
         let found = resource(kind).and_then(|resource| Some((resource, resource.read(world, project, id)?)));

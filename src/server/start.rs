@@ -111,13 +111,11 @@ impl Server {
     pub async fn start(mut options: Options) -> Result<Self, StartError> {
         make_data_dir(&options.data_dir)?;
         let (listener, public_url) = listen(&options).await?;
-        let clock: Arc<dyn Clock> = Arc::new(System);
-        let ids: Arc<dyn IdSource> = Arc::new(System);
+        let (clock, ids): (Arc<dyn Clock>, Arc<dyn IdSource>) = (Arc::new(System), Arc::new(System));
         let (app, stores) = application(&mut options, &public_url, &clock, &ids).await?;
         let (projection, seen) = (Arc::clone(&app.projection), app.projection.world().position);
         let mut connection = prepare(&app, &mut options).await?;
-        let files = blobs(&options, &ids).await?;
-        let secret = app.server_secret().await?;
+        let (files, secret) = (blobs(&options, &ids).await?, app.server_secret().await?);
         let tls = tls(&options, &app, &secret, &listener)?;
         let (links, ingest) = (Arc::new(Links::new(&secret, public_url)), Arc::new(Ingest::new(&secret)));
         options.control.telemetry = Some(Arc::clone(&ingest));

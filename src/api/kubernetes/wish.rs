@@ -13,6 +13,7 @@ use crate::crd::{convert, names};
 use crate::domain::object::Object;
 use crate::id::Position;
 use crate::projection::World;
+use crate::spec::Kind;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -53,6 +54,12 @@ pub(super) struct Asking {
 
 impl Asking {
     pub fn wish(&self, world: &World) -> Result<Wish, Refusal> {
+        if self.resource.kind() == Kind::Secret && !matches!(self.verb, Verb::Delete { .. }) {
+            return Err(Refusal::forbidden(
+                "secrets are not written by way of this API, which would keep what is sent beside their documents; use \
+                 `meshagent apply` or `meshagent secret`",
+            ));
+        }
         let current = find(world, &self.namespace, self.resource, &self.name);
         let missing = || Refusal::no_object(self.resource, &self.name);
         match (&self.verb, current) {

@@ -1,6 +1,6 @@
 //! Following changes: watches, waits, deletions, and a server that is gone for a while.
 
-use super::programs::{each, until};
+use super::programs::{each, ends, until};
 
 const DESK: &str =
     "apiVersion: meshagent.dev/v1\nkind: Room\nmetadata: {name: desk, labels: {team: red}}\nspec: {}\n";
@@ -50,11 +50,12 @@ fn waits_end_when_it_is_so() {
 
 #[test]
 fn what_was_kept_is_there_after_a_crash() {
-    super::programs::each_mut(|kubectl| {
+    ends(|kubectl| {
         kubectl.with(DESK, &["apply"]).ok();
         let version = kubectl.ok(&["get", "rooms", "-o", "jsonpath={.metadata.resourceVersion}"]);
         let before = kubectl.ok(&["get", "room/desk", "-o", "yaml"]);
-        let mut wait = kubectl.start(&["wait", "--for=delete", "--timeout=60s", "room/desk"], "wait");
+        let mut wait = kubectl.start(&["wait", "--for=delete", "--timeout=60s", "room/desk", "-v=6"], "wait");
+        until("the wait being connected", || wait.said().contains("watch=true"));
         kubectl.server.kill_9();
         kubectl.server.restart();
         assert_eq!(
@@ -73,5 +74,41 @@ fn what_was_kept_is_there_after_a_crash() {
         assert!(events.contains("MODIFIED") && events.contains("\"enabled\":false"), "{events}");
         kubectl.ok(&["delete", "room/desk"]);
         wait.ends();
+    });
+}
+
+#[test]
+fn what_happened_before_a_watch_is_told_when_it_goes_on() {
+    ends(|kubectl| {
+        kubectl.with(DESK, &["apply"]).ok();
+        let web = "apiVersion: meshagent.dev/v1\nkind: Service\nmetadata: {name: front}\n\
+                   spec: {room: desk, external: {}, metadata: {name: Web 1}}\n";
+        kubectl.with(web, &["apply"]).ok();
+        let version = |kind: &str| kubectl.ok(&["get", kind, "-o", "jsonpath={.metadata.resourceVersion}"]);
+        let namespace = format!("/apis/meshagent.dev/v1/namespaces/{}", kubectl.server.project_id);
+        let since = |plural: &str, query: &str, version: &str| {
+            let path =
+                format!("{namespace}/{plural}?watch=true&timeoutSeconds=1&resourceVersion={version}&{query}");
+            kubectl.ok(&["get", "--raw", &path])
+        };
+        // What an object stands on changed, and not the object.
+        let before = version("maservice");
+        kubectl.ok(&["patch", "room", "desk", "--type=merge", "-p", OFF]);
+        let told = since("services", "", &before);
+        assert!(told.contains("MODIFIED") && told.contains("front"), "{told}");
+        // One with a name of its own that is gone, for those who asked for it alone.
+        let before = version("maservice");
+        kubectl.ok(&["delete", "maservice", "front"]);
+        let told = since("services", "fieldSelector=metadata.name%3Dfront", &before);
+        assert!(told.contains("DELETED") && told.contains("\"name\":\"front\""), "{told}");
+        // One that is not among those any more.
+        let before = version("rooms");
+        kubectl.ok(&["label", "room", "desk", "team-"]);
+        let told = since("rooms", "labelSelector=team%3Dred", &before);
+        assert!(told.contains("DELETED"), "{told}");
+        kubectl.fails(
+            &["get", "--raw", &format!("{namespace}/rooms?watch=true&resourceVersion=99999999")],
+            &["list again"],
+        );
     });
 }

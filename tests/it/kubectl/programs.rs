@@ -61,11 +61,16 @@ fn version(program: &Path) -> Option<String> {
 
 /// Runs a story with every version; says aloud when there is none, which fails in CI.
 pub fn each(story: impl Fn(&Kubectl)) {
-    each_mut(|kubectl| story(kubectl));
+    run(ALL.iter(), |kubectl| story(kubectl));
 }
 
-/// The same for one that does something to the server.
-pub fn each_mut(story: impl Fn(&mut Kubectl)) {
+/// Runs a story with the oldest and the newest version.
+pub fn ends(story: impl Fn(&mut Kubectl)) {
+    let (oldest, newest) = (ALL.first_key_value(), ALL.last_key_value());
+    run(oldest.into_iter().chain(newest.filter(|newest| Some(*newest) != oldest)), story);
+}
+
+fn run<'a>(versions: impl Iterator<Item = (&'a String, &'a PathBuf)>, story: impl Fn(&mut Kubectl)) {
     if ALL.is_empty() {
         let text = "SKIPPED: no kubectl was found; name some with MESHAGENT_TEST_KUBECTL, or let \
                     tests/kubernetes/build-apiserver make one";
@@ -73,7 +78,7 @@ pub fn each_mut(story: impl Fn(&mut Kubectl)) {
         eprintln!("\n{text}\n");
         return;
     }
-    for (version, program) in ALL.iter() {
+    for (version, program) in versions {
         eprintln!("kubectl {version}");
         story(&mut Kubectl::new(version, program));
     }

@@ -1,6 +1,6 @@
 //! What there is, what it means, and what is listed.
 
-use super::programs::{each, fails};
+use super::programs::{each, ends, fails};
 
 const DESK: &str =
     "apiVersion: meshagent.dev/v1\nkind: Room\nmetadata: {name: desk, labels: {team: red}}\nspec: {}\n";
@@ -70,5 +70,24 @@ fn objects_are_listed_in_every_form() {
         let namespaces = kubectl.ok(&["get", "namespaces", "-o", "wide"]);
         assert!(namespaces.contains(&kubectl.server.project_id), "{namespaces}");
         fails(&kubectl.run(&["create", "namespace", "x"]), &["meshagent project create"]);
+    });
+}
+
+#[test]
+fn pages_go_on_from_one_namespace_to_the_next() {
+    ends(|kubectl| {
+        let person = &kubectl.person;
+        // Their names are in another order than those of their objects with them.
+        for name in ["a", "a-b"] {
+            let id = person.run(&["project", "create", name]).ok().stdout.trim().to_owned();
+            for room in ["one", "two"] {
+                person.run(&["rooms", "create", room, "--project-id", &id]).ok();
+            }
+        }
+        let all = kubectl.ok(&["get", "rooms", "-A", "-o", "name", "--chunk-size=0"]);
+        assert_eq!(all.lines().count(), 4, "{all}");
+        for size in ["--chunk-size=1", "--chunk-size=3"] {
+            assert_eq!(kubectl.ok(&["get", "rooms", "-A", "-o", "name", size]), all);
+        }
     });
 }
