@@ -9,9 +9,11 @@ use crate::app::plan::{Found, Key, Resource};
 use crate::control::health::Health;
 use crate::crd::{convert, names};
 use crate::domain::object::Object;
+use crate::id::Position;
 use crate::projection::World;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
+use std::cell::OnceCell;
 use uuid::Uuid;
 
 /// One project at one moment.
@@ -19,14 +21,14 @@ pub(super) struct Seen<'a> {
     pub world: &'a World,
     pub namespace: &'a Namespace,
     health: Health<'a>,
-    versions: Versions<'a>,
+    versions: OnceCell<Versions<'a>>,
 }
 
 impl<'a> Seen<'a> {
     pub fn of(api: &Api, world: &'a World, namespace: &'a Namespace) -> Self {
         let (now, floor) = (api.app.clock.now(), api.app.settings.schedule_floor_seconds);
         let health = Health::of(world, namespace.project, now, floor);
-        Self { world, namespace, health, versions: Versions::of(world, namespace.project) }
+        Self { world, namespace, health, versions: OnceCell::new() }
     }
 
     /// What clients of Kubernetes keep of a resource.
@@ -36,6 +38,12 @@ impl<'a> Seen<'a> {
 
     /// A resource as an object.
     pub fn object(&self, resource: &dyn Resource, id: Uuid, found: &Found) -> Value {
+        let versions = self.versions.get_or_init(|| Versions::of(self.world, self.namespace.project));
+        self.object_at(resource, id, found, versions.at(resource, id))
+    }
+
+    /// The same with a version that is known.
+    pub fn object_at(&self, resource: &dyn Resource, id: Uuid, found: &Found, version: Position) -> Value {
         let kind = resource.kind();
         let document = applicable(found);
         let spec =
@@ -46,19 +54,19 @@ impl<'a> Seen<'a> {
         status["generation"] = json!(found.generation);
         json!({
             "apiVersion": names::api_version(), "kind": kind.as_str(),
-            "metadata": self.metadata(resource, id, found),
+            "metadata": self.metadata(id, found, version),
             "spec": spec, "status": status,
         })
     }
 
-    fn metadata(&self, resource: &dyn Resource, id: Uuid, found: &Found) -> Value {
+    fn metadata(&self, id: Uuid, found: &Found, version: Position) -> Value {
         let note = self.note(id);
         let mut metadata = Map::new();
         let mut put = |name: &str, value: Value| metadata.insert(name.to_owned(), value);
         put("name", json!(name(self.world, self.namespace, id, &found.key)));
         put("namespace", json!(self.namespace.name));
         put("uid", json!(id));
-        put("resourceVersion", json!(self.versions.at(resource, id).0.to_string()));
+        put("resourceVersion", json!(version.0.to_string()));
         put("generation", json!(found.generation));
         put("creationTimestamp", json!(found.created_at.map(time)));
         if let Some(note) = note {

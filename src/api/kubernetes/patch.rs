@@ -51,6 +51,15 @@ fn is_flat(value: &Value, depth: usize) -> bool {
     }
 }
 
+/// Whether a value may stand at a path.
+fn shallow(path: &str, value: &Value) -> Result<(), String> {
+    let within = path.split('/').count();
+    if within > DEPTH_MAX || !is_flat(value, DEPTH_MAX - within) {
+        return Err(format!("more than {DEPTH_MAX} mappings and lists in each other"));
+    }
+    Ok(())
+}
+
 fn step(document: &mut Value, step: &Value, copied: &mut usize) -> Result<(), String> {
     let text = |field: &str| step.get(field).and_then(Value::as_str).ok_or(format!("`{field}` is missing"));
     let value = || step.get("value").cloned().ok_or("`value` is missing".to_owned());
@@ -59,8 +68,10 @@ fn step(document: &mut Value, step: &Value, copied: &mut usize) -> Result<(), St
         "add" => add(document, path, value()?),
         "remove" => remove(document, path).map(|_| ()),
         "replace" => {
+            let value = value()?;
+            shallow(path, &value)?;
             let there = document.pointer_mut(path).ok_or_else(|| missing(path))?;
-            *there = value()?;
+            *there = value;
             Ok(())
         }
         "move" => {
@@ -108,10 +119,7 @@ fn add(document: &mut Value, path: &str, value: Value) -> Result<(), String> {
         *document = value;
         return Ok(());
     }
-    let within = path.split('/').count();
-    if within > DEPTH_MAX || !is_flat(&value, DEPTH_MAX - within) {
-        return Err(format!("more than {DEPTH_MAX} mappings and lists in each other"));
-    }
+    shallow(path, &value)?;
     let (parent, last) = parent(document, path)?;
     match parent {
         Value::Object(object) => {
@@ -178,8 +186,18 @@ mod tests {
             nested = json!({ "a": nested });
         }
         let put = json!([{"op": "add", "path": "/a/b/c/d/e/f/g/h/i/j", "value": nested}]);
-        for (patch, word) in [(json!(wide), "copies"), (json!(deep), "in each other"), (put, "in each other")]
-        {
+        let again = json!([
+            {"op": "add", "path": "/a", "value": {"a": {"a": {"a": 0}}}},
+            {"op": "replace", "path": "/a/a/a/a", "value": put[0]["value"]},
+            {"op": "replace", "path": format!("/a/a/a/a{}", "/a".repeat(110)), "value": put[0]["value"]},
+        ]);
+        let all = [
+            (json!(wide), "copies"),
+            (json!(deep), "in each other"),
+            (put, "in each other"),
+            (again, "in each other"),
+        ];
+        for (patch, word) in all {
             let mut value = json!({"text": "x".repeat(100)});
             let why = steps(&mut value, &patch).unwrap_err();
             assert!(why.contains(word), "{why}");

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Most bytes of labels, and of annotations, of one object.
-const NOTES_BYTES_MAX: usize = 256 * 1024;
+pub const NOTES_BYTES_MAX: usize = 256 * 1024;
 /// What an object has at its top.
 const MEMBERS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 

@@ -104,11 +104,13 @@ impl Form for Events {
         let namespace = self.namespaces.iter().find(|one| one.project == news.project)?;
         let look = |world: &World| {
             let found = news.resource.read(world, news.project, news.id)?;
-            Some(Seen::of(api, world, namespace).object(news.resource, news.id, &found))
+            let seen = Seen::of(api, world, namespace);
+            Some(seen.object_at(news.resource, news.id, &found, news.version))
         };
         let is_resumed = std::ptr::eq(news.before, news.world);
         let gone = |last: &Last| {
-            let mut object = Seen::of(api, news.world, namespace).object(news.resource, news.id, &last.found);
+            let seen = Seen::of(api, news.world, namespace);
+            let mut object = seen.object_at(news.resource, news.id, &last.found, news.version);
             if let Some(kept) = &last.object {
                 keep(&mut object, kept);
             }
@@ -121,8 +123,7 @@ impl Form for Events {
         };
         let is = if news.told == Told::Deleted { None } else { look(news.world) };
         let told = self.told(news.told, was.as_ref(), is.as_ref(), is_resumed)?;
-        let mut object = if told == Told::Deleted { was.or(is) } else { is }?;
-        object["metadata"]["resourceVersion"] = json!(news.version.0.to_string());
+        let object = if told == Told::Deleted { was.or(is) } else { is }?;
         Some(self.line(api, told, &object))
     }
 

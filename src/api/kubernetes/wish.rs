@@ -4,7 +4,7 @@
 use super::namespaces::Namespace;
 use super::object::{find, name as name_of, note};
 use super::patch;
-use super::sent::{self, Sent};
+use super::sent::{self, NOTES_BYTES_MAX, Sent};
 use super::{Refusal, fields};
 use crate::api::resources::applicable;
 use crate::app::objects::Wish;
@@ -270,12 +270,17 @@ impl Asking {
     fn applied_note(&self, mut sent: Sent, config: Value, known: Option<&Object>) -> Object {
         let said = Asking::said(&sent);
         let before = known.and_then(|note| note.applied.get(&self.source));
+        let is_others = |key: &String| {
+            let mut applied = known.into_iter().flat_map(|note| &note.applied);
+            applied.any(|(source, keys)| *source != self.source && keys.contains(key))
+        };
         for (letter, sent, known) in [
             ('l', &mut sent.labels, known.map(|note| &note.labels)),
             ('a', &mut sent.annotations, known.map(|note| &note.annotations)),
         ] {
             for (key, value) in known.into_iter().flatten() {
-                if !before.is_some_and(|before| before.contains(&format!("{letter}/{key}"))) {
+                let said = format!("{letter}/{key}");
+                if is_others(&said) || !before.is_some_and(|before| before.contains(&said)) {
                     sent.entry(key.clone()).or_insert_with(|| value.clone());
                 }
             }
@@ -284,7 +289,10 @@ impl Asking {
         if self.source == fields::APPLY
             && let Some(last) = sent.annotations.get_mut(LAST_APPLIED)
         {
-            *last = format!("{}\n", without_last_applied(config));
+            let text = format!("{}\n", without_last_applied(config));
+            if text.len() <= NOTES_BYTES_MAX {
+                *last = text;
+            }
         }
         let mut note = self.note(sent, true, known);
         note.applied.remove(&self.source);

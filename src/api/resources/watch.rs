@@ -247,9 +247,10 @@ pub(in crate::api) async fn follow<F: Form>(api: &Api, wish: Wish<F>) -> Result<
     Ok(([(header::CONTENT_TYPE, wish.media), (header::CACHE_CONTROL, "no-store")], body).into_response())
 }
 
-/// Those that changed longest ago first, and those that are gone last: whoever heard of one has heard of all before it.
+/// Those that are gone first, so that what took the name of one comes after it; then those that changed longest ago: whoever
+/// heard of one has heard of all before it.
 fn in_order(waiting: &mut [Waiting]) {
-    waiting.sort_by_key(|one| (one.told == Told::Deleted, one.version, one.project, one.id));
+    waiting.sort_by_key(|one| (one.told != Told::Deleted, one.version, one.project, one.id));
 }
 
 /// What happened since a position: every resource that was touched, as it is now.
@@ -299,6 +300,10 @@ async fn since(
         waiting.push(Waiting { told, project, id, gone: None, version });
     }
     for (id, _) in touched.into_iter().filter(|(_, first)| *first > 1) {
+        // Some are there and not told of, such as tasks without a name.
+        if resource.read(world, project, id).is_some() {
+            continue;
+        }
         // One that came and went since was never told of.
         if let Some(gone) = api.app.last_of(project, resource, id).await? {
             let version = world.position;

@@ -101,6 +101,12 @@ fn what_happened_before_a_watch_is_told_when_it_goes_on() {
         kubectl.ok(&["delete", "maservice", "front"]);
         let told = since("services", "fieldSelector=metadata.name%3Dfront", &before);
         assert!(told.contains("DELETED") && told.contains("\"name\":\"front\""), "{told}");
+        // One that went and came again has gone before it came.
+        let before = version("rooms");
+        kubectl.ok(&["delete", "room", "desk"]);
+        kubectl.with(DESK, &["apply"]).ok();
+        let told = since("rooms", "", &before);
+        assert!(told.find("DELETED").unwrap() < told.find("ADDED").unwrap(), "{told}");
         // One that is not among those any more.
         let before = version("rooms");
         kubectl.ok(&["label", "room", "desk", "team-"]);
