@@ -169,8 +169,8 @@ fn two_managers_do_not_overwrite_each_other_unknowingly() {
         assert_eq!(enabled(kubectl), "true");
         kubectl.with(&off, &["apply", "--server-side", "--field-manager=two", "--force-conflicts"]).ok();
         assert_eq!(enabled(kubectl), "false");
-        let object = kubectl.person.run(&["get", "room/desk", "-o", "json"]).ok().stdout;
-        assert!(object.contains("\"two\""), "managers are sources: {object}");
+        let object = kubectl.ok(&["get", "--raw", &kubectl.path("rooms/desk")]);
+        assert!(object.contains(r#""manager":"two""#) && object.contains(r#""f:enabled""#), "{object}");
         // What `meshagent apply` holds is held too.
         kubectl.person.file("lab.yaml", "version: v1\nkind: Room\nmetadata: {name: lab}\nenabled: false\n");
         kubectl.person.run(&["apply", "-f", "lab.yaml"]).ok();
@@ -204,8 +204,7 @@ fn an_object_keeps_the_name_that_it_was_given() {
         kubectl.with(web, &["apply"]).ok();
         let again = kubectl.with(web, &["apply"]).ok().stdout;
         assert!(again.contains("unchanged"), "{again}");
-        let listed = kubectl.person.run(&["get", "services", "-o", "json"]).ok().stdout;
-        assert!(listed.contains("Web 1"), "{listed}");
+        kubectl.person.run(&["get", "service/Web 1", "--room", "desk"]).ok();
         let other = web.replace("front", "back");
         fails(&kubectl.with(&other, &["apply"]), &["AlreadyExists", "front"]);
         kubectl.ok(&["delete", "maservice", "front"]);

@@ -52,28 +52,16 @@ fn waits_end_when_it_is_so() {
 fn what_was_kept_is_there_after_a_crash() {
     ends(|kubectl| {
         kubectl.with(DESK, &["apply"]).ok();
-        let version = kubectl.ok(&["get", "rooms", "-o", "jsonpath={.metadata.resourceVersion}"]);
+        let version = kubectl.version("rooms");
         let before = kubectl.ok(&["get", "room/desk", "-o", "yaml"]);
-        let mut wait = kubectl.start(&["wait", "--for=delete", "--timeout=60s", "room/desk", "-v=6"], "wait");
-        until("the wait being connected", || wait.said().contains("watch=true"));
         kubectl.server.kill_9();
         kubectl.server.restart();
-        assert_eq!(
-            kubectl.ok(&["get", "room/desk", "-o", "yaml"]),
-            before,
-            "the same certificate, the same object"
-        );
+        let after = kubectl.ok(&["get", "room/desk", "-o", "yaml"]);
+        assert_eq!(after, before, "the same certificate, the same object");
         assert_eq!(kubectl.with(DESK, &["diff"]).code, 0);
         kubectl.ok(&["patch", "room", "desk", "--type=merge", "-p", OFF]);
-        // A watch goes on where it was before the crash.
-        let path = format!(
-            "/apis/meshagent.dev/v1/namespaces/{}/rooms?watch=true&timeoutSeconds=2&resourceVersion={version}",
-            kubectl.server.project_id
-        );
-        let events = kubectl.ok(&["get", "--raw", &path]);
-        assert!(events.contains("MODIFIED") && events.contains("\"enabled\":false"), "{events}");
-        kubectl.ok(&["delete", "room/desk"]);
-        wait.ends();
+        let told = kubectl.since("rooms", "", &version);
+        assert!(told.contains("MODIFIED") && told.contains("\"enabled\":false"), "{told}");
     });
 }
 
@@ -84,37 +72,28 @@ fn what_happened_before_a_watch_is_told_when_it_goes_on() {
         let web = "apiVersion: meshagent.dev/v1\nkind: Service\nmetadata: {name: front}\n\
                    spec: {room: desk, external: {}, metadata: {name: Web 1}}\n";
         kubectl.with(web, &["apply"]).ok();
-        let version = |kind: &str| kubectl.ok(&["get", kind, "-o", "jsonpath={.metadata.resourceVersion}"]);
-        let namespace = format!("/apis/meshagent.dev/v1/namespaces/{}", kubectl.server.project_id);
-        let since = |plural: &str, query: &str, version: &str| {
-            let path =
-                format!("{namespace}/{plural}?watch=true&timeoutSeconds=1&resourceVersion={version}&{query}");
-            kubectl.ok(&["get", "--raw", &path])
-        };
         // What an object stands on changed, and not the object.
-        let before = version("maservice");
+        let before = kubectl.version("services");
         kubectl.ok(&["patch", "room", "desk", "--type=merge", "-p", OFF]);
-        let told = since("services", "", &before);
+        let told = kubectl.since("services", "", &before);
         assert!(told.contains("MODIFIED") && told.contains("front"), "{told}");
         // One with a name of its own that is gone, for those who asked for it alone.
-        let before = version("maservice");
+        let before = kubectl.version("services");
         kubectl.ok(&["delete", "maservice", "front"]);
-        let told = since("services", "fieldSelector=metadata.name%3Dfront", &before);
+        let told = kubectl.since("services", "fieldSelector=metadata.name%3Dfront", &before);
         assert!(told.contains("DELETED") && told.contains("\"name\":\"front\""), "{told}");
         // One that went and came again has gone before it came.
-        let before = version("rooms");
+        let before = kubectl.version("rooms");
         kubectl.ok(&["delete", "room", "desk"]);
         kubectl.with(DESK, &["apply"]).ok();
-        let told = since("rooms", "", &before);
+        let told = kubectl.since("rooms", "", &before);
         assert!(told.find("DELETED").unwrap() < told.find("ADDED").unwrap(), "{told}");
         // One that is not among those any more.
-        let before = version("rooms");
+        let before = kubectl.version("rooms");
         kubectl.ok(&["label", "room", "desk", "team-"]);
-        let told = since("rooms", "labelSelector=team%3Dred", &before);
+        let told = kubectl.since("rooms", "labelSelector=team%3Dred", &before);
         assert!(told.contains("DELETED"), "{told}");
-        kubectl.fails(
-            &["get", "--raw", &format!("{namespace}/rooms?watch=true&resourceVersion=99999999")],
-            &["list again"],
-        );
+        let late = kubectl.path("rooms?watch=true&resourceVersion=99999999");
+        kubectl.fails(&["get", "--raw", &late], &["list again"]);
     });
 }

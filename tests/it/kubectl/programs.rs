@@ -156,6 +156,24 @@ impl Kubectl {
         fails(&self.run(arguments), words);
     }
 
+    /// Path of objects of the project.
+    pub fn path(&self, rest: &str) -> String {
+        format!("/apis/meshagent.dev/v1/namespaces/{}/{rest}", self.server.project_id)
+    }
+
+    /// The version of a list now.
+    pub fn version(&self, plural: &str) -> String {
+        let list = self.ok(&["get", "--raw", &self.path(plural)]);
+        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+        list["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
+    }
+
+    /// What a watch tells that goes on from a version.
+    pub fn since(&self, plural: &str, query: &str, version: &str) -> String {
+        let path = format!("{plural}?watch=true&timeoutSeconds=2&resourceVersion={version}&{query}");
+        self.ok(&["get", "--raw", &self.path(&path)])
+    }
+
     /// Starts a command whose output goes to a file.
     pub fn start(&self, arguments: &[&str], into: &str) -> Running {
         let path = self.person.home().join(into);

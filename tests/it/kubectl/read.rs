@@ -31,10 +31,10 @@ fn objects_are_listed_in_every_form() {
         kubectl.with(DESK, &["apply"]).ok();
         kubectl.with(MAIL, &["apply"]).ok();
         // One that nobody applied.
-        kubectl.person.run(&["rooms", "create", "Back Office"]).ok();
+        kubectl.person.run(&["rooms", "create", "back-office"]).ok();
         let table = kubectl.ok(&["get", "maroom", "--show-labels"]);
         assert!(
-            table.contains("READY") && table.contains("team=red") && table.contains("back-office-"),
+            table.contains("READY") && table.contains("team=red") && table.contains("back-office"),
             "{table}"
         );
         let wide = kubectl.ok(&["get", "meshagent", "-o", "wide", "-A"]);
