@@ -45,7 +45,7 @@ fn strangers_are_refused() {
         assert!(seen.contains(&other) && !seen.contains(own.as_str()), "{seen}");
         assert!(!stranger(&["get", "rooms", "-A"]).ok().stdout.contains("desk"));
         assert_eq!(stranger(&["auth", "can-i", "create", "rooms", "-n", &other]).stdout.trim(), "yes");
-        assert_eq!(stranger(&["auth", "can-i", "create", "rooms"]).stdout.trim(), "no");
+        assert!(stranger(&["auth", "can-i", "create", "rooms"]).stdout.starts_with("no"));
         // The operator of the server sees both.
         assert!(kubectl.ok(&["get", "namespaces", "-o", "wide"]).contains(&other));
         fails(&kubectl.run(&["get", "rooms", "-n", "there-is-none"]), &["NotFound"]);
@@ -126,7 +126,7 @@ fn participants_are_refused() {
         ] {
             fails(&viewer(arguments), &["Forbidden"]);
         }
-        assert_eq!(viewer(&["auth", "can-i", "list", "rooms"]).stdout.trim(), "no");
+        assert!(viewer(&["auth", "can-i", "list", "rooms"]).stdout.starts_with("no"));
         assert!(kubectl.ok(&["get", "rooms", "-o", "name"]).contains("desk"));
     });
 }

@@ -80,7 +80,7 @@ fn run<'a>(versions: impl Iterator<Item = (&'a String, &'a PathBuf)>, story: imp
     }
     for (version, program) in versions {
         eprintln!("kubectl {version}");
-        story(&mut Kubectl::new(version, program));
+        story(&mut Kubectl::new(program));
     }
 }
 
@@ -99,18 +99,16 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 pub struct Kubectl {
     pub server: Server,
     pub person: Person,
-    pub minor: u32,
     program: PathBuf,
 }
 
 impl Kubectl {
-    fn new(version: &str, program: &Path) -> Self {
+    fn new(program: &Path) -> Self {
         let server = Server::start(&["--fake-runtime"]);
         let person = Person::of(&server);
         let config = person.run(&["kubeconfig"]).ok().stdout;
         person.file("config.yaml", &config);
-        let minor = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or_default();
-        Self { server, person, minor, program: program.to_owned() }
+        Self { server, person, program: program.to_owned() }
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
