@@ -112,6 +112,8 @@ macro_rules! scoped_ids {
 }
 
 scoped_ids! {
+    /// An API key that a document wants; which key it is changes.
+    DeclaredKeyId = "declaredkey";
     /// One API key of a service account.
     ApiKeyId = "apikey";
     /// A named place for messages.
@@ -136,6 +138,10 @@ scoped_ids! {
     ScheduledTaskId = "task";
     /// A non-human identity that owns API keys.
     ServiceAccountId = "account";
+    /// A service made of a template; its service has the same UUID.
+    ServiceInstanceId = "serviceinstance";
+    /// A template of services that a project keeps.
+    ServiceTemplateId = "template";
     /// A deployable unit of a project or a room.
     ServiceId = "service";
     /// One run of a room.

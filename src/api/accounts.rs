@@ -238,7 +238,16 @@ async fn create_key(
     Path((_, text)): Path<(String, String)>,
     Body(body): Body<KeyBody>,
 ) -> Result<Json<Value>, Problem> {
-    let account = find(&api.app.world(), project, &text)?;
+    let world = api.app.world();
+    let account = find(&world, project, &text)?;
+    let notes = world.account(account).map(|account| &account.profile.annotations);
+    if notes.is_some_and(|notes| notes.contains_key(super::auth::OPERATOR_ANNOTATION))
+        && !caller.is_operator()
+    {
+        return Err(Problem::forbidden(
+            "the service account operates this server; only itself makes keys of it",
+        ));
+    }
     let new = NewKey { name: body.name, description: body.description.unwrap_or_default(), given: None };
     let (id, value) = api.app.create_key(&caller.actor(), account, new).await?;
     let world = api.app.world();

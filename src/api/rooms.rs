@@ -146,6 +146,7 @@ async fn create(
         metadata: body.metadata.unwrap_or_default(),
         annotations: body.annotations.unwrap_or_default(),
         enabled: true,
+        users: None,
     };
     let id = api.app.create_room(&caller.actor(), project, created, body.if_not_exists).await?;
     let (id, room) = find(&api, project, &caller, &id.to_string())?;
@@ -175,6 +176,7 @@ async fn update(
         metadata: body.metadata,
         annotations: body.annotations,
         enabled: body.enabled,
+        users: None,
     };
     api.app.update_room(&caller.actor(), id, update).await?;
     Ok(Json(json!({})))

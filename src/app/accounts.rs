@@ -1,6 +1,7 @@
 //! Service accounts and API keys.
 
 use super::key::{ApiKeyText, fresh_secret};
+use super::plan::NewKeyText;
 use super::rooms::{claim, release};
 use super::{Actor, App, Change, Decision, Error};
 use crate::domain::Entity;
@@ -81,6 +82,13 @@ impl App {
         })
         .await?;
         self.forget_keys(&keys).await
+    }
+
+    /// Makes the text of a key, and puts it into the vault: its secret, and as a version of the secret that has it.
+    pub(super) async fn keep_key(&self, new: &NewKeyText) -> Result<(), Error> {
+        let text = ApiKeyText { key: new.key.uuid(), project: new.key.project(), secret: fresh_secret()? };
+        self.vault.put(&secret_id(new.key)?, &text.secret).await?;
+        self.keep_value(new.secret, new.version, &Secret::from(text.reveal())).await
     }
 
     /// Removes the secrets of keys that were revoked.

@@ -141,6 +141,7 @@ pub(super) fn home_of(id: ManagedAgentId, spec: &spec::ManagedAgent) -> Result<r
         metadata: Map::new(),
         annotations: BTreeMap::from([(AGENT_ANNOTATION.to_owned(), spec.metadata.name.clone())]),
         enabled: true,
+        users: None,
     })
 }
 

@@ -1,12 +1,14 @@
 //! Documents made to be: planned on the newest state, and carried out in one transaction of the log, or not at all.
 
-use super::plan::{self, Facts, Ground, Plan, Request, Values};
+use super::plan::{self, Asked, Facts, Ground, Plan, Request, Values};
 use super::{Actor, App, Change, Error};
 use crate::id::ProjectId;
 use crate::projection::World;
 use crate::share::Turns;
+use crate::spec::Kind;
 use std::sync::{Arc, LazyLock};
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 /// Plans that are made at once, each of another project.
 pub const PLANS_MAX: usize = 8;
@@ -70,6 +72,24 @@ impl App {
         Err(Error::Busy("the same resources".to_owned()))
     }
 
+    /// Ends a resource with what is in it, as pruning does.
+    pub async fn delete_resource(
+        self: &Arc<Self>,
+        actor: &Actor,
+        project: ProjectId,
+        (kind, id): (Kind, Uuid),
+    ) -> Result<(), Error> {
+        let values = Values::default();
+        for _ in 0..super::execute::CONFLICT_RETRIES_MAX {
+            let world = self.world();
+            let facts = plan::deletion(&world, project, (&*self.ids, &values), (kind, id))?;
+            if self.carry_out(actor, &world, facts, &values).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Busy("the same resource".to_owned()))
+    }
+
     /// Makes facts of a plan true. `false`: somebody else wrote to the same streams first, and nothing was done.
     pub(super) async fn carry_out(
         &self,
@@ -78,17 +98,24 @@ impl App {
         facts: Facts,
         values: &Values,
     ) -> Result<bool, Error> {
-        let Facts { changes, accounts_gone, keys_gone, values_in, values_gone } = facts;
+        let Facts { changes, accounts_gone, keys_gone, values_in, values_gone, keys_in } = facts;
         // What the log tells of can be read, whenever the server ends.
         for (secret, version, fingerprint) in &values_in {
             if let Some(value) = values.get(fingerprint) {
                 self.keep_value(*secret, *version, value).await?;
             }
         }
+        for new in &keys_in {
+            self.keep_key(new).await?;
+        }
         // An error may come after the facts are in the log: then their values stay, at worst for nobody.
         if !self.commit(actor, world, changes).await? {
             for (secret, version, _) in values_in {
                 self.forget_value(secret, version).await?;
+            }
+            for new in keys_in {
+                self.forget_keys(&[new.key]).await?;
+                self.forget_value(new.secret, new.version).await?;
             }
             return Ok(false);
         }
@@ -113,7 +140,8 @@ impl App {
     ) -> Result<Plan, Error> {
         let mail_domain = self.settings.mail_domain.as_deref();
         let public_url = self.settings.public_url.as_str();
-        let ground = Ground { world, project, mail_domain, public_url, values };
+        let asked = &Asked::default();
+        let ground = Ground { world, project, mail_domain, public_url, values, asked };
         plan::plan(&ground, request).map_err(|problems| Error::Plan(Box::new(problems)))
     }
 

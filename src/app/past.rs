@@ -200,6 +200,9 @@ impl App {
             Kind::Feed => (names::Kind::Feed, project),
             Kind::Subscription => (names::Kind::FeedSubscription, project),
             Kind::GitSource => (names::Kind::GitSource, project),
+            Kind::ApiKey => (names::Kind::ApiKey, project),
+            Kind::ServiceTemplate => (names::Kind::ServiceTemplate, project),
+            Kind::ServiceInstance => (names::Kind::Service, project),
             Kind::Secret => (names::Kind::Secret, project),
             _ => return Ok(None),
         };

@@ -5,7 +5,7 @@ use super::mailboxes::held;
 use super::{Actor, App, Change, Decision, Error};
 use crate::domain::names::{self, Kind, Names};
 use crate::domain::room::{self, Room};
-use crate::domain::{Entity, Event, mailbox, route, scheduled_task, service};
+use crate::domain::{Entity, Event, mailbox, route, scheduled_task, service, service_instance};
 use crate::id::{ProjectId, RoomId};
 use crate::projection::World;
 
@@ -82,6 +82,12 @@ fn contents(world: &World, room: RoomId) -> Result<Vec<Change>, Error> {
             service::Service::decide(Some(service), service::Command::Delete).map_err(Error::rejected)?;
         changes.push(Change::new(project, id.stream(), gone));
         changes.push(release(world, project, Kind::Service, Some(room), &service.spec.metadata.name)?);
+    }
+    for (id, instance) in world.service_instances(project).filter(|(_, one)| one.room == Some(room)) {
+        let gone =
+            service_instance::ServiceInstance::decide(Some(instance), service_instance::Command::Delete)
+                .map_err(Error::rejected)?;
+        changes.push(Change::new(project, id.stream(), gone));
     }
     for (id, task) in world.tasks(project).filter(|(_, t)| t.room == room) {
         let gone = scheduled_task::ScheduledTask::decide(Some(task), scheduled_task::Command::Delete)

@@ -6,7 +6,8 @@ use super::{Actor, App, Change, Decision, Error};
 use crate::domain::Entity;
 use crate::domain::names::Kind;
 use crate::domain::service::{self, Service};
-use crate::id::{ProjectId, RoomId, ServiceId};
+use crate::domain::service_instance::Refused;
+use crate::id::{ProjectId, RoomId, ServiceId, ServiceInstanceId};
 use crate::projection::World;
 use crate::spec;
 
@@ -42,7 +43,7 @@ impl App {
         let project = id.project();
         self.transact(actor, |world| {
             let service = find(world, id)?;
-            not_the_agent(world, id)?;
+            not_of_another(world, id)?;
             let mut changes = vec![];
             let (old, new) = (&service.spec.metadata.name, &spec.metadata.name);
             if old != new {
@@ -72,7 +73,7 @@ impl App {
         let project = id.project();
         self.transact(actor, |world| {
             let service = find(world, id)?;
-            not_the_agent(world, id)?;
+            not_of_another(world, id)?;
             let events = Service::decide(Some(service), service::Command::Delete).map_err(Error::rejected)?;
             let name = &service.spec.metadata.name;
             let released = release(world, project, Kind::Service, service.room, name)?;
@@ -81,6 +82,15 @@ impl App {
         })
         .await
     }
+}
+
+/// Refuses to change what runs a managed agent, or is made of a template.
+fn not_of_another(world: &World, id: ServiceId) -> Result<(), Error> {
+    not_the_agent(world, id)?;
+    let instance = world.service_instance(ServiceInstanceId::new(id.project(), id.uuid()));
+    instance.map_or(Ok(()), |instance| {
+        Err(Error::rejected(Refused::OfInstance(instance.spec.metadata.name.clone())))
+    })
 }
 
 fn find(world: &World, id: ServiceId) -> Result<&Service, Error> {

@@ -3,8 +3,9 @@
 use super::args;
 use super::error::CliError;
 use crate::client::rest::{CONNECT_TIMEOUT, REQUEST_TIMEOUT};
+use crate::domain::template;
 use crate::spec::folder::{IGNORE_FILE, Ignore, is_document};
-use crate::spec::{self, Problem, Written};
+use crate::spec::{Problem, Written};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ pub async fn read(paths: &[PathBuf]) -> Result<Vec<Text>, CliError> {
 
 /// Parses texts as documents; the error names every problem of all of them.
 pub fn parse(texts: &[Text]) -> Result<Vec<Written>, CliError> {
-    let written = spec::parse_files(texts).map_err(|problems| refuse(&problems))?;
+    let written = template::read_kept(texts).map_err(|problems| refuse(&problems))?;
     some(texts, &written)?;
     Ok(written)
 }

@@ -10,7 +10,8 @@ use super::service::{lasting, runs};
 use crate::domain::instance::{self, Instance, Phase};
 use crate::domain::scheduled_task::Outcome;
 use crate::id::{
-    GitSourceId, OwnedSecretId, ProjectId, RoomId, RouteId, ScheduledTaskId, ServiceId, SessionId,
+    ApiKeyId, DeclaredKeyId, GitSourceId, OwnedSecretId, ProjectId, RoomId, RouteId, ScheduledTaskId,
+    ServiceId, SessionId,
 };
 use crate::projection::World;
 use crate::spec::Kind;
@@ -63,6 +64,8 @@ pub enum Reason {
     Completed,
     LastRunFailed,
     ScheduleInvalid,
+    /// An API key was revoked, or the secret does not have its text any more.
+    KeyRevoked,
     /// A secret that nobody gave a value.
     NoValue,
     /// What it needs is not there.
@@ -156,7 +159,7 @@ impl<'a> Health<'a> {
         let found = crate::app::plan::resource(kind)?.read(self.world, self.project, id)?;
         let made = found.created_at.unwrap_or(DateTime::UNIX_EPOCH);
         Some(match kind {
-            Kind::Service => self.service(ServiceId::new(self.project, id))?,
+            Kind::Service | Kind::ServiceInstance => self.service(ServiceId::new(self.project, id))?,
             Kind::ScheduledTask => self.task(ScheduledTaskId::new(self.project, id))?,
             Kind::Room => self.room(RoomId::new(self.project, id))?,
             Kind::Mailbox => {
@@ -168,6 +171,7 @@ impl<'a> Health<'a> {
                 let room = self.world.room(route.backend.room());
                 (self.of_room(room.map(|room| room.enabled)), route.updated_at)
             }
+            Kind::ApiKey => self.api_key(DeclaredKeyId::new(self.project, id))?,
             Kind::Secret => self.secret(OwnedSecretId::new(self.project, id))?,
             Kind::GitSource => self.git_source(GitSourceId::new(self.project, id), whole)?,
             _ => (Verdict::Ready(Reason::Accepted, "it is as wanted".to_owned()), made),
@@ -227,6 +231,23 @@ impl<'a> Health<'a> {
             }
         };
         Some((verdict, secret.updated_at))
+    }
+
+    fn api_key(&self, id: DeclaredKeyId) -> Option<(Verdict, DateTime<Utc>)> {
+        let declared = self.world.declared_key(id)?;
+        let (wanted, since) = (&declared.wanted, declared.updated_at);
+        let stalled = |why: &str| {
+            let text = format!("{why}; change `rotation` in its document to have another key made");
+            Some((Verdict::Stalled(Reason::KeyRevoked, text), since))
+        };
+        if self.world.key(ApiKeyId::new(self.project, wanted.key)).is_none() {
+            return stalled("the key was revoked");
+        }
+        let secret = self.world.secret(OwnedSecretId::new(self.project, wanted.secret));
+        if secret.and_then(|secret| secret.current) != Some(wanted.version) {
+            return stalled("the secret does not have the key's text any more");
+        }
+        Some((Verdict::Ready(Reason::Accepted, "the secret has the key's text".to_owned()), since))
     }
 
     fn room(&self, id: RoomId) -> Option<(Verdict, DateTime<Utc>)> {

@@ -61,6 +61,7 @@ impl Story {
             metadata: serde_json::Map::new(),
             annotations: std::collections::BTreeMap::new(),
             enabled: true,
+            users: None,
         };
         story.add(room_id().stream(), &Event::RoomCreated(room));
         let created = service::Created { room: Some(room_id()), spec: spec(true, "a") };
@@ -247,4 +248,54 @@ fn the_usual_way_of_a_service_is_told() {
         story.happen(what);
         assert_eq!(reason(&story), (told.0.to_owned(), told.1), "after {what}");
     }
+}
+
+#[test]
+fn secrets_and_keys_are_current_or_failed_and_never_on_their_way() {
+    use crate::domain::account::KeyCreated;
+    use crate::domain::{declared_key, secret};
+    use crate::id::{ApiKeyId, DeclaredKeyId, OwnedSecretId, ServiceAccountId};
+    let mut story = Story::new();
+    let uuid = Uuid::from_u128;
+    let (secret, key) = (OwnedSecretId::new(PROJECT, uuid(30)), ApiKeyId::new(PROJECT, uuid(31)));
+    let declared = DeclaredKeyId::new(PROJECT, uuid(32));
+    let account = ServiceAccountId::new(PROJECT, uuid(33));
+    let profile = crate::domain::account::Profile { name: "default".into(), ..Default::default() };
+    story.add(account.stream(), &Event::AccountCreated(profile));
+    let about = json!({"name": "key", "type": "opaque"});
+    let declaration = secret::Declared {
+        owner: secret::Owner::ServiceAccount(account.uuid()),
+        by: account.uuid(),
+        about: serde_json::from_value(about).unwrap(),
+        added: None,
+        current: None,
+        dropped: vec![],
+    };
+    story.add(secret.stream(), &Event::SecretDeclared(declaration));
+    let told = |story: &Story, kind: Kind, id: Uuid| {
+        let status = story.status(kind, id, 0);
+        let generation = status["observedGeneration"].as_u64().unwrap();
+        let later = story.status(kind, id, PROGRESS_SECONDS_MAX + 1);
+        assert_eq!(kstatus(&status, generation), kstatus(&later, generation), "{status}");
+        (status["conditions"][0]["reason"].as_str().unwrap().to_owned(), kstatus(&status, generation))
+    };
+    assert_eq!(told(&story, Kind::Secret, secret.uuid()), ("NoValue".into(), Kstatus::Current));
+
+    let created = KeyCreated { account, name: "ci".into(), description: String::new() };
+    story.add(key.stream(), &Event::ApiKeyCreated(created));
+    let (version, by, sha256) = (uuid(40), account.uuid(), String::new());
+    let added = secret::VersionAdded { id: version, number: 1, sha256, current: true, by };
+    story.add(secret.stream(), &Event::SecretVersionAdded(added.clone()));
+    let spec = json!({"metadata": {"name": "ci"}, "account": "default", "secret": {"secret": "key"}});
+    let spec = serde_json::from_value(spec).unwrap();
+    let wanted = declared_key::Wanted { spec, key: key.uuid(), secret: secret.uuid(), version };
+    story.add(declared.stream(), &Event::DeclaredKeyCreated(wanted));
+    assert_eq!(told(&story, Kind::Secret, secret.uuid()), ("Accepted".into(), Kstatus::Current));
+    assert_eq!(told(&story, Kind::ApiKey, declared.uuid()), ("Accepted".into(), Kstatus::Current));
+
+    let other = secret::VersionAdded { id: uuid(41), number: 2, ..added };
+    story.add(secret.stream(), &Event::SecretVersionAdded(other));
+    assert_eq!(told(&story, Kind::ApiKey, declared.uuid()), ("KeyRevoked".into(), Kstatus::Failed));
+    story.add(key.stream(), &Event::ApiKeyRevoked(Nothing {}));
+    assert_eq!(told(&story, Kind::ApiKey, declared.uuid()), ("KeyRevoked".into(), Kstatus::Failed));
 }

@@ -27,9 +27,9 @@ pub fn kinds() -> impl Iterator<Item = &'static dyn Resource> {
 pub fn plural(kind: Kind) -> String {
     let one = singular(kind);
     match one.strip_suffix('y') {
-        Some(stem) => format!("{stem}ies"),
-        None if one.ends_with(['s', 'x']) => format!("{one}es"),
-        None => format!("{one}s"),
+        Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{stem}ies"),
+        _ if one.ends_with(['s', 'x']) => format!("{one}es"),
+        _ => format!("{one}s"),
     }
 }
 
@@ -123,6 +123,7 @@ mod tests {
     #[test]
     fn kinds_have_plurals_and_short_names() {
         assert_eq!(plural(Kind::Mailbox), "mailboxes");
+        assert_eq!(plural(Kind::ApiKey), "apikeys");
         assert_eq!(plural(Kind::ScheduledTask), "scheduledtasks");
         assert_eq!(short_names(Kind::Service), ["maservice", "masvc"]);
         assert_eq!(plural(Kind::Room), "rooms");

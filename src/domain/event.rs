@@ -4,9 +4,9 @@
 //! with an upcaster in [`super::upcast`] and a stored fixture.
 
 use super::{
-    account, controller, feed, feed_subscription, git_source, instance, inventory, llm_logger, mailbox,
-    managed_agent, member, names, object, project, room, route, scheduled_task, secret, service, session,
-    subscription, upcast, webhook,
+    account, controller, declared_key, feed, feed_subscription, git_source, instance, inventory, llm_logger,
+    mailbox, managed_agent, member, names, object, project, room, route, scheduled_task, secret, service,
+    service_instance, service_template, session, subscription, upcast, webhook,
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,9 @@ events! {
     ApiKeyCreated(account::KeyCreated) = "apikey.created" v 1;
     ApiKeyRevoked(Nothing) = "apikey.revoked" v 1;
     ControllerStalled(controller::Stalled) = "controller.stalled" v 1;
+    DeclaredKeyCreated(declared_key::Wanted) = "declaredkey.created" v 1;
+    DeclaredKeyDeleted(Nothing) = "declaredkey.deleted" v 1;
+    DeclaredKeyUpdated(declared_key::Wanted) = "declaredkey.updated" v 1;
     FeedCreated(feed::Wanted) = "feed.created" v 1;
     FeedDeleted(Nothing) = "feed.deleted" v 1;
     FeedSubscriptionCreated(feed_subscription::Wanted) = "feedsubscription.created" v 1;
@@ -135,6 +138,9 @@ events! {
     SecretVersionDeleted(secret::VersionDeleted) = "secret.version-deleted" v 1;
     ServiceCreated(service::Created) = "service.created" v 1;
     ServiceDeleted(Nothing) = "service.deleted" v 1;
+    ServiceInstanceCreated(service_instance::Created) = "serviceinstance.created" v 1;
+    ServiceInstanceDeleted(Nothing) = "serviceinstance.deleted" v 1;
+    ServiceInstanceUpdated(service_instance::Updated) = "serviceinstance.updated" v 1;
     ServiceRestartRequested(Nothing) = "service.restart-requested" v 1;
     ServiceUpdated(service::Updated) = "service.updated" v 1;
     SessionEnded(session::Ended) = "session.ended" v 1;
@@ -144,6 +150,9 @@ events! {
     TaskDeleted(Nothing) = "task.deleted" v 1;
     TaskFired(scheduled_task::Fired) = "task.fired" v 1;
     TaskUpdated(scheduled_task::Updated) = "task.updated" v 1;
+    TemplateCreated(service_template::Wanted) = "template.created" v 1;
+    TemplateDeleted(Nothing) = "template.deleted" v 1;
+    TemplateUpdated(service_template::Wanted) = "template.updated" v 1;
     WebhookAbandoned(webhook::Abandoned) = "webhook.abandoned" v 1;
     WebhookCreated(webhook::Wanted) = "webhook.created" v 1;
     WebhookDeferred(webhook::Deferred) = "webhook.deferred" v 1;

@@ -50,6 +50,24 @@ pub(super) fn grant(users: &Users, granted: Granted) -> Result<Vec<Event>, Refus
     }
 }
 
+/// What is wrong with users that are set at once. Their names are as [`key`] has them.
+pub(super) fn check(users: Option<&Users>) -> Result<(), Refused> {
+    let Some(users) = users else { return Ok(()) };
+    let named = |user: &String| {
+        *user == key(user)
+            && !user.is_empty()
+            && !user.chars().any(char::is_control)
+            && user.len() <= USER_BYTES_MAX
+    };
+    if !users.keys().all(named) {
+        return Err(Refused::NoUser);
+    }
+    if users.values().any(BTreeSet::is_empty) {
+        return Err(Refused::NoRoles);
+    }
+    if users.len() > USERS_MAX { Err(Refused::TooManyUsers) } else { Ok(()) }
+}
+
 /// Revoking what is not there is no news.
 pub(super) fn revoke(users: &Users, user: &str) -> Vec<Event> {
     let user = key(user);

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod account;
 pub mod controller;
+pub mod declared_key;
 pub mod event;
 pub mod feed;
 pub mod feed_subscription;
@@ -25,6 +26,8 @@ pub mod schedule;
 pub mod scheduled_task;
 pub mod secret;
 pub mod service;
+pub mod service_instance;
+pub mod service_template;
 pub mod session;
 pub mod subscription;
 pub mod template;

@@ -26,6 +26,9 @@ pub enum Kind {
     LlmLogger,
     ManagedAgent,
     GitSource,
+    /// Of those that documents want.
+    ApiKey,
+    ServiceTemplate,
     /// Its scope is the service account that owns it.
     Secret,
     /// Its scope is the caller that owns it.
@@ -46,6 +49,8 @@ impl fmt::Display for Kind {
             Self::LlmLogger => "logger",
             Self::ManagedAgent => "agent",
             Self::GitSource => "git source",
+            Self::ApiKey => "API key",
+            Self::ServiceTemplate => "service template",
             Self::Secret | Self::UserSecret => "secret",
         })
     }

@@ -18,6 +18,9 @@ pub struct Created {
     pub annotations: BTreeMap<String, String>,
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// Roles of users from the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<Users>,
 }
 
 /// Fact: the room is now like this. `None` fields were left alone.
@@ -31,6 +34,9 @@ pub struct Updated {
     pub annotations: Option<BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
+    /// All users with their roles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<Users>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -101,6 +107,7 @@ impl Room {
             || update.metadata.as_ref().is_some_and(|m| *m != self.metadata)
             || update.annotations.as_ref().is_some_and(|a| *a != self.annotations)
             || update.enabled.is_some_and(|e| e != self.enabled)
+            || update.users.as_ref().is_some_and(|users| !self.by_roles || *users != self.users)
     }
 }
 
@@ -110,10 +117,14 @@ impl Entity for Room {
 
     fn decide(state: Option<&Self>, command: Command) -> Result<Vec<Event>, Refused> {
         match (state, command) {
-            (None, Command::Create(created)) => Ok(vec![Event::RoomCreated(created)]),
+            (None, Command::Create(created)) => {
+                member::check(created.users.as_ref())?;
+                Ok(vec![Event::RoomCreated(created)])
+            }
             (Some(_), Command::Create(_)) => Err(Refused::Exists),
             (None, _) => Err(Refused::NotFound),
             (Some(room), Command::Update(update)) if room.differs(&update) => {
+                member::check(update.users.as_ref())?;
                 Ok(vec![Event::RoomUpdated(update)])
             }
             (Some(_), Command::Update(_)) => Ok(vec![]),
@@ -130,8 +141,8 @@ impl Entity for Room {
                 metadata: c.metadata.clone(),
                 annotations: c.annotations.clone(),
                 enabled: c.enabled,
-                users: Users::new(),
-                by_roles: false,
+                users: c.users.clone().unwrap_or_default(),
+                by_roles: c.users.is_some(),
                 generation: 1,
                 created_at: at,
                 updated_at: at,
@@ -143,8 +154,8 @@ impl Entity for Room {
                     metadata: u.metadata.clone().unwrap_or(old.metadata),
                     annotations: u.annotations.clone().unwrap_or(old.annotations),
                     enabled: u.enabled.unwrap_or(old.enabled),
-                    users: old.users,
-                    by_roles: old.by_roles,
+                    users: u.users.clone().unwrap_or(old.users),
+                    by_roles: old.by_roles || u.users.is_some(),
                     generation: old.generation + 1,
                     created_at: old.created_at,
                     updated_at: at,
@@ -152,11 +163,13 @@ impl Entity for Room {
             }
             Event::RoomUserGranted(granted) | Event::RoomUserChanged(granted) => state.map(|mut room| {
                 room.by_roles = true;
+                room.generation += 1;
                 room.users.insert(granted.user.clone(), granted.roles.clone());
                 room
             }),
             Event::RoomUserRevoked(revoked) => state.map(|mut room| {
                 room.users.remove(&revoked.user);
+                room.generation += 1;
                 room
             }),
             Event::RoomDeleted(_) => None,
@@ -179,7 +192,27 @@ mod tests {
             metadata: Map::new(),
             annotations: BTreeMap::new(),
             enabled: true,
+            users: None,
         }
+    }
+
+    #[test]
+    fn users_are_set_at_once_and_counted() {
+        let users = |names: &[&str]| -> Option<Users> {
+            let role = std::collections::BTreeSet::from([crate::spec::RoomRole::Viewer]);
+            Some(names.iter().map(|name| ((*name).to_owned(), role.clone())).collect())
+        };
+        let mut room = fold(&[Event::RoomCreated(Created { users: users(&["a@x"]), ..created("desk") })]);
+        assert!(room.as_ref().unwrap().by_roles);
+        let set = |names: &[&str]| Command::Update(Updated { users: users(names), ..Updated::default() });
+        for (command, facts) in [(set(&["a@x"]), 0), (set(&["b@x"]), 1), (set(&[]), 1), (set(&[]), 0)] {
+            let events = Room::decide(room.as_ref(), command).unwrap();
+            assert_eq!(events.len(), facts);
+            room = events.iter().fold(room, |room, event| Room::evolve(room, event, DateTime::UNIX_EPOCH));
+        }
+        let state = room.clone().unwrap();
+        assert_eq!((state.generation, state.users.len(), state.by_roles), (3, 0, true));
+        assert_eq!(Room::decide(room.as_ref(), set(&[" "])), Err(Refused::NoUser));
     }
 
     fn fold(events: &[Event]) -> Option<Room> {

@@ -24,7 +24,7 @@ pub enum Missing {
 }
 
 /// Annotation: the text a service was rendered from.
-pub const TEMPLATE_YAML: &str = "meshagent.service.template.yaml";
+pub const TEMPLATE_YAML: &str = crate::spec::TEMPLATE_SOURCE;
 /// Annotation: the values it was rendered with, as JSON text.
 pub const TEMPLATE_VALUES: &str = "meshagent.service.template.values";
 
@@ -54,7 +54,9 @@ pub fn render(
     let inner = |scalar: &str| render_text(source, scalar, values).map_err(|problem| problem.message);
     let read = parse_template(source, &rendered, &inner);
     if missing == Missing::Refused {
-        let absent = absent(source, text, values, read.as_ref().ok());
+        // What cannot be read without the values may be read with others: it says what they are for.
+        let asking = read.is_err().then(|| asking(source, text, values)).flatten();
+        let absent = absent(source, text, values, read.as_ref().ok().or(asking.as_ref()));
         if !absent.is_empty() {
             return Err(absent);
         }
@@ -92,6 +94,91 @@ pub fn read_files<S: AsRef<str>, T: AsRef<str>>(
     }
     problems.extend(check_set(&written));
     if problems.is_empty() { Ok(written) } else { Err(problems) }
+}
+
+/// Name of a text in its problems, where it has none.
+const TEMPLATE: &str = "template";
+
+/// The documents of several texts, given as (name, text), checked together, to be kept: templates as they were written, in the
+/// annotation [`TEMPLATE_YAML`].
+pub fn read_kept<S: AsRef<str>, T: AsRef<str>>(files: &[(S, T)]) -> Result<Vec<Written>, Vec<Problem>> {
+    if !files.iter().any(|(_, text)| is_template(text.as_ref())) {
+        return parse_files(files);
+    }
+    let mut written = Vec::new();
+    let mut problems = Vec::new();
+    for (source, text) in files {
+        let (source, text) = (source.as_ref(), text.as_ref());
+        let pieces = if is_template(text) { pieces(text) } else { vec![(1, text.to_owned())] };
+        for (line, piece) in pieces {
+            // One that was kept has its text in it, and is a document like others.
+            let read = if is_template(&piece) && !piece.contains(TEMPLATE_YAML) {
+                kept(source, line, &piece).map(|one| vec![one])
+            } else {
+                // Blank lines keep the places of what follows.
+                parse_files(&[(source, format!("{}{piece}", "\n".repeat(line - 1)))])
+            };
+            match read {
+                Ok(documents) => written.extend(documents),
+                Err(found) => problems.extend(found),
+            }
+        }
+    }
+    problems.extend(check_set(&written));
+    if problems.is_empty() { Ok(written) } else { Err(problems) }
+}
+
+/// The documents of a text, each with the line that it begins at.
+fn pieces(text: &str) -> Vec<(usize, String)> {
+    let mut pieces = vec![(1, String::new())];
+    for (at, line) in text.lines().enumerate() {
+        if line == "---" || line.starts_with("--- ") {
+            pieces.push((at + 2, String::new()));
+        } else if let Some((_, piece)) = pieces.last_mut() {
+            piece.push_str(line);
+            piece.push('\n');
+        }
+    }
+    let blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    pieces.retain(|(_, piece)| !piece.lines().all(blank));
+    pieces
+}
+
+/// A template as the document that a project keeps. Whether it makes a service is seen with the values.
+fn kept(source: &str, line: usize, text: &str) -> Result<Written, Vec<Problem>> {
+    let at =
+        |problem: Problem| Problem { line: problem.line + line - 1, source: source.to_owned(), ..problem };
+    compile(text).map_err(|problem| vec![at(problem)])?;
+    let (place, name) = plain_name(text).ok_or_else(|| {
+        let hint = "write `name:` with a plain text below `metadata:`; the services have the names of their instances";
+        vec![at(problem(source, 1, "metadata.name", "a template that is kept has a name without variables", Some(hint)))]
+    })?;
+    let value = serde_json::json!({"version": "v1", "kind": "ServiceTemplate",
+        "metadata": {"name": name, "annotations": {TEMPLATE_YAML: text}}});
+    let document = crate::spec::document_from_json(value.clone());
+    let placed = |problem: Problem| Problem { line: place, column: 1, source: source.to_owned(), ..problem };
+    let document =
+        document.map_err(|problems| problems.into_iter().map(|one| at(placed(one))).collect::<Vec<_>>())?;
+    Ok(Written { document, value, source: source.to_owned(), line })
+}
+
+/// The name in a template's metadata with its line; `None` where it is made of variables.
+fn plain_name(text: &str) -> Option<(usize, String)> {
+    let mut lines = text.lines().enumerate().skip_while(|(_, line)| !line.starts_with("metadata:"));
+    let (at, first) = lines.next()?;
+    let plain = |name: &serde_yaml::Value| {
+        let name = name.as_str().filter(|name| !name.contains("{{") && !name.contains("{%"))?;
+        Some(name.to_owned())
+    };
+    // On one line: `metadata: {name: a}`.
+    let inline: serde_yaml::Value = serde_yaml::from_str(first.strip_prefix("metadata:")?).ok()?;
+    if let Some(name) = inline.get("name") {
+        return plain(name).map(|name| (at + 1, name));
+    }
+    let inside = lines.take_while(|(_, line)| line.starts_with(' ') || line.trim().is_empty());
+    let mut names = inside.filter_map(|(at, line)| Some((at, line.trim().strip_prefix("name:")?)));
+    let (at, written) = names.next()?;
+    plain(&serde_yaml::from_str(written).ok()?).map(|name| (at + 1, name))
 }
 
 /// Renders a template and turns it into the service it describes.
@@ -149,6 +236,13 @@ fn container(template: &TemplateContainer) -> Result<Container, Problem> {
     })
 }
 
+/// Whether a text can be rendered at all.
+pub fn compile(text: &str) -> Result<(), Problem> {
+    let engine = engine();
+    let read = engine.template_from_str(text).map(drop);
+    read.map_err(|error| cannot(TEMPLATE, text, &error))
+}
+
 fn engine() -> Environment<'static> {
     let mut engine = Environment::new();
     engine.set_undefined_behavior(UndefinedBehavior::Lenient);
@@ -159,26 +253,36 @@ fn engine() -> Environment<'static> {
     engine
 }
 
+/// The template with a value for every variable, whatever it is.
+fn asking(source: &str, text: &str, values: &Values) -> Option<ServiceTemplate> {
+    let engine = engine();
+    let used = engine.template_from_str(text).ok()?.undeclared_variables(false);
+    let mut values = values.clone();
+    for name in used {
+        values.entry(name).or_insert_with(|| "1".to_owned());
+    }
+    let rendered = render_text(source, text, &values).ok()?;
+    let inner = |scalar: &str| render_text(source, scalar, &values).map_err(|problem| problem.message);
+    parse_template(source, &rendered, &inner).ok()
+}
+
 fn render_text(source: &str, text: &str, values: &Values) -> Result<String, Problem> {
     let engine = engine();
     let rendered = engine.template_from_str(text).and_then(|template| template.render(values));
-    let rendered = rendered.map_err(|error| {
-        let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-        let hint = text.contains("${#").then_some("`{#` begins a comment; write `${ #name}` differently");
-        problem(
-            source,
-            error.line().unwrap_or(1),
-            "document",
-            &format!("the template cannot be rendered: {reason}"),
-            hint,
-        )
-    })?;
+    let rendered = rendered.map_err(|error| cannot(source, text, &error))?;
     if rendered.len() > RENDERED_BYTES_MAX {
         let message =
             format!("the rendered text has {} bytes, at most {RENDERED_BYTES_MAX} are read", rendered.len());
         return Err(problem(source, 1, "document", &message, Some("make the template smaller")));
     }
     Ok(rendered)
+}
+
+fn cannot(source: &str, text: &str, error: &minijinja::Error) -> Problem {
+    let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    let hint = text.contains("${#").then_some("`{#` begins a comment; write `${ #name}` differently");
+    let message = format!("the template cannot be rendered: {reason}");
+    problem(source, error.line().unwrap_or(1), "document", &message, hint)
 }
 
 /// One problem per variable that is used or declared, has no value, and is not optional.
@@ -197,7 +301,10 @@ fn absent(source: &str, text: &str, values: &Values, template: Option<&ServiceTe
         .collect();
     let say = |name: &&str| {
         let hint = format!("give it with `--value {name}=…`, or declare it with `optional: true`");
-        let message = format!("the template variable `{name}` has no value");
+        let asks = declared.iter().find(|variable| variable.name == **name);
+        let asks = asks.and_then(|variable| variable.description.as_ref().or(variable.title.as_ref()));
+        let asks = asks.map(|text| format!(" ({text})")).unwrap_or_default();
+        let message = format!("the template variable `{name}`{asks} has no value");
         problem(source, line_of(text, name), &format!("variables.{name}"), &message, Some(&hint))
     };
     missing.iter().map(say).collect()

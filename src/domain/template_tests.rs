@@ -137,3 +137,42 @@ fn a_template_is_known_by_its_kind_line() {
     assert!(is_template("version: v1\nkind: 'ServiceTemplate' # x\n"));
     assert!(!is_template("kind: Service\n  kind: ServiceTemplate\n"));
 }
+
+#[test]
+fn templates_are_kept_as_they_were_written_beside_other_documents() {
+    let template = "version: v1\nkind: ServiceTemplate\nmetadata:\n  name: greeter # plain\ncontainer: {image: !template '{{ image }}'}\n";
+    let room = "version: v1\nkind: Room\nmetadata: {name: den}\n";
+    let text = format!("# first\n{room}---\n{template}---\n# last\n{}", room.replace("den", "desk"));
+    let written =
+        read_kept(&[("a.yaml", text.as_str()), ("b.yaml", "version: v1\nkind: Room\nmetadata: {name: b}\n")]);
+    let written = written.unwrap();
+    let names: Vec<(&str, usize)> = written.iter().map(|one| (one.document.name(), one.line)).collect();
+    assert_eq!(names, [("den", 2), ("greeter", 6), ("desk", 13), ("b", 1)]);
+    assert_eq!(written[1].value["metadata"]["annotations"][TEMPLATE_YAML], template);
+
+    let refused = |text: &str| {
+        let text = format!("{room}---\n{text}");
+        let problems = read_kept(&[("a.yaml", text)]).unwrap_err();
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let named = refused("kind: ServiceTemplate\nmetadata:\n  name: greeter-{{ language }}\n");
+    assert!(named.starts_with("a.yaml:5:") && named.contains("a name without variables"), "{named}");
+    assert!(refused(TEMPLATE).contains("a name without variables"));
+    let inline =
+        read_kept(&[("a.yaml", "kind: ServiceTemplate\nversion: v1\nmetadata: {name: a, repo: b}\n")]);
+    assert_eq!(inline.unwrap()[0].document.name(), "a");
+    let broken = refused("kind: ServiceTemplate\nmetadata:\n  name: a\ncontainer:\n  image: {% if %}\n");
+    assert!(broken.starts_with("a.yaml:9:") && broken.contains("cannot be rendered"), "{broken}");
+    let twice = refused(&format!("{template}---\n{template}"));
+    assert!(twice.contains("another ServiceTemplate `greeter` in a.yaml:5"), "{twice}");
+}
+
+#[test]
+fn a_value_that_is_missing_is_asked_for_as_the_template_does() {
+    let text = "version: v1\nkind: ServiceTemplate\nmetadata: {name: a}\n\
+                variables: [{name: port, description: Where it listens}]\nports: [{num: {{ port }}}]\n";
+    let problems = render_service("a", text, &Values::new(), Missing::Refused).unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].message.contains("`port` (Where it listens) has no value"), "{problems:?}");
+    assert_eq!(problems[0].path, "variables.port");
+}

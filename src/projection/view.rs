@@ -1,6 +1,7 @@
 //! One project as the events tell it.
 
 use crate::domain::account::{ApiKey, ServiceAccount};
+use crate::domain::declared_key::DeclaredKey;
 use crate::domain::feed::Feed;
 use crate::domain::feed_subscription::FeedSubscription;
 use crate::domain::git_source::GitSource;
@@ -17,6 +18,8 @@ use crate::domain::route::Route;
 use crate::domain::scheduled_task::ScheduledTask;
 use crate::domain::secret::Secret;
 use crate::domain::service::Service;
+use crate::domain::service_instance::ServiceInstance;
+use crate::domain::service_template::ServiceTemplate;
 use crate::domain::session::Session;
 use crate::domain::subscription::{self, Notices};
 use crate::domain::webhook::{Delivery, Topic, Webhook, delivery_id};
@@ -78,8 +81,14 @@ pub struct ProjectView {
     pub agents: Table<ManagedAgent>,
     #[serde(default)]
     pub git_sources: Table<GitSource>,
+    #[serde(default)]
+    pub templates: Table<ServiceTemplate>,
+    #[serde(default)]
+    pub service_instances: Table<ServiceInstance>,
     pub accounts: Table<ServiceAccount>,
     pub keys: Table<ApiKey>,
+    #[serde(default)]
+    pub declared_keys: Table<DeclaredKey>,
     pub sessions: Table<Session>,
     #[serde(default)]
     pub secrets: Table<Secret>,
@@ -114,8 +123,9 @@ impl ProjectView {
     /// Takes one event in. An event of a stream that this version does not fold changes nothing.
     pub(super) fn apply(&mut self, recorded: &Recorded, event: &Event) {
         use crate::id::{
-            ApiKeyId, FeedId, FeedSubscriptionId, GitSourceId, LlmLoggerId, MailboxId, ManagedAgentId,
-            OwnedSecretId, RouteId, ScheduledTaskId, ServiceAccountId, ServiceId, WebhookId,
+            ApiKeyId, DeclaredKeyId, FeedId, FeedSubscriptionId, GitSourceId, LlmLoggerId, MailboxId,
+            ManagedAgentId, OwnedSecretId, RouteId, ScheduledTaskId, ServiceAccountId, ServiceId,
+            ServiceInstanceId, ServiceTemplateId, WebhookId,
         };
         let (stream, at) = (&recorded.stream, recorded.recorded_at);
         let version = Mark { version: recorded.version, position: recorded.position };
@@ -143,6 +153,9 @@ impl ProjectView {
             MailboxId::CATEGORY => fold(&mut self.mailboxes, stream, version, event, at),
             RouteId::CATEGORY => fold(&mut self.routes, stream, version, event, at),
             ManagedAgentId::CATEGORY => fold(&mut self.agents, stream, version, event, at),
+            ServiceTemplateId::CATEGORY => fold(&mut self.templates, stream, version, event, at),
+            ServiceInstanceId::CATEGORY => fold(&mut self.service_instances, stream, version, event, at),
+            DeclaredKeyId::CATEGORY => fold(&mut self.declared_keys, stream, version, event, at),
             GitSourceId::CATEGORY => fold(&mut self.git_sources, stream, version, event, at),
             ServiceAccountId::CATEGORY => fold(&mut self.accounts, stream, version, event, at),
             OwnedSecretId::CATEGORY => fold(&mut self.secrets, stream, version, event, at),
@@ -198,8 +211,9 @@ impl ProjectView {
     #[must_use]
     pub fn mark(&self, stream: &StreamId) -> Option<Mark> {
         use crate::id::{
-            ApiKeyId, FeedId, FeedSubscriptionId, GitSourceId, LlmLoggerId, MailboxId, ManagedAgentId,
-            OwnedSecretId, RouteId, ScheduledTaskId, ServiceAccountId, ServiceId, WebhookId,
+            ApiKeyId, DeclaredKeyId, FeedId, FeedSubscriptionId, GitSourceId, LlmLoggerId, MailboxId,
+            ManagedAgentId, OwnedSecretId, RouteId, ScheduledTaskId, ServiceAccountId, ServiceId,
+            ServiceInstanceId, ServiceTemplateId, WebhookId,
         };
         let id = Uuid::parse_str(stream.key()).ok();
         macro_rules! of {
@@ -219,6 +233,9 @@ impl ProjectView {
             RouteId::CATEGORY => of!(routes),
             ManagedAgentId::CATEGORY => of!(agents),
             GitSourceId::CATEGORY => of!(git_sources),
+            DeclaredKeyId::CATEGORY => of!(declared_keys),
+            ServiceTemplateId::CATEGORY => of!(templates),
+            ServiceInstanceId::CATEGORY => of!(service_instances),
             ServiceAccountId::CATEGORY => of!(accounts),
             ApiKeyId::CATEGORY => of!(keys),
             SessionId::CATEGORY => of!(sessions),

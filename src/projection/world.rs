@@ -2,6 +2,7 @@
 
 use super::view::ProjectView;
 use crate::domain::account::{ApiKey, ServiceAccount};
+use crate::domain::declared_key::DeclaredKey;
 use crate::domain::feed::Feed;
 use crate::domain::feed_subscription::FeedSubscription;
 use crate::domain::git_source::GitSource;
@@ -16,14 +17,17 @@ use crate::domain::route::Route;
 use crate::domain::scheduled_task::ScheduledTask;
 use crate::domain::secret::Secret;
 use crate::domain::service::Service;
+use crate::domain::service_instance::ServiceInstance;
+use crate::domain::service_template::ServiceTemplate;
 use crate::domain::session::Session;
 use crate::domain::subscription::Notice;
 use crate::domain::webhook::Webhook;
 use crate::domain::{DecodeError, Event};
 use crate::eventlog::Recorded;
 use crate::id::{
-    ApiKeyId, FeedId, FeedSubscriptionId, GitSourceId, LlmLoggerId, MailboxId, ManagedAgentId, OwnedSecretId,
-    Position, ProjectId, RoomId, RouteId, ScheduledTaskId, ServiceAccountId, ServiceId, SessionId, WebhookId,
+    ApiKeyId, DeclaredKeyId, FeedId, FeedSubscriptionId, GitSourceId, LlmLoggerId, MailboxId, ManagedAgentId,
+    OwnedSecretId, Position, ProjectId, RoomId, RouteId, ScheduledTaskId, ServiceAccountId, ServiceId,
+    ServiceInstanceId, ServiceTemplateId, SessionId, WebhookId,
 };
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -78,6 +82,8 @@ impl World {
     look_ups! {
         room, rooms: rooms, RoomId => Room;
         service, services: services, ServiceId => Service;
+        template, templates: templates, ServiceTemplateId => ServiceTemplate;
+        service_instance, service_instances: service_instances, ServiceInstanceId => ServiceInstance;
         task, tasks: tasks, ScheduledTaskId => ScheduledTask;
         mailbox, mailboxes: mailboxes, MailboxId => Mailbox;
         route, routes: routes, RouteId => Route;
@@ -85,6 +91,7 @@ impl World {
         git_source, git_sources: git_sources, GitSourceId => GitSource;
         account, accounts: accounts, ServiceAccountId => ServiceAccount;
         key, keys: keys, ApiKeyId => ApiKey;
+        declared_key, declared_keys: declared_keys, DeclaredKeyId => DeclaredKey;
         session, sessions: sessions, SessionId => Session;
         secret, secrets: secrets, OwnedSecretId => Secret;
         webhook, webhooks: webhooks, WebhookId => Webhook;

@@ -69,7 +69,8 @@ impl TokenGate {
 
     async fn create(&self, bearer: &Bearer, room: &str) -> Result<(RoomId, String), Refusal> {
         let name = RoomName::new(room).map_err(|error| Refusal::NoRoom(error.to_string()))?;
-        let created = Created { name, metadata: Map::new(), annotations: BTreeMap::new(), enabled: true };
+        let created =
+            Created { name, metadata: Map::new(), annotations: BTreeMap::new(), enabled: true, users: None };
         let actor = Actor::new("participant", &bearer.name);
         let id = self
             .app

@@ -41,6 +41,8 @@ kind_marks! {
     ManagedAgentKind = "ManagedAgent";
     GitSourceKind = "GitSource";
     SecretKind = "Secret";
+    ApiKeyKind = "ApiKey";
+    ServiceInstanceKind = "ServiceInstance";
 }
 
 /// Name and notes of a service or service template.

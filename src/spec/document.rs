@@ -2,8 +2,8 @@
 
 use super::common::annotation;
 use super::{
-    Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Secret, Service,
-    ServiceAccount, ServiceTemplate, Subscription, service,
+    ApiKey, Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Secret, Service,
+    ServiceAccount, ServiceInstance, ServiceTemplate, Subscription, service,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -17,8 +17,10 @@ pub enum Document {
     Room(Room),
     ServiceAccount(ServiceAccount),
     Secret(Secret),
+    ApiKey(ApiKey),
     Service(Service),
     ServiceTemplate(ServiceTemplate),
+    ServiceInstance(ServiceInstance),
     ScheduledTask(ScheduledTask),
     Mailbox(Mailbox),
     Feed(Feed),
@@ -36,8 +38,10 @@ impl Document {
             Self::Room(_) => Kind::Room,
             Self::ServiceAccount(_) => Kind::ServiceAccount,
             Self::Secret(_) => Kind::Secret,
+            Self::ApiKey(_) => Kind::ApiKey,
             Self::Service(_) => Kind::Service,
             Self::ServiceTemplate(_) => Kind::ServiceTemplate,
+            Self::ServiceInstance(_) => Kind::ServiceInstance,
             Self::ScheduledTask(_) => Kind::ScheduledTask,
             Self::Mailbox(_) => Kind::Mailbox,
             Self::Feed(_) => Kind::Feed,
@@ -55,8 +59,10 @@ impl Document {
             Self::Room(room) => &room.metadata.name,
             Self::ServiceAccount(account) => &account.metadata.name,
             Self::Secret(secret) => &secret.metadata.name,
+            Self::ApiKey(key) => &key.metadata.name,
             Self::Service(service) => &service.metadata.name,
             Self::ServiceTemplate(template) => &template.metadata.name,
+            Self::ServiceInstance(instance) => &instance.metadata.name,
             Self::ScheduledTask(task) => task.metadata.name.as_deref().unwrap_or_default(),
             Self::Mailbox(mailbox) => &mailbox.address,
             Self::Feed(feed) => &feed.metadata.name,
@@ -74,8 +80,10 @@ impl Document {
             Self::Room(room) => Some(&room.metadata.annotations),
             Self::ServiceAccount(account) => Some(&account.metadata.annotations),
             Self::Secret(secret) => Some(&secret.metadata.annotations),
+            Self::ApiKey(key) => Some(&key.metadata.annotations),
             Self::Service(service) => service.metadata.annotations.as_ref(),
             Self::ServiceTemplate(template) => template.metadata.annotations.as_ref(),
+            Self::ServiceInstance(instance) => Some(&instance.metadata.annotations),
             Self::ScheduledTask(task) => Some(&task.metadata.annotations),
             Self::Mailbox(mailbox) => Some(&mailbox.annotations),
             Self::Feed(feed) => Some(&feed.metadata.annotations),
@@ -94,15 +102,17 @@ impl Document {
             | Self::Room(_)
             | Self::ServiceAccount(_)
             | Self::Secret(_)
+            | Self::ApiKey(_)
             | Self::Feed(_)
             | Self::ManagedAgent(_)
             | Self::GitSource(_) => None,
             Self::Mailbox(mailbox) => Some(&mailbox.room),
             Self::Subscription(subscription) => Some(&subscription.room),
             Self::Route(route) => route.backend.room.as_ref().map(|room| room.name.as_str()),
-            Self::Service(_) | Self::ServiceTemplate(_) | Self::ScheduledTask(_) => {
-                self.annotation(service::ROOM)
-            }
+            Self::Service(_)
+            | Self::ServiceTemplate(_)
+            | Self::ServiceInstance(_)
+            | Self::ScheduledTask(_) => self.annotation(service::ROOM),
         }
     }
 }
@@ -114,8 +124,10 @@ pub enum Kind {
     Room,
     ServiceAccount,
     Secret,
+    ApiKey,
     Service,
     ServiceTemplate,
+    ServiceInstance,
     ScheduledTask,
     Mailbox,
     Feed,
@@ -127,13 +139,15 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they depend on each other.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 15] = [
         Kind::Project,
         Kind::Room,
         Kind::ServiceAccount,
         Kind::Secret,
+        Kind::ApiKey,
         Kind::Service,
         Kind::ServiceTemplate,
+        Kind::ServiceInstance,
         Kind::ScheduledTask,
         Kind::Mailbox,
         Kind::Feed,
@@ -150,8 +164,10 @@ impl Kind {
             Kind::Room => "Room",
             Kind::ServiceAccount => "ServiceAccount",
             Kind::Secret => "Secret",
+            Kind::ApiKey => "ApiKey",
             Kind::Service => "Service",
             Kind::ServiceTemplate => "ServiceTemplate",
+            Kind::ServiceInstance => "ServiceInstance",
             Kind::ScheduledTask => "ScheduledTask",
             Kind::Mailbox => "Mailbox",
             Kind::Feed => "Feed",
@@ -169,8 +185,10 @@ impl Kind {
             Kind::Room => "room",
             Kind::ServiceAccount => "service-account",
             Kind::Secret => "secret",
+            Kind::ApiKey => "api-key",
             Kind::Service => "service",
             Kind::ServiceTemplate => "service-template",
+            Kind::ServiceInstance => "service-instance",
             Kind::ScheduledTask => "scheduled-task",
             Kind::Mailbox => "mailbox",
             Kind::Feed => "feed",
@@ -187,6 +205,8 @@ impl Kind {
             Kind::ServiceAccount => &["sa"],
             Kind::Service => &["svc"],
             Kind::ScheduledTask => &["task"],
+            Kind::ServiceTemplate => &["template"],
+            Kind::ServiceInstance => &["instance"],
             Kind::ManagedAgent => &["agent"],
             Kind::GitSource => &["source"],
             _ => &[],

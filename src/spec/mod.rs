@@ -5,6 +5,7 @@
 //! nothing of the state that documents are applied to.
 
 mod agent;
+mod api_key;
 mod check;
 mod common;
 mod container;
@@ -34,6 +35,7 @@ pub mod schema;
 mod scope;
 mod secret;
 mod service;
+mod service_instance;
 mod service_template;
 mod tree;
 
@@ -41,10 +43,11 @@ pub use agent::{
     Agent, AgentChannels, AgentEmail, EVENT_PREFIX, EVENTS, EmailChannel, Heartbeat, MessagingChannel,
     MessagingProtocol, Prompt, PromptContent, QueueChannel, ThreadingMode, ToolkitChannel,
 };
+pub use api_key::ApiKey;
 pub use common::{
-    Annotations, FeedKind, GitSourceKind, MailboxKind, ManagedAgentKind, Metadata, NamedMetadata,
+    Annotations, ApiKeyKind, FeedKind, GitSourceKind, MailboxKind, ManagedAgentKind, Metadata, NamedMetadata,
     ProjectKind, RoomKind, RouteKind, ScheduledTaskKind, SecretKind, SecretRef, ServiceAccountKind,
-    ServiceKind, ServiceTemplateKind, SubscriptionKind, Version,
+    ServiceInstanceKind, ServiceKind, ServiceTemplateKind, SubscriptionKind, Version,
 };
 pub use container::{
     ConfigMount, Container, EmptyDirMount, EnvironmentTemplate, EnvironmentVariable, FileMount, ImageMount,
@@ -78,6 +81,7 @@ pub use schema::Spec;
 pub use scope::ApiScope;
 pub use secret::{ENCRYPTED_BYTES_MAX, FINGERPRINT_PREFIX, Secret, ValueFrom};
 pub use service::{External, ROOM, SERVICE_ID, SeedFile, Service};
+pub use service_instance::{ServiceInstance, TEMPLATE_BYTES_MAX, TEMPLATE_SOURCE};
 pub use service_template::{ServiceTemplate, TemplateExternal, TemplateVariable, VariableType};
 pub use tree::{DEPTH_MAX, DOCUMENTS_MAX, NODES_MAX, TEXT_BYTES_MAX};
 

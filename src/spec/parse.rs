@@ -4,11 +4,11 @@ use super::check::Check;
 use super::problem::{Finding, Mark, Path, Problem, Step, nearest, shown};
 use super::schema::{self, Spec};
 use super::tree::{self, Node, Shape};
-use super::{ApiScope, Document, Kind, rules};
 use super::{
-    Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Secret, Service,
-    ServiceAccount, ServiceTemplate, Subscription,
+    ApiKey, Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Secret, Service,
+    ServiceAccount, ServiceInstance, ServiceTemplate, Subscription,
 };
+use super::{ApiScope, Document, Kind, rules};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -194,8 +194,10 @@ pub(super) fn document(node: &Node) -> Result<Document, Vec<Finding>> {
         Kind::Room => typed::<Room>(node).map(|(_, document)| document),
         Kind::ServiceAccount => typed::<ServiceAccount>(node).map(|(_, document)| document),
         Kind::Secret => typed::<Secret>(node).map(|(_, document)| document),
+        Kind::ApiKey => typed::<ApiKey>(node).map(|(_, document)| document),
         Kind::Service => typed::<Service>(node).map(|(_, document)| document),
         Kind::ServiceTemplate => typed::<ServiceTemplate>(node).map(|(_, document)| document),
+        Kind::ServiceInstance => typed::<ServiceInstance>(node).map(|(_, document)| document),
         Kind::ScheduledTask => typed::<ScheduledTask>(node).map(|(_, document)| document),
         Kind::Mailbox => typed::<Mailbox>(node).map(|(_, document)| document),
         Kind::Feed => typed::<Feed>(node).map(|(_, document)| document),

@@ -1,9 +1,11 @@
 //! Kinds that only have a name: `Project`, `Room`, `ServiceAccount`.
 
 use super::common::{NamedMetadata, ProjectKind, RoomKind, ServiceAccountKind, Version, yes};
+use super::room_roles::RoomRole;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +32,9 @@ pub struct Room {
     /// `false` refuses connections.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// Roles of users in the room, by address: from then on only those named may enter. Without it they stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<BTreeMap<String, BTreeSet<RoomRole>>>,
 }
 
 /// An identity that is not a person and owns API keys.

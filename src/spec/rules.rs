@@ -1,5 +1,6 @@
 //! Rules between fields, beyond what the schema says.
 
+use super::RoomRole;
 use super::problem::{Finding, Path, listing, shown};
 use super::tree::{Node, Shape};
 use super::{
@@ -7,10 +8,11 @@ use super::{
     ServiceTemplate, Subscription, is_feed_name, is_folder, is_stamp,
 };
 use super::{
-    EVENT_PREFIX, EVENTS, EnvironmentVariable, git_source_rules, managed_agent_rules, route_rules,
-    schedule::Schedule, secret,
+    EVENT_PREFIX, EVENTS, EnvironmentVariable, api_key, git_source_rules, managed_agent_rules, route_rules,
+    schedule::Schedule, secret, service_instance,
 };
 use crate::name::{QueueName, RoomName};
+use std::collections::BTreeSet;
 
 /// Everything that the rules of its kind say against a document.
 pub(super) fn check(document: &Document) -> Vec<Finding> {
@@ -21,11 +23,14 @@ pub(super) fn check(document: &Document) -> Vec<Finding> {
             if let Err(error) = RoomName::new(room.metadata.name.as_str()) {
                 out.say("metadata.name", error.to_string());
             }
+            out.users(room.users.iter().flatten());
         }
         Document::ServiceAccount(account) => out.name(&account.metadata.name),
         Document::Secret(secret) => out.0.extend(secret::check(secret)),
+        Document::ApiKey(key) => out.0.extend(api_key::check(key)),
         Document::Service(service) => out.service(service),
         Document::ServiceTemplate(template) => out.template(template),
+        Document::ServiceInstance(instance) => out.0.extend(service_instance::check(instance)),
         Document::ScheduledTask(task) => out.task(task),
         Document::Mailbox(mailbox) => out.mailbox(mailbox),
         Document::Feed(feed) => out.feed_name("metadata.name", &feed.metadata.name),
@@ -37,8 +42,13 @@ pub(super) fn check(document: &Document) -> Vec<Finding> {
         Document::ManagedAgent(agent) => out.0.extend(managed_agent_rules::check(agent)),
         Document::GitSource(source) => out.0.extend(git_source_rules::check(source)),
     }
-    if let (Document::Service(_) | Document::ServiceTemplate(_) | Document::ScheduledTask(_), Some(room)) =
-        (document, document.room())
+    if let (
+        Document::Service(_)
+        | Document::ServiceTemplate(_)
+        | Document::ServiceInstance(_)
+        | Document::ScheduledTask(_),
+        Some(room),
+    ) = (document, document.room())
         && let Err(error) = RoomName::new(room)
     {
         let path = Path::of("metadata.annotations").key(super::ROOM);
@@ -82,6 +92,18 @@ impl Findings {
     fn name(&mut self, name: &str) {
         if name.trim().is_empty() {
             self.say("metadata.name", "the name is empty");
+        }
+    }
+
+    fn users<'a>(&mut self, users: impl Iterator<Item = (&'a String, &'a BTreeSet<RoomRole>)>) {
+        for (user, roles) in users {
+            let path = Path::of("users").key(user);
+            if user.trim().is_empty() || user.chars().any(char::is_control) {
+                self.0.push(Finding::new(path, "a user is named by an address"));
+            } else if roles.is_empty() {
+                let finding = Finding::new(path, "the user has no role");
+                self.0.push(finding.hint("name one, or leave the user out"));
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! JSON Schema of every kind, made from the types.
 
 use super::{
-    ApiScope, Document, Feed, GitSource, Kind, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask,
-    Secret, Service, ServiceAccount, ServiceTemplate, Subscription,
+    ApiKey, ApiScope, Document, Feed, GitSource, Kind, Mailbox, ManagedAgent, Project, Room, Route,
+    ScheduledTask, Secret, Service, ServiceAccount, ServiceInstance, ServiceTemplate, Subscription,
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
@@ -33,8 +33,10 @@ kinds!(
     Room,
     ServiceAccount,
     Secret,
+    ApiKey,
     Service,
     ServiceTemplate,
+    ServiceInstance,
     ScheduledTask,
     Mailbox,
     Feed,
@@ -47,7 +49,7 @@ kinds!(
 static SCOPE: LazyLock<Value> = LazyLock::new(make::<ApiScope>);
 
 /// Every kind, in the order in which they depend on each other.
-pub const fn kinds() -> [Kind; 13] {
+pub const fn kinds() -> [Kind; 15] {
     Kind::ALL
 }
 

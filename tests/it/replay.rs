@@ -77,12 +77,9 @@ async fn run(app: &App, project: ProjectId, model: &mut Model, step: Step) {
     let find = |n: u8| app.world().room_named(project, room_name(n).as_str()).map(|(id, _)| id);
     match step {
         Step::CreateRoom(n) => {
-            let created = Created {
-                name: room_name(n),
-                metadata: serde_json::Map::new(),
-                annotations: BTreeMap::new(),
-                enabled: true,
-            };
+            let (metadata, annotations) = (serde_json::Map::new(), BTreeMap::new());
+            let name = room_name(n);
+            let created = Created { name, metadata, annotations, enabled: true, users: None };
             let made = app.create_room(&actor, project, created, false).await;
             let fresh = !model.contains_key(room_name(n).as_str());
             assert_eq!(made.is_ok(), fresh);

@@ -4,7 +4,7 @@ mod past;
 pub(super) mod versions;
 pub(super) mod watch;
 
-use super::auth::{Access, InProject};
+use super::auth::{Access, Caller, InProject};
 use super::paging::Paging;
 use super::route::Route;
 use super::{Api, Problem};
@@ -17,7 +17,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -38,6 +38,14 @@ pub(super) fn routes() -> Vec<Route> {
             "get_resource",
             "One resource with its document, its sources and its status",
             get(one),
+        ),
+        Route::new(
+            Method::DELETE,
+            "/v1/projects/{project_id}/resources/{kind}/{name}",
+            "delete_resource",
+            "Delete one resource with what is in it",
+            Access::Account,
+            delete(remove),
         ),
     ];
     routes.extend(past::routes());
@@ -196,4 +204,21 @@ async fn one(
     let world = world_at(&api, project, wanted.at.as_deref()).await?;
     let (id, found) = find(&world, project, resource, &name, wanted.room.as_deref())?;
     Ok(Json(wire(&health(&api, &world, project), &world, project, id, &found)))
+}
+
+async fn remove(
+    State(api): State<Api>,
+    caller: Caller,
+    InProject(project): InProject,
+    Path((_, kind, name)): Path<(String, String, String)>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Value>, Problem> {
+    let resource = kind_of(&kind)?;
+    let world = api.app.world();
+    let (id, found) = find(&world, project, resource, &name, wanted.room.as_deref())?;
+    if let Some(why) = resource.keep(&found.key) {
+        return Err(Problem::bad_request(format!("{} cannot be deleted: {why}", found.key)));
+    }
+    api.app.delete_resource(&caller.actor(), project, (resource.kind(), id)).await?;
+    Ok(Json(json!({"ok": true})))
 }

@@ -8,6 +8,7 @@ use crate::domain::account::{self, ApiKey, KeyCommand, ServiceAccount};
 use crate::domain::inventory::{Applied, Dropped, Held, Holding, Inventory};
 use crate::domain::names::{self, Names};
 use crate::domain::object::Object;
+use crate::domain::secret::{self, Secret};
 use crate::domain::{Entity, Event, feed};
 use crate::id::{
     ApiKeyId, FeedId, ManagedAgentId, OwnedSecretId, ProjectId, RoomId, ServiceAccountId, StreamId,
@@ -33,6 +34,10 @@ pub struct Draft<'a> {
     rooms: HashMap<String, RoomId>,
     agents: HashMap<String, ManagedAgentId>,
     gone: HashSet<Uuid>,
+    /// What the plan changes.
+    changed: HashSet<Uuid>,
+    /// Texts of templates that it makes or changes, by name.
+    templates: HashMap<String, String>,
     /// How many of a kind there are in something, with those made here.
     counts: HashMap<(Kind, Uuid), usize>,
     changes: Vec<Change>,
@@ -41,6 +46,9 @@ pub struct Draft<'a> {
     values: &'a Values,
     values_in: Vec<(OwnedSecretId, Uuid, String)>,
     values_gone: Vec<(OwnedSecretId, Uuid)>,
+    keys_in: Vec<NewKeyText>,
+    /// Secrets as this plan has them so far.
+    secrets: HashMap<OwnedSecretId, Option<Secret>>,
 }
 
 impl std::fmt::Debug for Draft<'_> {
@@ -61,6 +69,16 @@ pub struct Facts {
     pub values_in: Vec<(OwnedSecretId, Uuid, String)>,
     /// Versions of secrets that end: their values go.
     pub values_gone: Vec<(OwnedSecretId, Uuid)>,
+    /// Keys that begin: their texts are made, and go into the vault first.
+    pub keys_in: Vec<NewKeyText>,
+}
+
+/// A key that begins, and the version of a secret that is its text.
+#[derive(Clone, Copy, Debug)]
+pub struct NewKeyText {
+    pub key: ApiKeyId,
+    pub secret: OwnedSecretId,
+    pub version: Uuid,
 }
 
 /// The facts of a plan that was made on this very world. None where nothing changes, not even who holds what.
@@ -70,22 +88,9 @@ pub fn changes(
     project: ProjectId,
     (ids, values): (&dyn IdSource, &Values),
 ) -> Result<Facts, Error> {
-    let mut draft = Draft {
-        world,
-        project,
-        ids,
-        names: BTreeMap::new(),
-        rooms: HashMap::new(),
-        agents: HashMap::new(),
-        gone: HashSet::new(),
-        counts: HashMap::new(),
-        changes: Vec::with_capacity(plan.steps.len()),
-        accounts_gone: vec![],
-        keys_gone: vec![],
-        values,
-        values_in: vec![],
-        values_gone: vec![],
-    };
+    let mut draft = Draft::new(world, project, (ids, values));
+    let changed = plan.steps.iter().filter(|step| step.action != Action::Unchanged);
+    draft.changed = changed.filter_map(|step| step.id).collect();
     // What goes, goes first: in the reverse order of dependence.
     for step in plan.steps.iter().rev().filter(|step| matches!(step.action, Action::Delete | Action::Replace))
     {
@@ -108,7 +113,43 @@ pub fn changes(
     Ok(draft.finish(plan, held, &dropped))
 }
 
+/// The facts of the end of one resource, with what is in it.
+pub fn deletion(
+    world: &World,
+    project: ProjectId,
+    with: (&dyn IdSource, &Values),
+    (kind, id): (Kind, Uuid),
+) -> Result<Facts, Error> {
+    let mut draft = Draft::new(world, project, with);
+    draft.delete(kind, id)?;
+    draft.names_last();
+    Ok(draft.facts())
+}
+
 impl<'a> Draft<'a> {
+    fn new(world: &'a World, project: ProjectId, (ids, values): (&'a dyn IdSource, &'a Values)) -> Self {
+        Self {
+            world,
+            project,
+            ids,
+            names: BTreeMap::new(),
+            rooms: HashMap::new(),
+            agents: HashMap::new(),
+            gone: HashSet::new(),
+            changed: HashSet::new(),
+            templates: HashMap::new(),
+            counts: HashMap::new(),
+            changes: vec![],
+            accounts_gone: vec![],
+            keys_gone: vec![],
+            values,
+            values_in: vec![],
+            values_gone: vec![],
+            keys_in: vec![],
+            secrets: HashMap::new(),
+        }
+    }
+
     #[must_use]
     pub fn world(&self) -> &'a World {
         self.world
@@ -189,6 +230,23 @@ impl<'a> Draft<'a> {
             .ok_or_else(|| Error::no_agent(name))
     }
 
+    /// Whether the plan changes or deletes something by a step of its own.
+    #[must_use]
+    pub fn is_changed(&self, id: Uuid) -> bool {
+        self.changed.contains(&id)
+    }
+
+    /// Has what is made of a template made of this text.
+    pub fn keep_template(&mut self, name: &str, source: &str) {
+        self.templates.insert(name.to_owned(), source.to_owned());
+    }
+
+    /// The text of a template that this plan makes or changes.
+    #[must_use]
+    pub fn template(&self, name: &str) -> Option<String> {
+        self.templates.get(name).cloned()
+    }
+
     /// Counts one more of a kind in something; answers how many there are with those that this plan made before it.
     pub fn count(&mut self, kind: Kind, of: Uuid, there: impl FnOnce() -> usize) -> usize {
         let count = self.counts.entry((kind, of)).or_insert_with(there);
@@ -199,22 +257,67 @@ impl<'a> Draft<'a> {
     /// A feed by its name, also one that this plan makes.
     pub fn feed(&self, name: &str) -> Result<FeedId, Error> {
         let missing = || Error::rejected(feed::Refused::NotFound);
-        let found = self.drafted(names::Kind::Feed, name);
+        let found = self.named(names::Kind::Feed, name);
         found.map(|id| FeedId::new(self.project, id)).ok_or_else(missing)
     }
 
     /// A service account by its name, also one that this plan makes.
     pub fn account(&self, name: &str) -> Result<ServiceAccountId, Error> {
-        let found = self.drafted(names::Kind::ServiceAccount, name);
+        let found = self.named(names::Kind::ServiceAccount, name);
         found.map(|id| ServiceAccountId::new(self.project, id)).ok_or_else(|| Error::no_account(name))
     }
 
-    /// A name of the project as this plan has it so far.
-    fn drafted(&self, kind: names::Kind, name: &str) -> Option<Uuid> {
-        match self.names.get(&self.project) {
-            Some((drafted, _)) => drafted.as_ref().and_then(|names| names.get(kind, None, name)),
-            None => self.world.named(self.project, kind, None, name),
+    /// What a name of the project means in this plan so far.
+    fn named(&self, kind: names::Kind, name: &str) -> Option<Uuid> {
+        self.drafted(&names::Key { kind, scope: None, name: name.to_owned() })
+    }
+
+    /// What a name of the project means in this plan so far.
+    #[must_use]
+    pub fn drafted(&self, key: &names::Key) -> Option<Uuid> {
+        let kept = || self.world.project(self.project)?.names.as_ref().map(|slot| &slot.state);
+        let names = match self.names.get(&self.project) {
+            Some((drafted, _)) => drafted.as_ref(),
+            None => kept(),
+        };
+        names?.get(key.kind, key.scope, &key.name)
+    }
+
+    /// An identifier that nothing has.
+    #[must_use]
+    pub fn fresh(&self) -> Uuid {
+        self.ids.fresh()
+    }
+
+    /// Whether this plan deleted something already.
+    #[must_use]
+    pub fn is_gone(&self, id: Uuid) -> bool {
+        self.gone.contains(&id)
+    }
+
+    /// What becomes of a secret; what was drafted of it before is seen.
+    pub fn on_secret(&mut self, id: OwnedSecretId, command: secret::Command) -> Result<(), Error> {
+        let world = self.world;
+        let state = self.secrets.entry(id).or_insert_with(|| world.secret(id).cloned());
+        let events = Secret::decide(state.as_ref(), command).map_err(Error::rejected)?;
+        for event in &events {
+            *state = Secret::evolve(state.take(), event, chrono::DateTime::UNIX_EPOCH);
+            if let Event::SecretDeclared(declared) = event {
+                self.values_gone.extend(declared.dropped.iter().map(|version| (id, *version)));
+            }
         }
+        self.push(id.stream(), events);
+        Ok(())
+    }
+
+    /// Has the text of a key made, and kept as a version of a secret.
+    pub fn make_key(&mut self, key: ApiKeyId, secret: OwnedSecretId, version: Uuid) {
+        self.keys_in.push(NewKeyText { key, secret, version });
+    }
+
+    /// Has the secret of a key forgotten.
+    pub fn forget_key(&mut self, key: ApiKeyId) {
+        self.keys_gone.push(key);
     }
 
     /// Whether the value of a fingerprint came with the documents.
@@ -242,7 +345,10 @@ impl<'a> Draft<'a> {
             ServiceAccount::decide(Some(account), account::Command::Delete).map_err(Error::rejected)?;
         self.release(self.project, names::Kind::ServiceAccount, None, &account.profile.name)?;
         self.push(id.stream(), gone);
-        for (key, state) in self.world.keys(self.project).filter(|(_, key)| key.account == id) {
+        let ended = self.keys_gone.clone();
+        let keys =
+            self.world.keys(self.project).filter(|(key, state)| state.account == id && !ended.contains(key));
+        for (key, state) in keys {
             let revoked = ApiKey::decide(Some(state), KeyCommand::Revoke).map_err(Error::rejected)?;
             self.push(key.stream(), revoked);
             self.keys_gone.push(key);
@@ -297,11 +403,19 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn finish(mut self, plan: &Plan, held: Vec<Holding>, dropped: &[Uuid]) -> Facts {
-        let names = std::mem::take(&mut self.names);
-        for (project, (_, events)) in names {
+    fn names_last(&mut self) {
+        for (project, (_, events)) in std::mem::take(&mut self.names) {
             self.changes.push(Change::new(project, Names::stream(project), events));
         }
+    }
+
+    fn facts(self) -> Facts {
+        let Self { changes, accounts_gone, keys_gone, values_in, values_gone, keys_in, .. } = self;
+        Facts { changes, accounts_gone, keys_gone, values_in, values_gone, keys_in }
+    }
+
+    fn finish(mut self, plan: &Plan, held: Vec<Holding>, dropped: &[Uuid]) -> Facts {
+        self.names_last();
         let mut facts = vec![];
         for chunk in dropped.chunks(DROPPED_PER_FACT) {
             let resources = chunk.to_vec();
@@ -327,8 +441,7 @@ impl<'a> Draft<'a> {
             // What was asked for stands before what came of it.
             self.changes.insert(0, Change::new(self.project, Inventory::stream(self.project), facts));
         }
-        let Self { changes, accounts_gone, keys_gone, values_in, values_gone, .. } = self;
-        Facts { changes, accounts_gone, keys_gone, values_in, values_gone }
+        self.facts()
     }
 }
 

@@ -12,7 +12,7 @@ mod planner;
 mod problem;
 mod values;
 
-pub use draft::{Draft, Facts, changes};
+pub use draft::{Draft, Facts, NewKeyText, changes, deletion};
 pub use fields::{FieldChange, at, diff, put};
 pub(super) use kinds::secret::without_lost_value;
 pub use holdings::own_fields;
@@ -80,6 +80,31 @@ pub struct Ground<'a> {
     pub public_url: &'a str,
     /// Values of secrets that came with the documents.
     pub values: &'a Values,
+    /// What others among the documents are to be.
+    pub asked: &'a Asked,
+}
+
+/// What documents are to be, for those that are made of them.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Texts of templates, by name.
+    pub templates: BTreeMap<String, String>,
+    /// The instances among them.
+    pub instances: BTreeSet<Key>,
+}
+
+impl Asked {
+    fn of<'a>(documents: impl Iterator<Item = (&'a Key, &'a Value)>) -> Self {
+        let mut asked = Self::default();
+        for (key, wanted) in documents {
+            if key.kind == Kind::ServiceTemplate {
+                asked.templates.extend(kinds::template_source(wanted));
+            } else if key.kind == Kind::ServiceInstance {
+                asked.instances.insert(key.clone());
+            }
+        }
+        asked
+    }
 }
 
 /// What becomes of one resource.

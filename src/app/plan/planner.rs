@@ -5,7 +5,9 @@ use super::holdings::{self, own_fields};
 use super::kinds::{self, Home, KINDS, Key, Reference, Resource};
 use super::order;
 use super::problem::{Code, PROBLEMS_MAX, Problem, Problems, unreadable};
-use super::{Action, DEPENDS_ON, DOCUMENTS_MAX, Ground, Plan, Request, Step, is_source, short_hash};
+use super::{
+    Action, Asked, DEPENDS_ON, DOCUMENTS_MAX, Ground, Plan, Request, Step, is_source, short_hash,
+};
 use crate::domain::inventory::{Holding, Inventory};
 use crate::spec::{self, Kind, nearest};
 use serde_json::Value;
@@ -163,7 +165,7 @@ impl<'a> Planner<'a> {
         let of_spec = |problem| Problem::of_spec(index, kind_text, name, problem);
         let document = spec::document_from_json(value.clone())
             .map_err(|problems| problems.into_iter().map(of_spec).collect::<Vec<_>>())?;
-        let wanted = kinds::document_of(&document);
+        let wanted = resource.plain(kinds::document_of(&document));
         self.named(index, resource, &key)?;
         let references = self.references(index, resource, &key, &wanted)?;
         Ok(Read { index, resource, key, value, digest, references, wanted: Some(wanted) })
@@ -256,10 +258,12 @@ impl<'a> Planner<'a> {
 
     /// One step per document, in their order.
     fn steps(&mut self, read: &[Read<'_>]) -> Vec<Step> {
-        read.iter().map(|one| self.step(one)).collect()
+        let wanted = read.iter().filter_map(|one| Some((&one.key, one.wanted.as_ref()?)));
+        let asked = Asked::of(wanted);
+        read.iter().map(|one| self.step(one, &asked)).collect()
     }
 
-    fn step(&mut self, one: &Read<'_>) -> Step {
+    fn step(&mut self, one: &Read<'_>, asked: &Asked) -> Step {
         let (world, project) = (self.ground.world, self.ground.project);
         let id = self.known.get(&one.key).copied();
         let mut step = Step {
@@ -278,10 +282,11 @@ impl<'a> Planner<'a> {
         if let Some(found) = &found {
             holdings::keep_unsaid(one.resource, &found.document, &mut wanted);
         }
-        let checked = one.resource.check(self.ground, &one.key, &wanted, id);
+        let checked = one.resource.check(&Ground { asked, ..*self.ground }, &one.key, &wanted, id);
         self.problems
             .extend(checked.into_iter().map(|problem| Problem { document: Some(one.index), ..problem }));
-        let fields = self.request.exact.clone().unwrap_or_else(|| own_fields(one.value));
+        let own = || own_fields(&one.resource.plain(one.value.clone()));
+        let fields = self.request.exact.clone().unwrap_or_else(own);
         step.action = match (id, &found) {
             (Some(id), Some(found)) => {
                 self.heed_others(one, id, &found.document, &mut wanted, &fields);
@@ -422,7 +427,11 @@ impl<'a> Planner<'a> {
         };
         if action == Action::Delete {
             let reason = resource.keep(&found.key);
-            let reason = reason.map(str::to_owned).or_else(|| self.stays_for(resource, id, needed, going));
+            let used = || resource.in_use(world, project, id, going);
+            let reason = reason
+                .map(str::to_owned)
+                .or_else(used)
+                .or_else(|| self.stays_for(resource, id, needed, going));
             if let Some(reason) = reason {
                 let problem = Problem::of(Code::Prune, None, &found.key, reason);
                 self.problems.push(problem.hint("keep its document, or delete what is in the way"));

@@ -148,9 +148,6 @@ pub(super) fn unreadable(index: usize, kind: &str, name: &str, value: &Value) ->
     }
     let why = match Kind::from_text(kind) {
         Some(Kind::Project) => "projects are made with `meshagent project create`",
-        Some(Kind::ServiceTemplate) => {
-            "a template needs values; use `meshagent service create-template --value KEY=VALUE`"
-        }
         _ => "documents of this kind are not applied",
     };
     let hint = format!("kinds that are applied: {}", kind_names().collect::<Vec<_>>().join(", "));

@@ -5,7 +5,6 @@ use super::problem::{Code, Problem};
 use crate::vault;
 use aws_lc_rs::hmac;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// What became of the values of one request.
 #[derive(Debug, Default)]
@@ -53,11 +52,8 @@ impl Values {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }
-        let mut fingerprint = crate::spec::FINGERPRINT_PREFIX.to_owned();
-        for byte in context.sign().as_ref() {
-            // Writing to a text cannot fail.
-            let _ = write!(fingerprint, "{byte:02x}");
-        }
+        let digest = hex::encode(context.sign().as_ref());
+        let fingerprint = format!("{}{digest}", crate::spec::FINGERPRINT_PREFIX);
         self.by_fingerprint.insert(fingerprint.clone(), value);
         fingerprint
     }

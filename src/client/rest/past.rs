@@ -57,6 +57,11 @@ impl ProjectRest {
         self.rest.pages(&self.v1(&["resources", kind]), query, "items").await
     }
 
+    /// Deletes a resource with what is in it.
+    pub async fn delete_resource(&self, kind: &str, id: &str) -> Result<(), RestError> {
+        self.rest.delete(&self.v1(&["resources", kind, id])).await.map(drop)
+    }
+
     /// What became of a resource.
     pub async fn history(
         &self,

@@ -8,11 +8,12 @@ use crate::app::plan::Request;
 use crate::app::{self, Actor};
 use crate::control::{ControlParts, Controller, Error};
 use crate::domain::git_source::{ABOUT_BYTES_MAX, Applied, Commit, Failed, GitSource};
+use crate::domain::template;
 use crate::eventlog::AppendError;
 use crate::git::{Checkout, Reference, Repositories, Wanted};
 use crate::id::GitSourceId;
 use crate::lease::LeaseError;
-use crate::spec::{self, Written};
+use crate::spec::Written;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,7 +119,7 @@ async fn attempt(
     let wanted = wanted(parts, id, source).await?;
     let checkout = repositories.fetch(&key(&id), &wanted).await.map_err(Trouble::from)?;
     let Checkout { revision, subject, author, texts, left_out } = checkout;
-    let read = tokio::task::spawn_blocking(move || spec::parse_files(&texts)).await;
+    let read = tokio::task::spawn_blocking(move || template::read_kept(&texts)).await;
     let written = read
         .map_err(|_| Stop::Error(Error::Panicked("the reader of documents")))?
         .map_err(|problems| of_texts(&revision, &problems))?;

@@ -151,6 +151,7 @@ fn a_source_is_ready_when_what_it_applied_is_or_stalled_when_that_takes_too_long
         metadata: serde_json::Map::new(),
         annotations: std::collections::BTreeMap::new(),
         enabled: true,
+        users: None,
     };
     story.add(10, room.stream(), &Event::RoomCreated(created));
     let holding = |kind, id| Holding { id, kind, fields: vec![], digest: String::new(), generation: 1 };

@@ -1,6 +1,7 @@
 //! The REST edge, in process: the real router over in-memory stores.
 
 mod access;
+mod declared_kinds;
 mod declared_secrets;
 mod feeds;
 mod files;

@@ -170,6 +170,7 @@ async fn a_rollback_lets_go_of_what_was_there_before_and_deletes_what_was_made_s
         metadata: serde_json::Map::new(),
         annotations: std::collections::BTreeMap::new(),
         enabled: true,
+        users: None,
     };
     desk.platform.app.create_room(&actor, desk.platform.project, created, false).await.unwrap();
     desk.made("a", json!([room("den", "x")])).await;

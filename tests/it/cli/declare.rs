@@ -184,3 +184,42 @@ fn a_secret_gets_its_value_from_beside_its_document_and_nobody_is_shown_it() {
     person.run(&["delete", "secret/sealed"]).ok();
     person.run(&["get", "secret/sealed"]).fails(1, &["there is no secret `sealed`"]);
 }
+
+#[test]
+fn a_template_is_kept_as_its_text_and_services_are_made_of_it() {
+    let server = Server::start(&[]);
+    let person = Person::of(&server);
+    let template = |image: &str| {
+        format!(
+            "version: v1\nkind: ServiceTemplate\nmetadata:\n  name: greeter\n\
+             variables:\n- name: greeting\n  description: What everybody is told\n\
+             container:\n  image: {image}\n  command: say {{{{ greeting }}}}\n  on_demand: true\n"
+        )
+    };
+    person.file("specs/greeter.yaml", &template("first"));
+    let instance = "version: v1\nkind: ServiceInstance\nmetadata: {name: morning}\ntemplate: greeter\n";
+    let path = person.file("specs/morning.yaml", instance);
+    person
+        .run(&["apply", "-f", "specs"])
+        .fails(1, &["morning.yaml:1: ServiceInstance `morning`: values.greeting", "What everybody is told"]);
+    std::fs::write(path, format!("{instance}values: {{greeting: hello}}\n")).unwrap();
+    person.run(&["apply", "-f", "specs", "--wait", "--timeout", "20s"]).ok();
+    let made = person.run(&["get", "service/morning", "-o", "json"]).ok().json();
+    assert_eq!(made["container"]["command"], "say hello", "{made}");
+    person.file("specs/greeter.yaml", &template("second"));
+    let changed = differs(&person, &["diff", "-f", "specs"]);
+    assert!(changed.contains("~ servicetemplate/greeter") && !changed.contains("morning"), "{changed}");
+    person.run(&["apply", "-f", "specs"]).ok();
+    let made = person.run(&["get", "service/morning", "-o", "json"]).ok().json();
+    assert_eq!(made["container"]["image"], "second", "{made}");
+    person.run(&["delete", "service/morning"]).fails(1, &["made of a template by the instance `morning`"]);
+    person.run(&["export", "out"]).ok();
+    let again = person.run(&["diff", "-f", "out"]).ok().stdout;
+    assert!(again.contains("0 to create, 0 to update"), "{again}");
+    let told = person.run(&["why", "service-instance/morning"]).ok().stdout;
+    assert!(told.contains("on demand") || told.contains("invoked") || told.contains("Ready"), "{told}");
+    person.run(&["delete", "instance/morning"]).ok();
+    person.run(&["get", "service/morning"]).fails(1, &["there is no service `morning`"]);
+    let table = person.run(&["get", "templates"]).ok().stdout;
+    assert!(table.contains("greeter"), "{table}");
+}

@@ -255,6 +255,7 @@ impl Rig {
             metadata: serde_json::Map::new(),
             annotations: annotations.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             enabled: true,
+            users: None,
         };
         self.app.create_room(&actor(), self.project, created, false).await.unwrap()
     }

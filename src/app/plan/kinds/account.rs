@@ -8,7 +8,7 @@ use crate::app::{DEFAULT_ACCOUNT, Error};
 use crate::domain::account::{Command, OPERATOR, Profile, ServiceAccount};
 use crate::domain::names;
 use crate::domain::secret::Owner;
-use crate::id::{ProjectId, ServiceAccountId, StreamId};
+use crate::id::{ApiKeyId, ProjectId, ServiceAccountId, StreamId};
 use crate::projection::{ProjectView, World};
 use crate::spec::{self, Kind, NamedMetadata, ServiceAccountKind, Version};
 use serde_json::Value;
@@ -76,7 +76,14 @@ impl Resource for Accounts {
 
     fn contents(&self, world: &World, project: ProjectId, id: Uuid) -> Vec<(Kind, Uuid)> {
         let own = world.secrets(project).filter(|(_, secret)| secret.owner == Owner::ServiceAccount(id));
-        own.map(|(secret, _)| (Kind::Secret, secret.uuid())).collect()
+        let secrets = own.map(|(secret, _)| (Kind::Secret, secret.uuid()));
+        let keys = world.declared_keys(project).filter(|(_, declared)| {
+            let key = ApiKeyId::new(project, declared.wanted.key);
+            world.key(key).is_some_and(|key| key.account.uuid() == id)
+        });
+        let keys = keys.map(|(key, _)| (Kind::ApiKey, key.uuid()));
+        // Keys first: what they end is then still there.
+        keys.chain(secrets).collect()
     }
 
     fn changed(&self, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {

@@ -5,6 +5,7 @@
 
 mod account;
 mod agent;
+mod api_key;
 mod feed;
 pub(in crate::app) mod git_source;
 mod mailbox;
@@ -12,6 +13,8 @@ mod room;
 mod route;
 pub(super) mod secret;
 mod service;
+mod service_instance;
+mod service_template;
 mod subscription;
 mod task;
 
@@ -27,15 +30,19 @@ use imbl::ordmap::DiffItem;
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::fmt;
 use uuid::Uuid;
 
 /// Every kind, in the order in which they depend on each other.
-pub const KINDS: [&dyn Resource; 11] = [
+pub const KINDS: [&dyn Resource; 14] = [
     &room::Rooms,
     &account::Accounts,
     &secret::Secrets,
+    &api_key::ApiKeys,
     &service::Services,
+    &service_template::Templates,
+    &service_instance::Instances,
     &task::Tasks,
     &mailbox::Mailboxes,
     &feed::Feeds,
@@ -44,6 +51,8 @@ pub const KINDS: [&dyn Resource; 11] = [
     &route::Routes,
     &git_source::GitSources,
 ];
+
+pub(super) use service_template::source as template_source;
 
 /// The row of a kind; `None` for kinds that are no resources of a project.
 #[must_use]
@@ -162,6 +171,11 @@ pub trait Resource: Sync {
         &[]
     }
 
+    /// A document as resources of the kind are kept.
+    fn plain(&self, document: Value) -> Value {
+        document
+    }
+
     /// Pointers of fields that stay as they are where a document does not say them.
     fn unsaid(&self) -> &'static [&'static str] {
         &[]
@@ -174,6 +188,11 @@ pub trait Resource: Sync {
 
     /// Why it is never pruned, where it is not.
     fn keep(&self, _key: &Key) -> Option<&'static str> {
+        None
+    }
+
+    /// Why it cannot be deleted, where something that stays is made of it; `going` goes too.
+    fn in_use(&self, _: &World, _: ProjectId, _id: Uuid, _going: &HashSet<Uuid>) -> Option<String> {
         None
     }
 

@@ -5,9 +5,9 @@ use crate::app::Error;
 use crate::app::plan::Ground;
 use crate::app::plan::draft::Draft;
 use crate::app::plan::problem::{Code, Problem};
-use crate::domain::names;
 use crate::domain::room::{self, Room};
-use crate::id::{ProjectId, RoomId, StreamId};
+use crate::domain::{member, names};
+use crate::id::{ProjectId, RoomId, ServiceInstanceId, StreamId};
 use crate::name::RoomName;
 use crate::projection::{ProjectView, World};
 use crate::spec::{self, Kind, NamedMetadata, RoomKind, Version};
@@ -46,6 +46,7 @@ impl Resource for Rooms {
             metadata: NamedMetadata { name: room.name.to_string(), annotations: room.annotations.clone() },
             properties: room.metadata.clone(),
             enabled: room.enabled,
+            users: room.by_roles.then(|| room.users.clone()),
         };
         Some(Found {
             key: Key::new(Kind::Room, None, room.name.as_str()),
@@ -63,6 +64,18 @@ impl Resource for Rooms {
         RoomId::new(project, id).stream()
     }
 
+    fn unsaid(&self) -> &'static [&'static str] {
+        &["/users"]
+    }
+
+    fn plain(&self, mut document: Value) -> Value {
+        if let Some(users) = document.get_mut("users").and_then(Value::as_object_mut) {
+            *users =
+                std::mem::take(users).into_iter().map(|(user, roles)| (member::key(&user), roles)).collect();
+        }
+        document
+    }
+
     fn check(&self, _: &Ground<'_>, key: &Key, _: &Value, _: Option<Uuid>) -> Vec<Problem> {
         let problem =
             |error: Error| Problem::of(Code::Invalid, None, key, error.to_string()).at("metadata.name");
@@ -72,7 +85,9 @@ impl Resource for Rooms {
     fn contents(&self, world: &World, project: ProjectId, id: Uuid) -> Vec<(Kind, Uuid)> {
         let room = RoomId::new(project, id);
         let services = world.services(project).filter(|(_, service)| service.room == Some(room));
-        services.map(|(id, _)| (Kind::Service, id.uuid())).chain(inside(world, room)).collect()
+        let owned = |id: Uuid| world.service_instance(ServiceInstanceId::new(project, id)).is_some();
+        let kind = |id: Uuid| if owned(id) { Kind::ServiceInstance } else { Kind::Service };
+        services.map(|(id, _)| (kind(id.uuid()), id.uuid())).chain(inside(world, room)).collect()
     }
 
     fn changed(&self, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {
@@ -91,6 +106,7 @@ impl Resource for Rooms {
                     metadata: spec.properties,
                     annotations: spec.metadata.annotations,
                     enabled: spec.enabled,
+                    users: spec.users,
                 };
                 draft.claim(project, names::Kind::Room, None, &key.name, id)?;
                 draft.decide::<Room>(
@@ -106,6 +122,7 @@ impl Resource for Rooms {
                     metadata: Some(spec.properties),
                     annotations: Some(spec.metadata.annotations),
                     enabled: Some(spec.enabled),
+                    users: spec.users,
                 };
                 let id = RoomId::new(project, id);
                 draft.decide(id.stream(), draft.world().room(id), room::Command::Update(updated))?;

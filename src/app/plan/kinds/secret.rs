@@ -136,7 +136,7 @@ impl Resource for Secrets {
                 let key = names_key(account, &old.about.name);
                 draft.on_names(id.project(), names::Command::Release { key })?;
                 draft.forget_values(id, old.versions.iter().map(|version| version.id));
-                draft.decide(id.stream(), Some(old), Command::Delete)
+                draft.on_secret(id, Command::Delete)
             }
         }
     }
@@ -172,15 +172,7 @@ fn declare(draft: &mut Draft<'_>, id: Uuid, old: Option<&Secret>, spec: spec::Se
     }
     let owner = Owner::ServiceAccount(account);
     let declaration = Declaration { owner, by: account, about: about(&spec, old), value: wanted };
-    let events = <Secret as crate::domain::Entity>::decide(old, Command::Declare(declaration));
-    let events = events.map_err(Error::rejected)?;
-    for event in &events {
-        if let crate::domain::Event::SecretDeclared(declared) = event {
-            draft.forget_values(id, declared.dropped.iter().copied());
-        }
-    }
-    draft.push(id.stream(), events);
-    Ok(())
+    draft.on_secret(id, Command::Declare(declaration))
 }
 
 /// What becomes of a value.

@@ -5,7 +5,7 @@ use crate::app::Error;
 use crate::app::plan::draft::Draft;
 use crate::domain::names;
 use crate::domain::service::{Command, Created, Service};
-use crate::id::{ProjectId, RoomId, ServiceId, StreamId};
+use crate::id::{ProjectId, RoomId, ServiceId, ServiceInstanceId, StreamId};
 use crate::projection::{ProjectView, World};
 use crate::spec::Kind;
 use uuid::Uuid;
@@ -27,13 +27,13 @@ impl Resource for Services {
     }
 
     fn all(&self, world: &World, project: ProjectId) -> Vec<(Uuid, Key)> {
-        let shown = world.services(project).filter(|(_, service)| !is_of_agent(world, service));
+        let shown = world.services(project).filter(|(id, service)| !is_of_another(world, *id, service));
         shown.map(|(id, service)| (id.uuid(), key(world, service))).collect()
     }
 
     fn read(&self, world: &World, project: ProjectId, id: Uuid) -> Option<Found> {
-        let service =
-            world.service(ServiceId::new(project, id)).filter(|service| !is_of_agent(world, service))?;
+        let id = ServiceId::new(project, id);
+        let service = world.service(id).filter(|service| !is_of_another(world, id, service))?;
         Some(Found {
             key: key(world, service),
             document: document_of(&service.spec),
@@ -51,9 +51,13 @@ impl Resource for Services {
     }
 
     fn changed(&self, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {
-        let of_agent = |id: &Uuid| old.agents.contains_key(id) || new.agents.contains_key(id);
+        let of_another = |id: &Uuid| {
+            [old, new]
+                .iter()
+                .any(|view| view.agents.contains_key(id) || view.service_instances.contains_key(id))
+        };
         let all = differing(&old.services, &new.services);
-        all.into_iter().filter(|id| !of_agent(id)).collect()
+        all.into_iter().filter(|id| !of_another(id)).collect()
     }
 
     fn change(&self, draft: &mut Draft<'_>, change: Change<'_>) -> Result<(), Error> {
@@ -86,7 +90,9 @@ impl Resource for Services {
     }
 }
 
-/// Whether a service runs a managed agent, whose it is then.
-fn is_of_agent(world: &World, service: &Service) -> bool {
-    service.room.is_some_and(|room| world.agent_of(room).is_some())
+/// Whether a service runs a managed agent, or is made of a template: it is theirs then.
+fn is_of_another(world: &World, id: ServiceId, service: &Service) -> bool {
+    let instance = ServiceInstanceId::new(id.project(), id.uuid());
+    world.service_instance(instance).is_some()
+        || service.room.is_some_and(|room| world.agent_of(room).is_some())
 }

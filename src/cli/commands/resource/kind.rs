@@ -21,13 +21,16 @@ pub enum Kind {
     Subscription,
     GitSource,
     Secret,
+    ApiKey,
+    ServiceTemplate,
+    ServiceInstance,
 }
 
 /// A kind, its names, its columns with the place of each in a resource.
 type Entry = (Kind, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// Each kind with its name, other ways to write it, and its table's columns (JSON pointers).
-const KINDS: [Entry; 13] = [
+const KINDS: [Entry; 16] = [
     (
         Kind::Project,
         &["project", "projects"],
@@ -104,6 +107,48 @@ const KINDS: [Entry; 13] = [
         ],
     ),
     (
+        Kind::ApiKey,
+        &["api-key", "api-keys", "apikey", "apikeys"],
+        &[
+            ("id", "/id"),
+            ("name", "/name"),
+            ("account", "/document/account"),
+            ("secret", "/document/secret/secret"),
+            ("rotation", "/document/rotation"),
+            ("state", "/status/conditions/0/reason"),
+        ],
+    ),
+    (
+        Kind::ServiceTemplate,
+        &[
+            "service-template",
+            "service-templates",
+            "servicetemplate",
+            "servicetemplates",
+            "template",
+            "templates",
+        ],
+        &[("id", "/id"), ("name", "/name"), ("generation", "/generation")],
+    ),
+    (
+        Kind::ServiceInstance,
+        &[
+            "service-instance",
+            "service-instances",
+            "serviceinstance",
+            "serviceinstances",
+            "instance",
+            "instances",
+        ],
+        &[
+            ("id", "/id"),
+            ("name", "/name"),
+            ("room", "/room"),
+            ("template", "/document/template"),
+            ("state", "/status/conditions/0/reason"),
+        ],
+    ),
+    (
         Kind::Feed,
         &["feed", "feeds"],
         &[("id", "/id"), ("name", "/name"), ("visibility", "/visibility"), ("paused", "/paused")],
@@ -176,7 +221,10 @@ impl Kind {
             | Self::Feed
             | Self::Subscription
             | Self::GitSource
-            | Self::Secret => [text("/name"), text("/id")],
+            | Self::Secret
+            | Self::ApiKey
+            | Self::ServiceTemplate
+            | Self::ServiceInstance => [text("/name"), text("/id")],
         }
     }
 

@@ -5,7 +5,7 @@ use crate::cli::args;
 use crate::cli::commands::{project, service};
 use crate::cli::error::CliError;
 use crate::cli::resolve::Ctx;
-use crate::client::rest::{ProjectRest, SecretOwner, TaskFilter};
+use crate::client::rest::{ProjectRest, TaskFilter};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -43,8 +43,15 @@ pub async fn list(ctx: &Ctx, kind: Kind, room: Option<&str>) -> Result<Vec<Value
             None => Ok(project.feeds().await?),
         },
         Kind::Subscription => subscriptions(&project, room).await,
-        Kind::GitSource | Kind::Secret => values(project.resources(kind.name(), &[]).await?),
+        Kind::GitSource | Kind::Secret | Kind::ApiKey | Kind::ServiceTemplate | Kind::ServiceInstance => {
+            values(project.resources(kind.name(), &in_room(room)).await?)
+        }
     }
+}
+
+/// The query of what lives in a room.
+fn in_room(room: Option<&str>) -> Vec<(&'static str, String)> {
+    room.into_iter().map(|room| ("room", room.to_owned())).collect()
 }
 
 /// The subscriptions of all feeds, each with the name of its feed.
@@ -78,8 +85,8 @@ pub async fn look_up(
             ctx.project()?.service_account(name).await?.map(serde_json::to_value).transpose()?
         }
         Kind::Agent => ctx.project()?.agent(name).await?.map(serde_json::to_value).transpose()?,
-        Kind::GitSource | Kind::Secret => {
-            let found = ctx.project()?.resource(kind.name(), name, &[]).await?;
+        Kind::GitSource | Kind::Secret | Kind::ApiKey | Kind::ServiceTemplate | Kind::ServiceInstance => {
+            let found = ctx.project()?.resource(kind.name(), name, &in_room(room)).await?;
             found.map(serde_json::to_value).transpose()?
         }
         Kind::ScheduledTask | Kind::Session | Kind::Feed | Kind::Subscription => {
@@ -126,11 +133,8 @@ pub async fn delete(ctx: &Ctx, kind: Kind, resource: &Value, room: Option<&str>)
             project.delete_feed_subscription(feed, id).await?;
         }
         Kind::GitSource => project.delete_source(name).await?,
-        Kind::Secret => {
-            let account = resource["document"]["account"].as_str().unwrap_or_default();
-            let account = project.service_account(account).await?.map(|account| account.id);
-            let owner = SecretOwner::ServiceAccount(account.unwrap_or_default());
-            project.secrets(owner).delete(id).await?;
+        Kind::Secret | Kind::ApiKey | Kind::ServiceTemplate | Kind::ServiceInstance => {
+            project.delete_resource(kind.name(), id).await?;
         }
         Kind::Session => project.kill_session(id).await?,
         Kind::Project => return Err(CliError::user("projects cannot be deleted")),
