@@ -75,6 +75,8 @@ impl Board {
             return Arc::new(message);
         }
         match kind(full) {
+            // Audio is for those who listen now.
+            "audio_generation.delta" => return Arc::new(message),
             "thread.status" => {
                 let message = Arc::new(message);
                 self.status = full.get("status").is_some_and(|s| !s.is_null()).then(|| message.clone());

@@ -1,6 +1,7 @@
 //! What an agent is to be, as plain data.
 
 use super::mail::MailConfig;
+use super::voice::VoiceConfig;
 use super::{AgentChannel, model::ModelId};
 use crate::client::room::{Options, Token};
 use serde_json::Value;
@@ -37,6 +38,10 @@ pub struct Config {
     /// The programs of models that are programs.
     pub programs: ProgramsConfig,
     pub threads: ThreadsConfig,
+    /// How it hears and speaks.
+    pub voice: Arc<VoiceConfig>,
+    /// What makes it a voicebot.
+    pub voicebot: Option<VoicebotConfig>,
     /// Where mail is sent.
     pub mail: MailConfig,
     pub websocket: WebSocketConfig,
@@ -51,6 +56,33 @@ pub struct Config {
     pub stop_grace: Duration,
 }
 
+/// An agent to speak with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VoicebotConfig {
+    /// What it says by itself where a conversation begins without a word.
+    pub greeting: Option<Greeting>,
+}
+
+/// What an agent says first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// These words.
+    Words(String),
+    /// Whatever this asks for.
+    Prompt(String),
+}
+
+impl Greeting {
+    /// What the model is told.
+    #[must_use]
+    pub fn prompt(&self) -> String {
+        match self {
+            Self::Words(words) => format!("Greet the user. Say exactly this, and nothing else: {words}"),
+            Self::Prompt(prompt) => prompt.clone(),
+        }
+    }
+}
+
 /// Where the instructions of a turn come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RulesConfig {
@@ -62,6 +94,8 @@ pub struct RulesConfig {
     pub instructions: Vec<String>,
     /// Room files of `--room-rules`, read for every turn.
     pub room_rules: Vec<String>,
+    /// Whether those of them that are not there are made, so that they are found and filled in.
+    pub makes_room_rules: bool,
     /// Whether an agent without any rule gets one about progress notes.
     pub preamble_rule: bool,
 }

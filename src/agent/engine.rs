@@ -5,17 +5,20 @@ use super::history::{Item, Part};
 use super::message::InputContent;
 use super::model::ModelId;
 use super::path;
+use super::provider::realtime::Conversations;
 use super::provider::{Provider, Providers, Request, Said, Say};
 use super::rules;
 use super::thread::project::part;
 use super::thread::{By, Prepared};
 use super::tools::{self, ToolError, ToolSpec, Tools};
 use super::turn::{Failure, Response};
+use super::voice::Noticed;
 use crate::client::room::RoomClient;
 use crate::clock::{Clock, IdSource};
 use crate::net::guard::Allowed;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// Largest room file that goes into a turn, bytes.
 pub(super) const FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -78,7 +81,7 @@ impl Engine {
         ids: Arc<dyn IdSource>,
         extra: Box<dyn Fn(&str) -> Tools + Send + Sync>,
     ) -> Self {
-        let providers = Providers::new(&config.endpoints, &ids);
+        let providers = Providers::new(&config.endpoints, &config.voice, &ids);
         let pins = tools::SharedPins::new(client.clone(), &config.agent_name);
         // Without a room nothing is remembered from one start to the next.
         let pins = if client.is_nowhere() { pins.begun() } else { pins };
@@ -103,6 +106,11 @@ impl Engine {
     /// Who answers for a model.
     pub fn provider(&self, model: &ModelId) -> &dyn Provider {
         self.providers.of(model)
+    }
+
+    /// The conversations of one thread with models that hear and speak.
+    pub fn conversations(&self, noticed: mpsc::Sender<Noticed>) -> Conversations {
+        self.providers.conversations(noticed)
     }
 
     /// Fetches what a turn needs. What it goes without is told through `say`, and to the model.

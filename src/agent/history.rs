@@ -7,8 +7,27 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     Text(String),
-    File { name: String, mime_type: String, data: Bytes },
-    Link { name: Option<String>, url: String },
+    File {
+        name: String,
+        mime_type: String,
+        data: Bytes,
+    },
+    Link {
+        name: Option<String>,
+        url: String,
+    },
+    /// Something that was said aloud in the present turn, and what of it is written down. Empty where the provider heard
+    /// it as it was said.
+    Sound {
+        data: Bytes,
+        text: Option<String>,
+    },
+}
+
+/// What was said aloud, as far as it is written down.
+#[must_use]
+pub fn written(text: Option<&str>) -> &str {
+    text.unwrap_or("[something was said aloud here, which is not written down]")
 }
 
 impl Part {
@@ -17,6 +36,7 @@ impl Part {
             Self::Text(text) => text.len(),
             Self::File { data, .. } => data.len(),
             Self::Link { url, .. } => url.len(),
+            Self::Sound { data, text } => data.len() + text.as_ref().map_or(0, String::len),
         }
     }
 }
@@ -91,6 +111,16 @@ impl Item {
         }
     }
 
+    /// What was said aloud becomes what is written down of it.
+    pub fn settle(&mut self) {
+        let Self::User(parts) = self else { return };
+        for part in parts {
+            if let Part::Sound { text, .. } = part {
+                *part = Part::Text(written(text.as_deref()).to_owned());
+            }
+        }
+    }
+
     /// Replaces files by notes that they were there.
     fn note_files(&mut self) {
         let (Self::User(parts) | Self::Output { files: parts, .. }) = self else { return };
@@ -111,6 +141,7 @@ impl Item {
             Part::Text(text) => text.clone(),
             Part::File { name, data, .. } => format!("[file {name}, {} bytes]", data.len()),
             Part::Link { url, .. } => format!("[file {url}]"),
+            Part::Sound { text, .. } => written(text.as_deref()).to_owned(),
         });
         Some(texts.collect::<Vec<_>>().join("\n"))
     }

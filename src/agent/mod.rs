@@ -4,7 +4,7 @@
 //! From the inside out: [`turn`] is the loop of model and tools and [`thread`] the life of a thread, both pure;
 //! [`process`] acts for one thread, [`supervisor`] knows who talks to which, [`channel`] says what a channel is and
 //! [`channels`] has one file for each, [`mail`] reads and writes letters; [`message`] is what is said between agents and clients, [`storage`] where threads
-//! are kept, [`provider`] are the models and [`tools`] what they may do,
+//! are kept, [`provider`] are the models, [`voice`] how some of them hear and speak, and [`tools`] what they may do,
 //! [`backend`] programs that do turns instead; [`run`] puts them together.
 
 pub mod backend;
@@ -36,6 +36,7 @@ mod supervisor;
 pub mod thread;
 pub mod tools;
 pub mod turn;
+pub mod voice;
 mod writer;
 
 pub use channel_spec::AgentChannel;

@@ -1,6 +1,7 @@
 //! How `--model` names a model. Pure.
 
 use super::message::{ModelInfo, ProviderInfo};
+use super::voice::{self, VoiceConfig};
 use std::fmt;
 use std::str::FromStr;
 
@@ -55,13 +56,18 @@ pub struct InvalidModel {
     reason: String,
 }
 
-const PROVIDERS: [&str; 6] = ["openai", "openai-chat", "anthropic", "grok", "openai-realtime", BUILTIN];
+const PROVIDERS: [&str; 6] = ["openai", "openai-chat", "anthropic", "grok", voice::PROVIDER, BUILTIN];
 
 impl FromStr for ModelId {
     type Err = InvalidModel;
 
     fn from_str(text: &str) -> Result<Self, InvalidModel> {
         let invalid = |reason: &str| InvalidModel { text: text.to_owned(), reason: reason.to_owned() };
+        let text = if voice::ALIASES.contains(&text.trim().to_ascii_lowercase().as_str()) {
+            voice::DEFAULT_MODEL
+        } else {
+            text
+        };
         let parts: Vec<_> = text.split('/').map(str::trim).collect();
         if parts.iter().any(|part| part.is_empty()) {
             return Err(invalid("a part of it is empty"));
@@ -91,13 +97,16 @@ impl FromStr for ModelId {
     }
 }
 
+/// How the names of models that hear and speak begin.
+const SPEAKING: [&str; 3] = ["gpt-realtime", "gpt-4o-realtime", "gpt-4o-mini-realtime"];
+
 fn provider_of(name: &str) -> &'static str {
     if name.starts_with("claude-") {
         "anthropic"
     } else if name.starts_with("grok-") {
         "grok"
-    } else if name.starts_with("gpt-realtime") || name.starts_with("gpt-4o-realtime") {
-        "openai-realtime"
+    } else if SPEAKING.iter().any(|begin| name.starts_with(begin)) {
+        voice::PROVIDER
     } else {
         "openai"
     }
@@ -119,8 +128,7 @@ impl ModelId {
     #[must_use]
     pub fn is_supported(&self) -> bool {
         match self.backend {
-            Backend::Llm => self.provider != "openai-realtime",
-            Backend::Acp | Backend::Codex => true,
+            Backend::Llm | Backend::Acp | Backend::Codex => true,
             Backend::Chat => false,
         }
     }
@@ -129,6 +137,12 @@ impl ModelId {
     #[must_use]
     pub fn is_program(&self) -> bool {
         matches!(self.backend, Backend::Acp | Backend::Codex)
+    }
+
+    /// Whether it hears and speaks, by the realtime protocol.
+    #[must_use]
+    pub fn speaks(&self) -> bool {
+        self.backend == Backend::Llm && self.provider == voice::PROVIDER
     }
 
     #[must_use]
@@ -162,10 +176,10 @@ impl ModelId {
 
 /// The models as clients list them, by provider.
 #[must_use]
-pub fn catalogue(models: &[ModelId]) -> Vec<ProviderInfo> {
+pub fn catalogue(models: &[ModelId], voice: &VoiceConfig) -> Vec<ProviderInfo> {
     let mut providers: Vec<ProviderInfo> = Vec::new();
     for (n, model) in models.iter().enumerate() {
-        let info = ModelInfo {
+        let mut info = ModelInfo {
             name: model.name.clone(),
             modalities: vec!["text".to_owned()],
             supports_attachments: true,
@@ -173,6 +187,9 @@ pub fn catalogue(models: &[ModelId]) -> Vec<ProviderInfo> {
             active: n == 0,
             ..ModelInfo::default()
         };
+        if model.speaks() {
+            voice.describe(&mut info);
+        }
         let same = |p: &&mut ProviderInfo| {
             p.name == model.provider && p.backend.as_deref() == Some(model.backend_name())
         };
@@ -197,6 +214,7 @@ fn friendly(provider: &str) -> &str {
         "openai-chat" => "Chat Completions",
         "anthropic" => "Anthropic",
         "grok" => "Grok",
+        voice::PROVIDER => "OpenAI Realtime",
         "acp" => "Agent Client Protocol",
         "codex" => "Codex",
         BUILTIN => "Built in",
@@ -283,7 +301,14 @@ mod tests {
         assert!("builtin/echo".parse::<ModelId>().unwrap().is_supported());
         assert!("claude-x".parse::<ModelId>().unwrap().is_supported());
         assert_eq!(read("openai-chat/llama3.2"), "openai-chat/llama3.2");
-        assert!(!"gpt-realtime-2".parse::<ModelId>().unwrap().is_supported());
+        assert_eq!(read("gpt-4o-mini-realtime-preview"), "openai-realtime/gpt-4o-mini-realtime-preview");
+        for alias in ["openai-realtime", "OpenAI/Realtime", "openai:realtime", "openai-realtime/gpt-realtime"]
+        {
+            let model: ModelId = alias.parse().unwrap();
+            assert!(model.speaks() && model.name == "gpt-realtime", "{alias}");
+        }
+        assert!("gpt-realtime-2".parse::<ModelId>().unwrap().is_supported());
+        assert!(!"chat/none".parse::<ModelId>().unwrap().is_supported());
     }
 
     #[test]

@@ -1,7 +1,13 @@
 //! Agent messages as MessagePack, as sockets and child processes carry them. Pure.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rmpv::Value as Packed;
 use serde_json::{Map, Number, Value};
+
+/// Messages whose `data` is bytes: Base64 in JSON, as it is here.
+const WITH_BYTES: [&str; 2] =
+    ["meshagent.agent.realtime_audio.chunk", "meshagent.agent.audio_generation.delta"];
 
 /// Levels that a message may be deep.
 const DEPTH_MAX: usize = 64;
@@ -46,9 +52,18 @@ fn packed(value: &Value) -> Packed {
         },
         Value::String(text) => Packed::from(text.as_str()),
         Value::Array(items) => Packed::Array(items.iter().map(packed).collect()),
-        Value::Object(fields) => Packed::Map(
-            fields.iter().map(|(name, value)| (Packed::from(name.as_str()), packed(value))).collect(),
-        ),
+        Value::Object(fields) => {
+            let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
+            let of = |name: &str, value: &Value| match value {
+                Value::String(text) if name == "data" && WITH_BYTES.contains(&kind) => {
+                    STANDARD.decode(text).map_or_else(|_| Packed::from(text.as_str()), Packed::from)
+                }
+                value => packed(value),
+            };
+            Packed::Map(
+                fields.iter().map(|(name, value)| (Packed::from(name.as_str()), of(name, value))).collect(),
+            )
+        }
     }
 }
 
@@ -134,8 +149,7 @@ fn plain(value: Packed) -> Result<Value, Unpackable> {
             }
             Value::Object(all)
         }
-        // Sound, which this version does not take.
-        Packed::Binary(_) => Value::Null,
+        Packed::Binary(bytes) => Value::String(STANDARD.encode(bytes)),
         Packed::Ext(..) => return Err(Unpackable::NotJson("an extension")),
     })
 }
@@ -159,6 +173,21 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(unpack(&bytes[..cut]), Err(Unpackable::Short), "{cut}");
         }
+    }
+
+    #[test]
+    fn audio_travels_as_bytes() {
+        for kind in WITH_BYTES {
+            let message = json!({"type": kind, "data": STANDARD.encode([0, 255, 7])});
+            let wrapped = json!({"data": message, "sender": {"id": "a"}});
+            for message in [message, wrapped] {
+                let bytes = pack(&message);
+                assert!(bytes.windows(5).any(|w| w == [0xc4, 3, 0, 255, 7]), "{bytes:?}");
+                assert_eq!(unpack(&bytes), Ok((message, bytes.len())));
+            }
+        }
+        let text = json!({"type": "meshagent.agent.turn.start", "data": "AP8H"});
+        assert_eq!(unpack(&pack(&text)).unwrap().0, text);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::client::room::{RoomClient, RoomError};
 const RULES_BYTES_MAX: usize = 1024 * 1024;
 /// Stands in for missing rules, so that a watcher sees progress.
 const PREAMBLE: &str = "Before you call a tool, say in one short sentence what you are about to do.";
+/// What a rules file is made with.
+const EMPTY_RULES: &str =
+    "# Rules for the agent, one per line, read for every turn. Lines that begin with # are left out.\n";
 /// Always the last line.
 const CLOSING: &str = "It is your turn now: do what was asked, with the tools where they help.";
 
@@ -53,7 +56,12 @@ pub async fn instructions(
         match room_file(client, path).await {
             Ok(text) => all.extend(lines(&text)),
             Err(Missing::Lost(error)) => return Err(lost(&error)),
-            Err(Missing::Other(reason)) => tracing::warn!(path, reason, "the room rules are left out"),
+            Err(Missing::Other(reason)) => {
+                tracing::warn!(path, reason, "the room rules are left out");
+                if config.makes_room_rules {
+                    make_room_file(client, path).await;
+                }
+            }
         }
     }
     if all.is_empty() {
@@ -64,6 +72,20 @@ pub async fn instructions(
     }
     all.push(CLOSING.to_owned());
     Ok(all.join("\n"))
+}
+
+/// Makes a rules file that says what it is for; one that is there stays as it is.
+pub async fn make_room_file(client: &RoomClient, path: &str) {
+    let Some(path) = room_path(path) else { return };
+    match client.storage().exists(&path).await {
+        Ok(false) => {
+            if let Err(error) = client.storage().write(&path, false, EMPTY_RULES.as_bytes()).await {
+                tracing::warn!(path, %error, "the rules file could not be made");
+            }
+        }
+        Ok(true) => {}
+        Err(error) => tracing::warn!(path, %error, "the rules file could not be looked for"),
+    }
 }
 
 async fn room_file(client: &RoomClient, path: &str) -> Result<String, Missing> {
@@ -111,6 +133,15 @@ mod tests {
         assert_eq!(told, format!("Rule.\nRoom rule.\n{CLOSING}"));
         room.with(|w| w.files.insert("rules.txt".into(), "Changed.".into()));
         assert!(instructions(&config, true, None, &client).await.unwrap().contains("Changed."));
+        config.room_rules = vec!["made/rules.txt".into()];
+        instructions(&config, true, None, &client).await.unwrap();
+        assert!(!client.storage().exists("made/rules.txt").await.unwrap(), "unless it is asked for");
+        config.makes_room_rules = true;
+        for _ in 0..2 {
+            instructions(&config, true, None, &client).await.unwrap();
+        }
+        let (made, _) = client.storage().read("made/rules.txt", 1000).await.unwrap();
+        assert!(lines(std::str::from_utf8(&made).unwrap()).is_empty(), "it holds no rule");
         config = RulesConfig { preamble_rule: true, ..RulesConfig::default() };
         assert_eq!(
             instructions(&config, true, Some("Job."), &client).await.unwrap(),

@@ -47,10 +47,13 @@ pub async fn run_with(
     more: Vec<Arc<dyn Channel>>,
     stop: CancellationToken,
 ) -> Result<(), AgentError> {
-    let opened: Vec<_> =
-        config.channels.iter().filter_map(|spec| channels::of(spec, &config)).chain(more).collect();
+    let opened = config.channels.iter().filter_map(|spec| channels::of(spec, &config)).chain(more);
+    let mut opened: Vec<_> = opened.collect();
     if opened.is_empty() {
         return Err(AgentError::NoChannel);
+    }
+    if config.voicebot.is_some() {
+        opened.push(Arc::new(channels::Calls));
     }
     let config = Arc::new(config);
     let client = tokio::select! {

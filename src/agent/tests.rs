@@ -37,6 +37,8 @@ fn config(room: &FakeRoom, channels: &[&str]) -> Config {
             password: Token::new("good"),
             hello: "localhost".into(),
         },
+        voice: Default::default(),
+        voicebot: None,
         websocket: WebSocketConfig::default(),
         decision_model: None,
         model_calls_max: 64,

@@ -154,10 +154,24 @@ impl Turn {
         &self.items
     }
 
-    /// The items of a turn that is done.
+    /// The items of a turn that is done; what was said aloud in it is text from now on.
     #[must_use]
-    pub fn into_items(self) -> Vec<Item> {
+    pub fn into_items(mut self) -> Vec<Item> {
+        self.items.iter_mut().for_each(Item::settle);
         self.items
+    }
+
+    /// What was said aloud is written down; `false` where nothing was, or where it is known already.
+    pub fn heard(&mut self, written: &str) -> bool {
+        let parts = self.items.iter_mut().filter_map(|item| match item {
+            Item::User(parts) => Some(parts),
+            _ => None,
+        });
+        let unwritten = parts.flatten().find_map(|part| match part {
+            Part::Sound { text: text @ None, .. } => Some(text),
+            _ => None,
+        });
+        unwritten.map(|text| *text = Some(written.to_owned())).is_some()
     }
 
     /// Says more to the turn, to be heard at the next boundary; `message_id` tells it from what else is said.

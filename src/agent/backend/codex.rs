@@ -4,7 +4,7 @@
 use super::PROGRAM_ERROR;
 use super::dialect::{Act, Dialect, arguments, result};
 use super::rpc::{self, Heard, RpcError};
-use crate::agent::history::{Item, Part};
+use crate::agent::history::{Item, Part, written};
 use crate::agent::provider::{ForeignCall, Said};
 use crate::agent::turn::{Failure, Response, Usage};
 use base64::Engine;
@@ -356,6 +356,7 @@ fn decision(id: &Value, decision: &str) -> Act {
 fn input(part: &Part) -> Value {
     match part {
         Part::Text(text) => json!({"type": "text", "text": text}),
+        Part::Sound { text, .. } => json!({"type": "text", "text": written(text.as_deref())}),
         Part::Link { url, .. } => json!({"type": "text", "text": url}),
         Part::File { mime_type, data, .. } if mime_type.starts_with("image/") => {
             json!({"type": "image", "url": format!("data:{mime_type};base64,{}", STANDARD.encode(data))})

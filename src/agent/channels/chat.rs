@@ -6,6 +6,8 @@ use crate::agent::tools::{Tool, attach_file};
 use crate::client::room::{Reply, RoomError, RoomMessage, ToolCall, ToolHost};
 use crate::error_code::RoomCode;
 use crate::wire::{Content, Control};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Type of a message that carries an agent message.
 const AGENT_MESSAGE: &str = "agent-message";
+/// Agent messages that have bytes beside them.
+const AUDIO_CHUNK: &str = "meshagent.agent.realtime_audio.chunk";
+const AUDIO_DELTA: &str = "meshagent.agent.audio_generation.delta";
 /// Type of a stream for one thread.
 const THREAD_STREAM: &str = "meshagent.chat.thread.subscribe";
 /// Type of a stream for the list of threads.
@@ -130,10 +135,11 @@ impl Chat {
                 }
             }
             AGENT_MESSAGE => {
-                let body = match message.body.get("payload") {
+                let mut body = match message.body.get("payload") {
                     Some(inner @ Value::Object(_)) => inner.clone(),
                     _ => message.body,
                 };
+                with_bytes(&mut body, STANDARD.encode(&message.attachment));
                 agent.say(from, body).await;
             }
             _ => {}
@@ -195,10 +201,11 @@ async fn forward(agent: &Agent, peers: &Peers, id: &str, messages: &mut mpsc::Re
         let key = if outgoing.is_of_list() { "" } else { outgoing.thread_id().unwrap_or("") };
         let stream =
             lock(peers).get(id).and_then(|peer| peer.streams.get(key)).map(|(_, stream)| stream.clone());
-        let body = Value::Object((*outgoing.message).clone());
+        let mut body = (*outgoing.message).clone();
+        let bytes = bytes_of(&mut body);
+        let body = Value::Object(body);
         if let Some(stream) = stream {
-            let item =
-                json!({"kind": "message", "type": AGENT_MESSAGE, "message": body, "attachment_base64": null});
+            let item = json!({"kind": "message", "type": AGENT_MESSAGE, "message": body, "attachment_base64": bytes});
             match tokio::time::timeout(STREAM_STEP_MAX, stream.send(Content::Json(item))).await {
                 Ok(Ok(())) => continue,
                 Ok(Err(_)) => {}
@@ -210,7 +217,8 @@ async fn forward(agent: &Agent, peers: &Peers, id: &str, messages: &mut mpsc::Re
                 }
             }
         }
-        if let Err(error) = agent.room().send_message(id, AGENT_MESSAGE, &body, None).await {
+        let bytes = bytes.and_then(|bytes| STANDARD.decode(bytes).ok());
+        if let Err(error) = agent.room().send_message(id, AGENT_MESSAGE, &body, bytes.as_deref()).await {
             if error.is_final() {
                 return false;
             }
@@ -218,6 +226,26 @@ async fn forward(agent: &Agent, peers: &Peers, id: &str, messages: &mut mpsc::Re
         }
     }
     true
+}
+
+/// Bytes travel beside a message; within the agent they are its `data`, in Base64.
+fn with_bytes(message: &mut Value, bytes: String) {
+    if let Value::Object(fields) = message
+        && fields.get("type").and_then(Value::as_str) == Some(AUDIO_CHUNK)
+    {
+        fields.insert("data".to_owned(), Value::String(bytes));
+    }
+}
+
+/// Takes them out of a message that has them.
+fn bytes_of(message: &mut Map<String, Value>) -> Option<String> {
+    if message.get("type").and_then(Value::as_str) != Some(AUDIO_DELTA) {
+        return None;
+    }
+    match message.remove("data") {
+        Some(Value::String(bytes)) => Some(bytes),
+        _ => None,
+    }
 }
 
 /// Takes the streams that participants open.
@@ -254,10 +282,12 @@ fn refused(text: &str) -> Reply {
 fn item(content: &Content) -> Option<(String, Value)> {
     let Content::Json(item) = content else { return None };
     let kind = item.get("type")?.as_str()?.to_owned();
-    let message = match item.get("message_json")? {
+    let mut message = match item.get("message_json")? {
         Value::String(text) => serde_json::from_str(text).ok()?,
         other => other.clone(),
     };
+    let bytes = item.get("attachment_base64").and_then(Value::as_str).unwrap_or_default();
+    with_bytes(&mut message, bytes.to_owned());
     Some((kind, message))
 }
 

@@ -1,5 +1,6 @@
 //! The channels: one file each, made from its spelling by [`of`]. What they share is [`super::channel`].
 
+mod calls;
 mod chat;
 mod command;
 mod mail;
@@ -8,6 +9,7 @@ mod queue;
 mod toolkit;
 mod websocket;
 
+pub use calls::Calls;
 pub use memory::Memory;
 
 use super::channel::Channel;

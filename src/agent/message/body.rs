@@ -1,5 +1,6 @@
 //! The catalogue: message type to fields.
 
+use super::audio::{AudioChunk, AudioCommit, AudioDelta, AudioEdge, AudioEnded, InputSpeech, Transcription};
 use super::input::{
     ClientToolResponse, Inject, ModelChange, OpenThread, RenameThread, StartThread, Steer, ThreadPage,
     TurnStart,
@@ -87,6 +88,9 @@ catalogue! {
     ToolCallReject(OfItem) = "meshagent.agent.tool_call.reject",
     ClientToolResponse(ClientToolResponse) = "meshagent.agent.client_tool_call.response",
 
+    AudioChunk(AudioChunk) = "meshagent.agent.realtime_audio.chunk",
+    AudioCommit(AudioCommit) = "meshagent.agent.realtime_audio.commit",
+
     ThreadStarted(ThreadStarted) = "meshagent.agent.thread.started",
     ThreadLoaded(ThreadLoaded) = "meshagent.agent.thread.loaded",
     ThreadListed(Listed) = "meshagent.agent.thread.listed",
@@ -127,6 +131,16 @@ catalogue! {
     ImagePartial(ImageGeneration) = "meshagent.agent.image_generation.partial",
     ImageCompleted(ImageGeneration) = "meshagent.agent.image_generation.completed",
     ImageFailed(ImageGeneration) = "meshagent.agent.image_generation.failed",
+    AudioStarted(AudioEdge) = "meshagent.agent.audio_generation.started",
+    AudioDelta(AudioDelta) = "meshagent.agent.audio_generation.delta",
+    AudioCompleted(AudioEnded) = "meshagent.agent.audio_generation.completed",
+    AudioFailed(AudioEnded) = "meshagent.agent.audio_generation.failed",
+    TranscriptStarted(Transcription) = "meshagent.agent.audio_transcription.started",
+    TranscriptDelta(Transcription) = "meshagent.agent.audio_transcription.delta",
+    TranscriptCompleted(Transcription) = "meshagent.agent.audio_transcription.completed",
+    TranscriptFailed(Transcription) = "meshagent.agent.audio_transcription.failed",
+    SpeechStarted(InputSpeech) = "meshagent.agent.audio_input.speech_started",
+    SpeechEnded(InputSpeech) = "meshagent.agent.audio_input.speech_ended",
     Compacted(Compacted) = "meshagent.agent.context.compacted",
     Usage(UsageUpdated) = "meshagent.agent.usage.updated",
     ModelChanged(ModelChanged) = "meshagent.agent.model.changed",
@@ -199,7 +213,31 @@ impl Body {
             Self::Usage(m) => &m.thread_id,
             Self::ModelChanged(m) => &m.thread_id,
             Self::Capabilities(m) => &m.thread_id,
+            spoken => return spoken.spoken_in(),
         };
         Some(thread)
+    }
+
+    /// Whether it is about something that is said aloud.
+    #[must_use]
+    pub fn is_speech(&self) -> bool {
+        self.spoken_in().is_some()
+    }
+
+    /// The thread of a message about speech.
+    fn spoken_in(&self) -> Option<&str> {
+        Some(match self {
+            Self::AudioChunk(m) => &m.thread_id,
+            Self::AudioCommit(m) => &m.thread_id,
+            Self::AudioStarted(m) => &m.thread_id,
+            Self::AudioDelta(m) => &m.edge.thread_id,
+            Self::AudioCompleted(m) | Self::AudioFailed(m) => &m.edge.thread_id,
+            Self::TranscriptStarted(m)
+            | Self::TranscriptDelta(m)
+            | Self::TranscriptCompleted(m)
+            | Self::TranscriptFailed(m) => &m.edge.thread_id,
+            Self::SpeechStarted(m) | Self::SpeechEnded(m) => &m.thread_id,
+            _ => return None,
+        })
     }
 }

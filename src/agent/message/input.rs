@@ -1,5 +1,6 @@
 //! What clients say to an agent.
 
+use crate::agent::voice::Modality;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -70,6 +71,14 @@ impl Options {
         let of_kit = of_kit.and_then(|mcp| mcp.pointer("/client_options/servers"));
         let lists = [own, of_kit].into_iter().flatten().filter_map(Value::as_array);
         lists.flatten().cloned().collect()
+    }
+
+    /// What the answer is to be made of: text, where several are named.
+    #[must_use]
+    pub fn answers(&self) -> Option<Modality> {
+        let named: Vec<_> =
+            self.output_modalities.iter().flatten().filter_map(|name| Modality::named(name)).collect();
+        if named.contains(&Modality::Text) { Some(Modality::Text) } else { named.first().copied() }
     }
 
     /// The same without what may not be kept: authorizations, and headers, in which they may be too.

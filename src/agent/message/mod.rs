@@ -1,11 +1,16 @@
 //! The messages that agents and their clients exchange (process agents §4): every type with its fields, as serde types.
 //! Pure; knows no transport. A type this version does not know, or a message that lacks a field, does not parse.
 
+mod audio;
 mod body;
 mod input;
 mod output;
 mod parts;
 
+pub use audio::{
+    AudioChunk, AudioCommit, AudioDelta, AudioEdge, AudioEnded, AudioFormat, InputSpeech, PCM, SAMPLE_RATE,
+    Sound, Transcription,
+};
 pub use body::{Body, NoFields, OfItem, OfThread, OfTurn, OfTurnSource};
 pub use input::{
     ClientToolResponse, Inject, InputContent, LlmAuthorization, ModelChange, OpenThread, Options,

@@ -9,6 +9,9 @@ use crate::agent::provider::OUTPUT_TOKENS;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// An answer takes no more than this part of what fits a model.
+const ANSWER_SHARE: u64 = 4;
+
 /// What stands for a thread's past.
 pub(super) struct Summary {
     text: String,
@@ -44,7 +47,7 @@ impl Actor {
         let most =
             self.engine.config.compaction_threshold.filter(|_| !model.is_builtin() && !model.is_program())?;
         let window = self.engine.provider(model).context_window(&model.name);
-        let most = window.map_or(most, |window| most.min(window.saturating_sub(OUTPUT_TOKENS)));
+        let most = window.map_or(most, |window| most.min(window - OUTPUT_TOKENS.min(window / ANSWER_SHARE)));
         Some(self.thread.history()).filter(|past| self.used_tokens > most && !past.is_empty())
     }
 

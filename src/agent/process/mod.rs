@@ -1,5 +1,6 @@
 //! Acts for one thread while somebody needs it: one task that feeds its [`Thread`] and does what that says.
 
+mod aloud;
 mod answers;
 mod compacting;
 mod opening;
@@ -9,6 +10,7 @@ use super::channel::Replay;
 use super::engine::{Engine, Plan, Work};
 use super::message::{Body, InputContent, Message};
 use super::model::ModelId;
+use super::provider::realtime::Conversations;
 use super::provider::{SAYINGS_MAX, Said, Say};
 use super::thread::machine::Effect;
 use super::thread::project;
@@ -16,6 +18,7 @@ use super::thread::record::{Recorder, Row};
 use super::thread::{By, Earlier, Input, Prepared, Thread};
 use super::tools::CallContext;
 use super::turn::{Failure, Outcome};
+use super::voice::Noticed;
 use super::writer::Writer;
 use crate::agent::message::LogLine;
 use compacting::Summary;
@@ -151,6 +154,9 @@ struct Actor {
     waits: FuturesUnordered<BoxFuture<'static, Input>>,
     using: Work,
     programs: Programs,
+    /// With models that hear and speak.
+    conversations: Conversations,
+    noticed: mpsc::Receiver<Noticed>,
     said: (mpsc::Sender<Said>, mpsc::Receiver<Said>),
     logs: (mpsc::Sender<(String, Vec<LogLine>)>, mpsc::Receiver<(String, Vec<LogLine>)>),
     waiters: HashMap<String, oneshot::Sender<Outcome>>,
@@ -168,8 +174,12 @@ async fn serve(engine: Arc<Engine>, path: String, mut messages: mpsc::Receiver<I
         return;
     };
     let programs = Programs::of(&engine.config.programs, engine.ids.clone(), opened.session);
+    let (notice, noticed) = mpsc::channel(SAYINGS_MAX);
+    let conversations = engine.conversations(notice);
     let mut actor = Actor {
         programs,
+        conversations,
+        noticed,
         recorder: Recorder::new(engine.ids.clone()),
         engine,
         path,
@@ -243,6 +253,7 @@ impl Actor {
                     }
                 },
                 Some(input) = self.waits.next() => input,
+                Some(noticed) = self.noticed.recv() => Input::Noticed(noticed),
             };
             self.take(input).await;
             self.say_idle().await;
@@ -305,7 +316,10 @@ impl Actor {
                     Input::Start { turn_id, by, .. } => {
                         self.by.insert(turn_id.clone(), by.clone());
                     }
-                    Input::Clear { .. } => self.programs.forget(),
+                    Input::Clear { .. } => {
+                        self.programs.forget();
+                        self.conversations.forget();
+                    }
                     _ => {}
                 }
                 self.take(input).await;
@@ -371,6 +385,9 @@ impl Actor {
                 let asked = self.programs.ask(&model, prompt, Say::new(self.said.0.clone()));
                 self.work.push(Box::pin(async move { Worked::Input(Input::Answered(asked.await)) }));
             }
+            Effect::Ask { model, items } if model.speaks() => self.ask_aloud(&model, items),
+            Effect::Hear(data) => self.hear(data),
+            Effect::Heard => self.conversations.heard(),
             Effect::Permit { item_id, approved } => self.programs.permit(&item_id, approved),
             Effect::Ask { model, items } => {
                 let (engine, using, history) =
@@ -413,6 +430,7 @@ impl Actor {
     }
 
     async fn prepare(&mut self, turn_id: String, start: super::message::TurnStart, model: ModelId, by: By) {
+        self.by.insert(turn_id.clone(), by.clone());
         let plan = Plan {
             thread: self.path.clone(),
             content: start.content,

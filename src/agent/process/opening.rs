@@ -52,6 +52,8 @@ pub(super) async fn open(engine: &Engine, path: &str) -> Result<Opened, Failure>
         model: restored.model,
         history: restored.items,
         done: restored.done_turns,
+        voices: engine.config.voice.clone(),
+        manner: restored.manner,
         limits: Limits { model_calls_max: engine.config.model_calls_max, ..Limits::default() },
     };
     let thread = Thread::new(begin, engine.clock.clone(), engine.ids.clone())

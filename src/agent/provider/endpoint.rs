@@ -20,13 +20,13 @@ const RETRIES_MAX: u32 = 10;
 /// Longest wait that a server may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
 /// Longest wait for the connection.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Longest silence of a running answer.
 const SILENCE_MAX: Duration = Duration::from_mins(5);
 /// Largest refusal that is read, bytes.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 /// Characters of a refusal's text that are told.
-const REFUSAL_CHARS_MAX: usize = 500;
+pub(super) const REFUSAL_CHARS_MAX: usize = 500;
 
 /// The language of a provider. Pure.
 pub trait Codec: Send + Sync + 'static {
@@ -160,8 +160,8 @@ pub fn secret_header(name: &'static str, value: &str) -> Option<HeaderMap> {
 }
 
 /// What the thread records of another attempt.
-fn retry(source: &str, reason: &str, attempt: u32) -> Map<String, Value> {
-    let headline = format!("The model did not answer; attempt {attempt} of {RETRIES_MAX} follows");
+pub(super) fn retry(source: &str, reason: &str, attempt: u32, most: u32) -> Map<String, Value> {
+    let headline = format!("The model did not answer; attempt {attempt} of {most} follows");
     let name = format!("{source}.retry");
     let event = json!({"type": "agent.event", "source": source, "name": name, "kind": "message",
         "state": "in_progress", "headline": headline, "summary": headline, "details": [reason],
@@ -178,10 +178,23 @@ async fn refused(url: &str, variables: &str, response: reqwest::Response) -> Fai
     let status = response.status();
     let after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
     let text = beginning(response).await;
-    let message = serde_json::from_str::<Value>(&text)
-        .ok()
-        .and_then(|v| v.pointer("/error/message").and_then(Value::as_str).map(str::to_owned))
-        .unwrap_or(text);
+    let message = message_of(&text).unwrap_or(text);
+    match refused_with(url, variables, status, &message) {
+        Refusal::Passing(reason) => {
+            Failed::Passing { reason, wait: after.map(|s| Duration::from_secs(s).min(RETRY_AFTER_MAX)) }
+        }
+        Refusal::Final(reason) => Failed::Final(failure(reason)),
+    }
+}
+
+/// The words of a refusal in a provider's own form.
+pub(super) fn message_of(text: &str) -> Option<String> {
+    let read: Value = serde_json::from_str(text).ok()?;
+    read.pointer("/error/message").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// What a status and a text with it come to.
+pub(super) fn refused_with(url: &str, variables: &str, status: StatusCode, message: &str) -> Refusal {
     let said: String = message.chars().take(REFUSAL_CHARS_MAX).collect();
     let advice = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => format!("; check {variables}_API_KEY"),
@@ -198,9 +211,9 @@ async fn refused(url: &str, variables: &str, response: reqwest::Response) -> Fai
             StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS
         );
     if may_pass && !said.contains("insufficient_quota") {
-        Failed::Passing { reason, wait: after.map(|s| Duration::from_secs(s).min(RETRY_AFTER_MAX)) }
+        Refusal::Passing(reason)
     } else {
-        Failed::Final(failure(reason))
+        Refusal::Final(reason)
     }
 }
 
@@ -236,7 +249,7 @@ impl<C: Codec> Provider for Endpoint<C> {
             tracing::warn!(reason, wait_ms, "the model did not answer; trying again");
             attempt += 1;
             say.say(Said::Restart).await;
-            say.say(Said::Notice(retry(self.codec.name(), &reason, attempt))).await;
+            say.say(Said::Notice(retry(self.codec.name(), &reason, attempt, RETRIES_MAX))).await;
             tokio::time::sleep(wait).await;
         }
     }

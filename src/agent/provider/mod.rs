@@ -10,6 +10,7 @@ mod endpoint;
 mod names;
 mod openai;
 mod parts;
+pub mod realtime;
 mod sse;
 
 use super::config::EndpointsConfig;
@@ -17,6 +18,7 @@ use super::history::Item;
 use super::model::ModelId;
 use super::tools::ToolSpec;
 use super::turn::{Failure, Response};
+use super::voice::{Noticed, Speech, VoiceConfig};
 use crate::clock::IdSource;
 use endpoint::Endpoint;
 use serde_json::{Map, Value};
@@ -108,6 +110,8 @@ pub enum Said {
     Restart,
     /// What the thread shall record as an event, for example that a request is tried again.
     Notice(Map<String, Value>),
+    /// Something that is said aloud.
+    Speech(Speech),
 }
 
 /// A call that the program behind a backend makes of a tool of its own.
@@ -168,18 +172,26 @@ pub struct Providers {
     grok: Endpoint<openai::Responses>,
     chat: Endpoint<chat::Completions>,
     anthropic: Endpoint<anthropic::Messages>,
+    realtime: realtime::Realtime,
 }
 
 impl Providers {
     #[must_use]
-    pub fn new(config: &EndpointsConfig, ids: &Arc<dyn IdSource>) -> Self {
+    pub fn new(config: &EndpointsConfig, voice: &Arc<VoiceConfig>, ids: &Arc<dyn IdSource>) -> Self {
         let ids = || Arc::clone(ids);
         Self {
             openai: Endpoint::new(openai::Responses::OpenAi, config.openai.clone(), ids()),
             grok: Endpoint::new(openai::Responses::Grok, config.grok.clone(), ids()),
             chat: Endpoint::new(chat::Completions, config.openai.clone(), ids()),
             anthropic: Endpoint::new(anthropic::Messages, config.anthropic.clone(), ids()),
+            realtime: realtime::Realtime::new(config.openai.clone(), voice.clone(), ids()),
         }
+    }
+
+    /// The conversations of one thread with models that hear and speak. `noticed` is told what they notice between turns.
+    #[must_use]
+    pub fn conversations(&self, noticed: mpsc::Sender<Noticed>) -> realtime::Conversations {
+        realtime::Conversations::new(self.realtime.clone(), Some(noticed))
     }
 
     /// Who answers for a model.
@@ -190,6 +202,7 @@ impl Providers {
             "grok" => &self.grok,
             "anthropic" => &self.anthropic,
             "openai-chat" => &self.chat,
+            super::voice::PROVIDER => &self.realtime,
             _ => &self.openai,
         }
     }

@@ -1,6 +1,6 @@
 //! What of a thread's parts a model can be shown, whatever the provider. Pure.
 
-use crate::agent::history::Part;
+use crate::agent::history::{Part, written};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -31,6 +31,7 @@ pub(super) enum Shown<'a> {
 pub(super) fn shown(part: &Part) -> Shown<'_> {
     match part {
         Part::Text(text) => Shown::Text(text.clone()),
+        Part::Sound { text, .. } => Shown::Text(written(text.as_deref()).to_owned()),
         Part::Link { url, .. } if !is_web(url) => Shown::Text(format!("[file {}]", note(url))),
         Part::Link { url, .. } if is_image(url) => Shown::ImageLink(url),
         Part::Link { url, .. } => Shown::FileLink(url),

@@ -1,6 +1,7 @@
 //! Who talks to which thread (process agents §6): one task that knows the participants of all channels, the threads at work
 //! and who has them open. It never waits for anybody: a thread or participant that is too far behind is refused or cut off.
 
+mod aloud;
 mod lists;
 mod said;
 

@@ -119,6 +119,8 @@ impl Hub {
                 self.serve(&of.thread_id, In::Capabilities { to: id.to_owned(), message_id: source });
             }
             Body::Inject(inject) => self.inject(&inject.thread_id, &inject.messages),
+            Body::AudioChunk(chunk) => self.chunk(id, source, chunk),
+            Body::AudioCommit(commit) => self.commit(id, message, commit.thread_id),
             other => self.route_list(id, source, other),
         }
     }
@@ -146,7 +148,8 @@ impl Hub {
                 self.watching.remove(id);
             }
             Body::ModelsRequest(_) => {
-                let providers = model::catalogue(&self.engine.config.models);
+                let config = &self.engine.config;
+                let providers = model::catalogue(&config.models, &config.voice);
                 self.tell(id, Body::Models(Models { source_message_id: source, providers }));
             }
             other => tracing::warn!(
@@ -162,7 +165,7 @@ impl Hub {
         self.pass(&of.thread_id, In::Input(input));
     }
 
-    fn by(&self, id: &str) -> By {
+    pub(super) fn by(&self, id: &str) -> By {
         let name = self.participants.get(id).map(|p| p.name.clone()).filter(|name| !name.is_empty());
         By { participant: Some(id.to_owned()), name, unattended: false }
     }
@@ -178,8 +181,14 @@ impl Hub {
         if threads.single { format!("{folder}/main") } else { format!("{folder}/{}", self.fresh()) }
     }
 
-    fn start_thread(&mut self, id: &str, message: &Message, start: StartThread) {
+    fn start_thread(&mut self, id: &str, message: &Message, mut start: StartThread) {
         let path = self.new_path(self.name_of(id));
+        if let (Some(protocol), None) = (&start.realtime_protocol, &start.content) {
+            return self.no_connection(id, path, message.message_id.clone(), protocol);
+        }
+        if start.content.is_none() {
+            start.content = self.greeting();
+        }
         let content = start.content.clone().unwrap_or_default();
         let named = start.name.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
         let name = named.clone().unwrap_or_else(|| naming::from_content(&content));
@@ -190,7 +199,7 @@ impl Hub {
         let started = ThreadStarted { source_message_id, thread_id: path.clone(), realtime_connection: None };
         self.tell(id, Body::ThreadStarted(started));
         self.threads.entry(path.clone()).or_default().board.open(id);
-        if named.is_none() {
+        if named.is_none() && !content.is_empty() {
             self.name_by_model(&path, &content);
         }
         let Some(content) = start.content else { return };

@@ -2,11 +2,13 @@
 
 use super::done::Earlier;
 use crate::agent::history::{Item, ToolCall};
-use crate::agent::message::{InputContent, LogLine, Message, ModelChange, TurnStart};
+use crate::agent::message::{AudioChunk, InputContent, LogLine, Message, ModelChange, TurnStart};
 use crate::agent::model::ModelId;
 use crate::agent::provider::Said;
 use crate::agent::tools::{ToolResult, ToolSpec};
 use crate::agent::turn::{Failure, Outcome, Response};
+use crate::agent::voice::Noticed;
+use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -87,6 +89,19 @@ pub enum Input {
     Clear {
         message_id: String,
     },
+    /// More of what somebody says aloud.
+    Chunk {
+        message_id: String,
+        chunk: Box<AudioChunk>,
+        by: By,
+    },
+    /// They have said it all.
+    Commit {
+        message: Box<Message>,
+        by: By,
+    },
+    /// What the provider notices that listens all the time.
+    Noticed(Noticed),
     Prepared {
         turn_id: String,
         result: Result<Prepared, Failure>,
@@ -155,6 +170,10 @@ pub enum Effect {
         item_id: String,
         approved: bool,
     },
+    /// Let the provider hear this, which listens all the time.
+    Hear(Bytes),
+    /// Tell it that all was said.
+    Heard,
     /// Stop whatever was begun by `Prepare`, `Load`, `Ask` and `Run`.
     Cancel,
     /// A turn ended.

@@ -2,17 +2,20 @@
 
 use super::done::{DoneTurns, Earlier, text_of};
 pub use super::happening::{By, Effect, Input, Prepared};
+use super::hearing::{Committed, Hearing};
+use super::manner::Manner;
 use super::messages::Stamp;
 use super::running::Running;
 use crate::agent::history::{self, Item};
 use crate::agent::message::{
-    Accepted, Answered, Body, Failed, Message, ModelChange, ModelChanged, OfTurnSource, Rejected,
-    SteerAccepted, SteerRejected, ThreadEvent, TurnEnded,
+    Accepted, Answered, Body, Failed, Message, OfTurnSource, Options, Rejected, SteerAccepted, SteerRejected,
+    TurnEnded,
 };
 use crate::agent::model::{ModelId, Unknown, choose};
 use crate::agent::turn::{self, Failure, Limits, Outcome};
+use crate::agent::voice::{Modality, VoiceConfig};
 use crate::clock::{Clock, IdSource};
-use serde_json::json;
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -27,19 +30,24 @@ struct Pending {
     model: ModelId,
     by: By,
     earlier: Earlier,
+    /// What was said aloud.
+    sound: Option<Bytes>,
 }
 
 /// A thread.
 pub struct Thread {
     pub(super) stamp: Stamp,
-    models: Vec<ModelId>,
-    model: ModelId,
+    pub(super) models: Vec<ModelId>,
+    pub(super) model: ModelId,
     limits: Limits,
     history: Arc<Vec<Item>>,
     waiting: VecDeque<Pending>,
     running: Option<Running>,
     /// Turns that ended without an error.
     done: DoneTurns,
+    pub(super) voices: Arc<VoiceConfig>,
+    pub(super) manner: Manner,
+    pub(super) hearing: Hearing,
 }
 
 impl std::fmt::Debug for Thread {
@@ -62,6 +70,9 @@ pub struct Begin {
     /// Turns that ended without an error.
     pub done: DoneTurns,
     pub limits: Limits,
+    pub voices: Arc<VoiceConfig>,
+    /// Voice and kind of the answers that were given last, where others than usual.
+    pub manner: (Option<String>, Option<Modality>),
 }
 
 impl Thread {
@@ -72,7 +83,12 @@ impl Thread {
         let stamp = Stamp { path: begin.path, agent: begin.agent, clock, ids };
         let mut history = begin.history;
         history::trim(&mut history);
+        let (voice, answers) = begin.manner;
+        let manner = Manner::of(&begin.voices, voice, answers);
         Some(Self {
+            voices: begin.voices,
+            manner,
+            hearing: Hearing::default(),
             stamp,
             models: begin.models,
             model,
@@ -104,23 +120,14 @@ impl Thread {
         self.running.is_some() || !self.waiting.is_empty()
     }
 
-    /// `model.changed` for the model in use, with what it was asked by.
-    pub fn model_changed(&self, source_message_id: Option<String>) -> Message {
-        self.stamp.message(Body::ModelChanged(ModelChanged {
-            thread_id: self.stamp.path.clone(),
-            source_message_id,
-            provider: self.model.provider.clone(),
-            backend: Some(self.model.backend_name().to_owned()),
-            model: self.model.name.clone(),
-            voice: None,
-            input_format: None,
-            output_format: None,
-            turn_detection: None,
-            output_modalities: vec!["text".into()],
-            realtime_protocols: Vec::new(),
-            supports_attachments: true,
-            accepts: vec!["*/*".into()],
-        }))
+    /// The model in use.
+    pub fn model(&self) -> &ModelId {
+        &self.model
+    }
+
+    /// How its answers sound.
+    pub fn manner(&self) -> &Manner {
+        &self.manner
     }
 
     /// Takes what happened.
@@ -140,6 +147,9 @@ impl Thread {
             Input::Interrupt { message_id, turn_id } => self.interrupt(message_id, &turn_id, &mut out),
             Input::CancelTurn { turn_id } => self.cancel_turn(&turn_id, &mut out),
             Input::ModelChange { message_id, change } => self.change_model(message_id, &change, &mut out),
+            Input::Chunk { message_id, chunk, by } => self.chunk(message_id, *chunk, by, &mut out),
+            Input::Commit { message, by } => self.commit(*message, by, &mut out),
+            Input::Noticed(noticed) => self.noticed(noticed, &mut out),
             Input::Clear { message_id } => {
                 self.history = Arc::default();
                 let thread_id = self.stamp.path.clone();
@@ -189,11 +199,15 @@ impl Thread {
                 out,
             );
         };
-        let changed = next.model != self.model;
+        let mut changed = next.model != self.model;
         self.model = next.model;
+        if let Body::TurnStart(start) = &next.message.body {
+            changed |= self.adopt(start.options.voice.as_deref(), start.options.answers());
+        }
         let source = next.message.message_id.clone();
         let mut running =
             Running::new(next.turn_id, source, self.model.clone(), next.by.clone(), &self.stamp);
+        running.hear(next.sound);
         running.announce(&self.stamp, out);
         if changed {
             out.push(Effect::Emit(self.model_changed(None)));
@@ -214,7 +228,7 @@ impl Thread {
         out.push(Effect::Done { turn_id, outcome });
     }
 
-    fn start(
+    pub(super) fn start(
         &mut self,
         mut message: Box<Message>,
         turn_id: String,
@@ -233,15 +247,8 @@ impl Thread {
             options.provider.as_deref(),
             options.model.as_deref(),
         );
-        let full = self.waiting.len() >= TURNS_WAITING_MAX;
-        let refused = match &chosen {
-            Ok(_) if full => Some((
-                format!("thread {path} has {TURNS_WAITING_MAX} turns waiting; send the next one later"),
-                "thread_busy",
-            )),
-            Ok(_) => None,
-            Err(Unknown { message, code }) => Some((message.clone(), *code)),
-        };
+        let committed = self.hearing.take(&turn_id);
+        let refused = self.refused(&chosen, committed.as_ref(), options);
         if let Some((text, code)) = refused {
             let error = Failed { message: text.clone(), code: Some(code.to_owned()) };
             let rejected = Rejected { thread_id: path, source_message_id: message.message_id.clone(), error };
@@ -261,11 +268,43 @@ impl Thread {
             start.options = start.options.scrubbed();
         }
         stored.sender_name.clone_from(&by.name);
-        out.push(Effect::Store(*stored));
+        // What was said aloud may stand alone, in a message of its own.
+        let alone = committed.as_ref().is_some_and(|said| said.message.message_id == message.message_id);
+        let sound = committed.and_then(|said| {
+            out.push(Effect::Store(Message { sender_name: by.name.clone(), ..said.message }));
+            said.sound.ok()
+        });
+        if !alone {
+            out.push(Effect::Store(*stored));
+        }
         let mut accepted = self.stamp.message(Body::StartAccepted(accepted));
         accepted.sender_name.clone_from(&by.name);
         out.push(Effect::Emit(accepted));
-        self.waiting.push_back(Pending { message, turn_id, model: model.clone(), by, earlier });
+        self.waiting.push_back(Pending { message, turn_id, model: model.clone(), by, earlier, sound });
+    }
+
+    /// Why a turn is not taken.
+    fn refused(
+        &self,
+        chosen: &Result<&ModelId, Unknown>,
+        said: Option<&Committed>,
+        options: &Options,
+    ) -> Option<(String, &'static str)> {
+        let path = &self.stamp.path;
+        match (chosen, said) {
+            (Ok(_), _) if self.waiting.len() >= TURNS_WAITING_MAX => Some((
+                format!("thread {path} has {TURNS_WAITING_MAX} turns waiting; send the next one later"),
+                "thread_busy",
+            )),
+            (Err(Unknown { message, code }), _) => Some((message.clone(), *code)),
+            (Ok(_), Some(Committed { sound: Err(failure), .. })) => {
+                Some((failure.message.clone(), failure.code))
+            }
+            (Ok(model), Some(_)) if !model.speaks() => {
+                Some((format!("{model} hears nothing; choose a model that does"), "unsupported_modality"))
+            }
+            (Ok(model), _) => self.cannot(model, options.voice.as_deref(), options.answers()),
+        }
     }
 
     fn steer(&mut self, message: &Message, participant: Option<&str>, out: &mut Vec<Effect>) {
@@ -309,6 +348,13 @@ impl Thread {
         running.interrupt(Body::Interrupted(source(message_id)), &self.stamp, out);
     }
 
+    /// Stops what runs, as `interrupted` says.
+    pub(super) fn interrupt_running(&mut self, interrupted: Body, out: &mut Vec<Effect>) {
+        if let Some(running) = &mut self.running {
+            running.interrupt(interrupted, &self.stamp, out);
+        }
+    }
+
     fn cancel_turn(&mut self, turn_id: &str, out: &mut Vec<Effect>) {
         if let Some(running) = self.running.as_mut().filter(|running| running.turn_id == turn_id) {
             out.push(Effect::Cancel);
@@ -320,29 +366,5 @@ impl Thread {
         let failure = turn::cancelled();
         let error = Failed { message: failure.message.clone(), code: Some(failure.code.to_owned()) };
         self.leave_line(turn_id.to_owned(), error, Outcome::Failed(failure), out);
-    }
-
-    fn change_model(&mut self, message_id: String, change: &ModelChange, out: &mut Vec<Effect>) {
-        let chosen = choose(
-            &self.models,
-            &self.model,
-            change.backend.as_deref(),
-            change.provider.as_deref(),
-            change.model.as_deref(),
-        );
-        match chosen {
-            Ok(model) => {
-                self.model = model.clone();
-                out.push(Effect::Emit(self.model_changed(Some(message_id))));
-            }
-            Err(Unknown { message, code }) => {
-                let event = json!({"type": "model_change_rejected", "kind": "message", "state": "failed", "summary": message,
-                    "headline": "Model change rejected", "details": [message], "code": code, "source_message_id": message_id});
-                let event = event.as_object().cloned().unwrap_or_default();
-                let thread_id = self.stamp.path.clone();
-                let event = ThreadEvent { thread_id, provider: None, model: None, event };
-                out.push(Effect::Emit(self.stamp.message(Body::ThreadEvent(event))));
-            }
-        }
     }
 }

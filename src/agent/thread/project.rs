@@ -1,10 +1,11 @@
 //! What a model is shown of a stored thread (process agents §14). Pure: rows in, items out. Rows of the official agent read alike.
 
 use super::done::{DoneTurns, text_of};
-use crate::agent::history::{self, Item, Part, ToolCall};
+use crate::agent::history::{self, Item, Part, ToolCall, written};
 use crate::agent::message::{InputContent, REPEATS_INPUT};
 use crate::agent::model::{Backend, ModelId};
 use crate::agent::turn::MODEL_ERROR;
+use crate::agent::voice::Modality;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -16,6 +17,8 @@ pub struct Restored {
     pub items: Vec<Item>,
     /// The model of the last turn.
     pub model: Option<ModelId>,
+    /// Voice and kind of the answers of the last turn, where it said so.
+    pub manner: (Option<String>, Option<Modality>),
     /// Turns that began and never ended: whoever ran them is gone.
     pub open_turns: Vec<String>,
     /// Turns that ended without an error.
@@ -34,6 +37,8 @@ struct Reader {
     /// Inputs of turns that have not begun so far, by message id.
     held: BTreeMap<String, Item>,
     inputs: BTreeSet<String>,
+    /// What was said aloud for turns that have not begun so far, by turn.
+    aloud: BTreeMap<String, Item>,
     open_turns: Vec<String>,
     texts: BTreeMap<String, (String, Option<String>)>,
     calls: BTreeMap<String, Vec<String>>,
@@ -41,6 +46,8 @@ struct Reader {
     compacted_to: usize,
     /// Where the last turn begins.
     begun_at: usize,
+    /// That turn.
+    turn_id: String,
     /// Call item → call id, of calls without output so far.
     unanswered: BTreeMap<String, String>,
 }
@@ -87,7 +94,11 @@ impl Reader {
                 self.end_texts();
                 self.begun_at = self.restored.items.len();
                 self.restored.items.extend(self.held.remove(text(message, "source_message_id")));
+                self.restored.items.extend(self.aloud.remove(text(message, "turn_id")));
+                self.turn_id = text(message, "turn_id").to_owned();
             }
+            "realtime_audio.commit" => self.aloud(message),
+            "audio_transcription.completed" => self.written(message),
             "turn.steer" => {
                 if let Some(input) = self.input(text(message, "message_id"), message) {
                     self.end_texts();
@@ -125,12 +136,7 @@ impl Reader {
                 self.restored.used_tokens = used.unwrap_or(0);
                 self.restored.usage = Some(message.clone());
             }
-            "model.changed" => {
-                let (provider, name) = (text(message, "provider"), text(message, "model"));
-                let (provider, name) = (provider.to_owned(), name.to_owned());
-                let backend = Backend::named(text(message, "backend")).unwrap_or(Backend::Llm);
-                self.restored.model = Some(ModelId { backend, provider, name });
-            }
+            "model.changed" => self.model_changed(message),
             "thread.event" => {
                 let session = message.get("event").and_then(crate::agent::backend::session_of);
                 self.restored.session = session.or(self.restored.session.take());
@@ -148,6 +154,43 @@ impl Reader {
         let content: Vec<InputContent> =
             content.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect();
         Some(Item::User(content.iter().map(part).collect()))
+    }
+
+    fn model_changed(&mut self, message: &Map<String, Value>) {
+        let (provider, name) = (text(message, "provider"), text(message, "model"));
+        let (provider, name) = (provider.to_owned(), name.to_owned());
+        let backend = Backend::named(text(message, "backend")).unwrap_or(Backend::Llm);
+        self.restored.model = Some(ModelId { backend, provider, name });
+        let voice = message.get("voice").and_then(Value::as_str).map(str::to_owned);
+        let answers =
+            message.get("output_modalities").and_then(|all| all.get(0)?.as_str()).and_then(Modality::named);
+        self.restored.manner = (voice, answers);
+    }
+
+    /// What was said aloud and written down, by the agent or by a person who committed nothing.
+    fn written(&mut self, message: &Map<String, Value>) {
+        let said = text(message, "text").to_owned();
+        if said.trim().is_empty() {
+            return;
+        }
+        self.restored.items.push(match text(message, "role") {
+            "user" => Item::User(vec![Part::Text(said)]),
+            _ => Item::Answer { text: said, phase: None },
+        });
+    }
+
+    /// What somebody said aloud: its row may be older or younger than the beginning of its turn, where it belongs.
+    fn aloud(&mut self, message: &Map<String, Value>) {
+        let said = Some(text(message, "text")).filter(|text| !text.trim().is_empty());
+        let item = Item::User(vec![Part::Text(written(said).to_owned())]);
+        let turn = text(message, "turn_id");
+        if turn.is_empty() || turn != self.turn_id {
+            self.aloud.insert(turn.to_owned(), item);
+            return;
+        }
+        let first = self.restored.items.get(self.begun_at).is_some_and(|item| matches!(item, Item::User(_)));
+        let at = (self.begun_at + usize::from(first)).min(self.restored.items.len());
+        self.restored.items.insert(at, item);
     }
 
     /// A turn may be accepted long before it begins; its input belongs where it begins.

@@ -1,6 +1,7 @@
 //! What of a thread's messages is stored, and in which form (process agents §13): texts in one piece once they end, calls with
 //! their final arguments once they end, everything else as it comes. The official agent writes the same.
 
+use super::aloud::{Aloud, USER};
 use crate::agent::message::{
     Body, ContentDelta, ContentEdge, Failed, FileDelta, LogLine, Message, ThreadEvent, ToolCallEnded,
     ToolCallStage,
@@ -55,6 +56,7 @@ pub struct Recorder {
     calls: BTreeMap<String, Call>,
     /// Steering messages that are not heard yet, by id.
     steers: BTreeMap<String, Message>,
+    aloud: Aloud,
     /// Rows of an answer that comes in and may begin anew, until it is whole.
     held: Vec<Row>,
 }
@@ -89,6 +91,7 @@ impl Recorder {
             contents: BTreeMap::new(),
             calls: BTreeMap::new(),
             steers: BTreeMap::new(),
+            aloud: Aloud::default(),
             held: Vec::new(),
         }
     }
@@ -103,6 +106,7 @@ impl Recorder {
         self.read(message, &mut rows);
         match &message.body {
             Body::TextEnded(_) | Body::ReasoningEnded(_) => self.held.append(&mut rows),
+            Body::TranscriptCompleted(of) if of.role.as_deref() != Some(USER) => self.held.append(&mut rows),
             Body::ToolEnded(ended) if ended.namespace.contains(OF_PROVIDER) => self.held.append(&mut rows),
             Body::Usage(_)
             | Body::Steered(_)
@@ -128,6 +132,10 @@ impl Recorder {
     }
 
     fn read(&mut self, message: &Message, rows: &mut Vec<Row>) {
+        if message.body.is_speech() {
+            rows.extend(self.aloud.on(message));
+            return;
+        }
         match &message.body {
             Body::ThreadStatus(_)
             | Body::ToolArguments(_)
@@ -186,6 +194,7 @@ impl Recorder {
                 self.contents.clear();
                 self.calls.clear();
                 self.steers.clear();
+                self.aloud = Aloud::default();
                 rows.push(row(message));
             }
             _ => rows.push(row(message)),
@@ -321,6 +330,7 @@ impl Recorder {
             self.end_content(&item, None, rows);
         }
         if calls {
+            rows.extend(self.aloud.end(turn_id, reason == "cancelled"));
             let calls: Vec<_> = self
                 .calls
                 .iter()

@@ -13,6 +13,8 @@ use crate::agent::model::ModelId;
 use crate::agent::provider::Said;
 use crate::agent::tools::{ToolOutput, ToolResult, ToolSpec, computer_asks, failed_text};
 use crate::agent::turn::{self, Event, Failure, Limits, Outcome, Response, Turn};
+use crate::agent::voice::{Speaker, Speech};
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -32,6 +34,8 @@ pub(super) struct Running {
     /// What of it came before the turn was prepared.
     early: Vec<(String, Item)>,
     pub(super) telling: Telling,
+    /// What was said aloud, until the turn is prepared.
+    sound: Option<Bytes>,
     /// Calls of a program behind a backend that wait for somebody, by item id.
     pub(super) asked: BTreeSet<String>,
     /// Calls that run or wait for somebody, by item id.
@@ -44,6 +48,7 @@ pub(super) struct Running {
 impl Running {
     pub fn new(turn_id: String, source: String, model: ModelId, by: By, stamp: &Stamp) -> Self {
         let shared = Shared { path: stamp.path.clone(), turn_id: turn_id.clone(), model };
+        let person = by.name.clone();
         Self {
             turn_id,
             source,
@@ -53,13 +58,19 @@ impl Running {
             context_window: None,
             sources: VecDeque::new(),
             early: Vec::new(),
-            telling: Telling::new(shared),
+            telling: Telling::new(shared, person),
+            sound: None,
             asked: BTreeSet::new(),
             approvals: BTreeMap::new(),
             client_calls: BTreeMap::new(),
             done: false,
             succeeded: false,
         }
+    }
+
+    /// It begins with something that was said aloud.
+    pub fn hear(&mut self, sound: Option<Bytes>) {
+        self.sound = sound;
     }
 
     pub fn is_done(&self) -> bool {
@@ -146,6 +157,7 @@ impl Running {
             }
             Input::Loaded { message_id, item } => self.loaded(&message_id, item),
             Input::Said(Said::Asked(call)) => self.asked(call, stamp, out),
+            Input::Said(Said::Speech(speech)) => self.speech(speech, stamp, out),
             Input::Said(said) => self.telling.said(said, stamp, out),
             Input::Answered(Ok(response)) => self.answered(response, stamp, out),
             Input::Answered(Err(failure)) => {
@@ -180,6 +192,17 @@ impl Running {
         }
     }
 
+    /// What somebody said aloud is told once, however often it was written down.
+    fn speech(&mut self, speech: Speech, stamp: &Stamp, out: &mut Vec<Effect>) {
+        if let (Speech::WrittenEnded { by: Speaker::User, text: Some(text), .. }, Some(turn)) =
+            (&speech, &mut self.turn)
+            && !turn.heard(text)
+        {
+            return;
+        }
+        self.telling.speech(speech, stamp, out);
+    }
+
     fn event(&mut self, event: Event, stamp: &Stamp, out: &mut Vec<Effect>) {
         if let Some(turn) = &mut self.turn {
             let effects = turn.on(event);
@@ -203,7 +226,10 @@ impl Running {
         };
         self.tools = prepared.tools;
         self.context_window = prepared.context_window;
-        let input = prepared.input.unwrap_or(Item::User(Vec::new()));
+        let mut input = prepared.input.unwrap_or(Item::User(Vec::new()));
+        if let (Some(data), Item::User(parts)) = (self.sound.take(), &mut input) {
+            parts.push(Part::Sound { data, text: None });
+        }
         let (mut turn, effects) = Turn::start(limits, input);
         self.early.drain(..).for_each(|(id, item)| turn.steer(id, item));
         self.turn = Some(turn);

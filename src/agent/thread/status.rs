@@ -4,6 +4,8 @@ use serde_json::{Map, Value};
 
 /// While the model is asked.
 pub const THINKING: &str = "Thinking";
+/// While the agent speaks.
+pub const SPEAKING: &str = "Speaking";
 /// While somebody must approve a call.
 pub const WAITING: &str = "Waiting for approval";
 

@@ -3,11 +3,13 @@
 use super::machine::Effect;
 use super::messages::{Called, Shared, Stamp};
 use super::running::as_called;
+use super::speaking::{Speaking, To};
 use super::status;
 use crate::agent::history::{Item, ToolCall};
 use crate::agent::message::{Body, DISCARDED, Failed, LogLine, Message, Status, ThreadEvent};
 use crate::agent::provider::Said;
 use crate::agent::turn::Response;
+use crate::agent::voice::Speech;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -41,11 +43,19 @@ pub(super) struct Telling {
     shown: Option<(String, Option<String>, String)>,
     /// Stands for the item that a provider gave no name.
     nameless: Option<String>,
+    /// Texts of the present answer that have ended.
+    whole: Vec<Item>,
+    speaking: Speaking,
+    /// Who began the turn.
+    person: Option<String>,
 }
 
 impl Telling {
-    pub fn new(shared: Shared) -> Self {
+    pub fn new(shared: Shared, person: Option<String>) -> Self {
         Self {
+            whole: Vec::new(),
+            speaking: Speaking::default(),
+            person,
             shared,
             open: BTreeMap::new(),
             ended: BTreeMap::new(),
@@ -86,7 +96,8 @@ impl Telling {
             Said::TextEnded { item_id, phase } => {
                 let item_id = self.named(item_id, stamp);
                 self.nameless = None;
-                self.close(&item_id, phase, Map::new(), stamp, out);
+                let text = self.close(&item_id, phase, Map::new(), stamp, out);
+                self.whole.extend(text);
             }
             Said::Reasoning { item_id, delta } => self.more(&item_id, true, None, delta, stamp, out),
             Said::ReasoningEnded { item_id, metadata } => {
@@ -131,6 +142,7 @@ impl Telling {
             | Said::ForeignEnded { .. }
             | Said::Asked(_)) => self.foreign(said, stamp, out),
             Said::Restart => self.restart(stamp, out),
+            Said::Speech(speech) => self.speech(speech, stamp, out),
             Said::Notice(event) => {
                 let thread_id = stamp.path.clone();
                 let (provider, model) =
@@ -141,9 +153,18 @@ impl Telling {
         }
     }
 
+    pub fn speech(&mut self, speech: Speech, stamp: &Stamp, out: &mut Vec<Effect>) {
+        if let Speech::Audio { item_id, .. } = &speech {
+            self.status(status::SPEAKING, Some(item_id), stamp, out);
+        }
+        let mut to = To { shared: &self.shared, person: self.person.as_deref(), stamp, out };
+        self.whole.extend(self.speaking.said(speech, &mut to));
+    }
+
     /// All that was told of the present answer is void.
     fn restart(&mut self, stamp: &Stamp, out: &mut Vec<Effect>) {
         self.nameless = None;
+        self.whole.clear();
         let told = |open: Open| if open.reasoning { Told::Reasoning } else { Told::Text };
         let mut void = std::mem::take(&mut self.ended);
         void.extend(std::mem::take(&mut self.open).into_iter().map(|(item, open)| (item, told(open))));
@@ -229,10 +250,14 @@ impl Telling {
         (!open.reasoning).then_some(Item::Answer { text: open.text, phase })
     }
 
-    /// Ends what is open; the texts that the model had begun.
+    /// Ends what is open; the texts that the model has said of its answer.
     pub fn cut_short(&mut self, stamp: &Stamp, out: &mut Vec<Effect>) -> Vec<Item> {
         let open: Vec<_> = self.open.keys().cloned().collect();
-        open.iter().filter_map(|item| self.close(item, None, Map::new(), stamp, out)).collect()
+        let mut begun = std::mem::take(&mut self.whole);
+        begun.extend(open.iter().filter_map(|item| self.close(item, None, Map::new(), stamp, out)));
+        let mut to = To { shared: &self.shared, person: self.person.as_deref(), stamp, out };
+        begun.extend(self.speaking.cut_short(&mut to));
+        begun
     }
 
     pub(super) fn pending(&mut self, called: Called, stamp: &Stamp, out: &mut Vec<Effect>) {

@@ -75,6 +75,16 @@ impl Reader {
                 entry.2.push_str(text(message, "text").unwrap_or_default());
             }
             "text_content.ended" => self.end_text(text(message, "item_id").unwrap_or_default()),
+            "realtime_audio.commit" => {
+                let role = text(message, "sender_name").unwrap_or("user");
+                let said = crate::agent::history::written(text(message, "text"));
+                self.push(role, turn, said.to_owned());
+            }
+            "audio_transcription.completed" => {
+                let by_user = text(message, "role") == Some("user");
+                let role = text(message, "sender_name").unwrap_or(if by_user { "user" } else { "assistant" });
+                self.push(role, turn, text(message, "text").unwrap_or_default().to_owned());
+            }
             "tool_call.started" => {
                 let name = |key| text(message, key).unwrap_or_default();
                 let arguments = message.get("arguments").filter(|a| !a.is_null());

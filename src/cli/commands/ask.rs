@@ -64,7 +64,8 @@ pub async fn run(ctx: &Ctx, args: Args) -> Result<(), CliError> {
     let key = settings::env("MESHAGENT_TOKEN").or_else(|| ctx.api_key().map(|key| key.expose().to_owned()));
     let limits = Limits { key: key.unwrap_or_default(), api_url: ctx.api_url().ok(), ..Limits::default() };
     let ids: Arc<dyn IdSource> = Arc::new(System);
-    let providers = Providers::new(&endpoints(&limits, &EndpointsEnv::read(settings::env)), &ids);
+    let providers =
+        Providers::new(&endpoints(&limits, &EndpointsEnv::read(settings::env)), &Arc::default(), &ids);
     let mut talk =
         Talk { providers, model, format: args.format, preamble: !args.no_preamble_rule, past: Vec::new() };
     if let Some(message) = message {

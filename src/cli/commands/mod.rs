@@ -38,6 +38,7 @@ mod token;
 pub mod up;
 mod validate;
 mod version;
+mod voicebot;
 mod webhook;
 mod why;
 
@@ -168,6 +169,9 @@ pub enum Command {
     /// Run, describe and deploy process-backed agents
     #[command(subcommand)]
     Process(process::Command),
+    /// Agents to speak with
+    #[command(subcommand)]
+    Voicebot(voicebot::Command),
     /// Print the versions of this program and of the server
     Version,
     /// Print a completion script for a shell
@@ -229,6 +233,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Operator(args) => operator::run(globals, args).await,
         Command::Kubeconfig(args) => kubeconfig::run(globals, args).await,
         Command::Process(command) => process::run(globals, command).await,
+        Command::Voicebot(command) => voicebot::run(globals, command).await,
         Command::Version => version::run(&ctx(globals)?).await,
         Command::Completion(args) => completion::run(&args),
     }

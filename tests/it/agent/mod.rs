@@ -11,6 +11,7 @@ mod programs;
 mod terminal;
 mod threads;
 mod tools;
+mod voice;
 
 use crate::support::server::Server;
 use endpoint::Endpoint;
@@ -177,7 +178,7 @@ fn a_command_line_that_cannot_be_is_refused_with_the_next_step() {
     for (flags, code, said) in [
         (&["--room", "r", "--channel", "zap:x"][..], 2, "there is no such kind"),
         (&["--room", "r", "--model", "zap/x"], 2, "its provider is unknown"),
-        (&["--room", "r", "--model", "gpt-realtime-2"], 1, "has no provider for --model gpt-realtime-2"),
+        (&["--room", "r", "--model", "chat/none"], 1, "has no provider for --model chat/none"),
         (&["--room", "r", "--backend", "zap"], 2, "want llm, acp, codex or chat"),
         (&["--room", "r", "--thread-storage", "zap"], 2, "unsupported thread storage backend"),
         (&["--room", "r", "--threading-mode", "auto"], 2, "default-new"),

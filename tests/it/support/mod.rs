@@ -8,6 +8,7 @@ pub mod mcp;
 pub mod oauth;
 pub mod podman;
 pub mod postgres;
+pub mod realtime;
 pub mod sandbox;
 pub mod script;
 pub mod server;

@@ -6,7 +6,7 @@ mod updates;
 use super::PROGRAM_ERROR;
 use super::dialect::{Act, Dialect, Wanted};
 use super::rpc::{self, Heard, RpcError};
-use crate::agent::history::Part;
+use crate::agent::history::{Part, written};
 use crate::agent::provider::Said;
 use crate::agent::turn::{Failure, Response, Usage};
 use crate::clock::IdSource;
@@ -213,6 +213,7 @@ impl Acp {
     fn block(&self, part: &Part) -> Value {
         match part {
             Part::Text(text) => json!({"type": "text", "text": text}),
+            Part::Sound { text, .. } => json!({"type": "text", "text": written(text.as_deref())}),
             Part::Link { name, url } => {
                 let name = name.as_deref().unwrap_or_else(|| url.rsplit('/').next().unwrap_or(url));
                 json!({"type": "resource_link", "name": name, "uri": url})

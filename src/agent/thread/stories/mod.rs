@@ -1,6 +1,8 @@
 //! Stories: what happens to a thread, line by line, and what it says.
 
+mod aloud;
 mod foreign;
+mod steered;
 mod stored;
 
 use crate::agent::history::{Item, Part, ToolCall};
@@ -12,6 +14,7 @@ use crate::agent::thread::machine::{
 };
 use crate::agent::tools::{ToolResult, ToolSpec};
 use crate::agent::turn::{Failure, Limits, Outcome, Response, Usage};
+use crate::agent::voice::VoiceConfig;
 use crate::clock::Fixed;
 use chrono::DateTime;
 use serde_json::{Value, json};
@@ -57,15 +60,21 @@ fn answer(text: &str) -> Item {
 
 impl Story {
     fn new(limits: Limits) -> Self {
+        Self::with(limits, Arc::default(), &["builtin/echo", "gpt-x"])
+    }
+
+    fn with(limits: Limits, voices: Arc<VoiceConfig>, models: &[&str]) -> Self {
         let clock = Arc::new(Fixed::at(DateTime::UNIX_EPOCH));
         let begin = Begin {
             path: "dataset://t/1".into(),
             agent: "bob".into(),
-            models: vec!["builtin/echo".parse().unwrap(), "gpt-x".parse().unwrap()],
+            models: models.iter().map(|model| model.parse().unwrap()).collect(),
             model: None,
             history: Vec::new(),
             done: Default::default(),
             limits,
+            voices,
+            manner: (None, None),
         };
         Self { thread: Thread::new(begin, clock.clone(), clock).unwrap(), last: Vec::new() }
     }
@@ -89,6 +98,8 @@ impl Story {
             Effect::Wait { .. } | Effect::WaitApproval(_) => "wait".into(),
             Effect::Permit { item_id, approved } => format!("permit {item_id} {approved}"),
             Effect::Cancel => "cancel".into(),
+            Effect::Hear(data) => format!("hear {}", data.len()),
+            Effect::Heard => "heard".into(),
             Effect::Done { outcome: Outcome::Done { text, .. }, .. } => format!("done {text}"),
             Effect::Done { outcome: Outcome::Failed(failure), .. } => format!("failed {}", failure.code),
         };
@@ -477,22 +488,4 @@ fn another_attempt_is_not_run_where_an_earlier_one_is_done_meanwhile() {
     let refused = story.attempt_as("t7", &["t2"], true);
     assert!(refused.len() == 1 && refused[0].contains("attempts"), "it is not run again: {refused:?}");
     assert_eq!(story.attempt("t5", &["t2"]), ["store turn.start", "turn.start.accepted"], "t2 was not done");
-}
-
-#[test]
-fn what_is_said_meanwhile_is_told_apart_by_its_id() {
-    let mut story = Story::new(Limits::default());
-    story.start("m", "t1");
-    story.prepared("t1", vec![spec("crm", "look_up", false)]);
-    story.answered(vec![call("c", "crm", "look_up")]);
-    story.steer("slow", "t1", "ann");
-    story.steer("quick", "t1", "ann");
-    // The files of the first one are not fetched yet.
-    story.loaded("quick");
-    story.ran("c");
-    assert_eq!(story.emitted("turn.steered")["source_message_id"], "quick");
-    story.loaded("slow");
-    let told = story.answered(vec![answer("done")]);
-    assert!(told.contains(&"turn.steered".to_owned()) && told.contains(&"ask".to_owned()), "{told:?}");
-    assert_eq!(story.emitted("turn.steered")["source_message_id"], "slow");
 }

@@ -92,6 +92,8 @@ fn config(document: &ManagedAgent, at: Surroundings) -> Result<Config, CliError>
             hello: "localhost".to_owned(),
         },
         websocket: WebSocketConfig { auth: WebSocketAuth::Jwt, secret: Some(Token::new(at.secret)) },
+        voice: std::sync::Arc::default(),
+        voicebot: None,
         decision_model: None,
         model_calls_max: MODEL_CALLS_MAX,
         compaction_threshold: Some(COMPACTION_THRESHOLD),

@@ -17,6 +17,7 @@ use crate::cli::output;
 use crate::cli::resolve::LocalServer;
 use crate::cli::settings;
 use crate::client::room::{Options, Token};
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
@@ -88,6 +89,9 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
     let mut unsupported = process.unsupported();
     unsupported.extend(args.join.unsupported());
     unsupported.extend(dropped);
+    if !models.iter().any(ModelId::speaks) {
+        unsupported.extend(process.voice.given());
+    }
     if models.iter().all(ModelId::is_builtin) && process.model.reasoning_effort.is_some() {
         unsupported.push("--reasoning-effort".to_owned());
     }
@@ -125,6 +129,8 @@ pub fn config(args: &JoinArgs, place: Place, env: &EndpointsEnv) -> Result<Confi
             env,
         ),
         programs,
+        voice: Arc::new(process.voice.config()),
+        voicebot: None,
         mail: mail(&place),
         websocket: websocket(args),
         agent_name: place.agent_name,
@@ -277,7 +283,7 @@ fn compaction(args: &ModelArgs) -> Option<u64> {
 /// The model that names threads: the one that is named, else a small one where the agent's own are of OpenAI.
 fn decision_model(args: &ModelArgs, models: &[ModelId]) -> Result<Option<ModelId>, CliError> {
     let named = args.decision_model.as_deref();
-    let of_openai = models.iter().any(|model| model.provider == "openai");
+    let of_openai = models.iter().any(|model| model.provider == "openai" || model.speaks());
     let Some(text) = named.or_else(|| of_openai.then_some(model::DECISION_MODEL)) else { return Ok(None) };
     let model: ModelId = text.parse().map_err(|e: model::InvalidModel| CliError::usage(e.to_string()))?;
     Ok(Some(model).filter(|model| model.is_supported() && !model.is_builtin() && !model.is_program()))
@@ -359,6 +365,7 @@ fn rules_config(args: &JoinArgs) -> RulesConfig {
         skill_dirs: given.skill_dirs.clone(),
         instructions: given.instructions.clone(),
         room_rules: given.room_rules.clone(),
+        makes_room_rules: false,
         preamble_rule: on(args.join.preamble_rule.as_ref(), true),
     }
 }

@@ -31,10 +31,20 @@ pub struct DeployArgs {
 /// Creates the service, or replaces the one of the same name or logical id in the same place.
 pub async fn run(globals: Globals, args: &DeployArgs, argv: &[String]) -> Result<(), CliError> {
     let text = spec::yaml(&args.service, &args.process, argv)?;
-    let document: Value = serde_yaml::from_str(&text)
+    let room = args.room.as_deref().filter(|_| !args.global);
+    let id = put(globals, &text, room).await?;
+    for flag in args.process.unsupported() {
+        output::note(format!("warning: this version does not support {flag}; the agent runs without it"));
+    }
+    output::line(format!("Deployed service: {id}"))
+}
+
+/// Creates the service of a document, or replaces the one of the same name or logical id in the same place; its id.
+pub async fn put(globals: Globals, text: &str, room: Option<&str>) -> Result<String, CliError> {
+    let document: Value = serde_yaml::from_str(text)
         .map_err(|error| CliError::internal(format!("the agent's own document does not read: {error}")))?;
-    let scope = match args.room.as_ref().filter(|room| !room.is_empty() && !args.global) {
-        Some(room) => ServiceScope::Room(room.clone()),
+    let scope = match room.filter(|room| !room.is_empty()) {
+        Some(room) => ServiceScope::Room(room.to_owned()),
         None => ServiceScope::Project,
     };
     let project = Ctx::load(globals)?.project()?;
@@ -44,9 +54,5 @@ pub async fn run(globals: Globals, args: &DeployArgs, argv: &[String]) -> Result
         .iter()
         .find(|service| logical_id(service) == Some(name) || service["metadata"]["name"] == name);
     let existing = same.and_then(|service| service["id"].as_str());
-    let id = put_service(&project, &scope, existing, &ServiceBody::Spec(document.clone())).await?;
-    for flag in args.process.unsupported() {
-        output::note(format!("warning: this version does not support {flag}; the agent runs without it"));
-    }
-    output::line(format!("Deployed service: {id}"))
+    put_service(&project, &scope, existing, &ServiceBody::Spec(document.clone())).await
 }

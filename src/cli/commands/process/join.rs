@@ -46,7 +46,7 @@ pub async fn run_agent(config: agent::Config) -> Result<(), CliError> {
 }
 
 /// The agent that the flags ask for, with its way into the room.
-pub(super) async fn config(ctx: &Ctx, args: &JoinArgs) -> Result<agent::Config, CliError> {
+pub(in crate::cli::commands) async fn config(ctx: &Ctx, args: &JoinArgs) -> Result<agent::Config, CliError> {
     let room =
         args.join.room.as_deref().filter(|room| !room.is_empty()).ok_or_else(|| {
             CliError::usage("no room is named").hint("pass --room ROOM or set MESHAGENT_ROOM")

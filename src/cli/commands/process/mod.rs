@@ -4,14 +4,14 @@
 pub mod args;
 mod computer;
 pub(super) mod config;
-mod deploy;
+pub(super) mod deploy;
 mod inspect;
 pub mod join;
 mod no_room;
 mod programs;
 mod rewrite;
 mod run_here;
-mod service;
+pub(super) mod service;
 pub mod spec;
 pub mod talk;
 mod toolkits;
@@ -67,7 +67,7 @@ pub async fn run(globals: Globals, command: Command) -> Result<(), CliError> {
 }
 
 /// This process's command line as it was typed.
-fn argv() -> Vec<String> {
+pub(super) fn argv() -> Vec<String> {
     std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect()
 }
 

@@ -1,7 +1,7 @@
-//! Old and short spellings of `process` flags, turned into today's before parsing. Pure.
+//! Old and short spellings of the flags of `process` and `voicebot`, turned into today's before parsing. Pure.
 //!
 //! `--require-X` is `--X`, `--toolkit`/`-t` is `--require-toolkit`, `--database-namespace` is `--dataset-namespace`, `-rr` and
-//! `-rt` are long options, and `--no-X` is `--X=false`; each also with `=VALUE`.
+//! `-rt` are long options (and `-rs`), and `--no-X` is `--X=false`; each also with `=VALUE`.
 
 use std::ffi::OsString;
 
@@ -43,7 +43,7 @@ const SWITCHES: [&str; 15] = [
     "require-document-authoring",
 ];
 
-/// The command line with the arguments after `process` rewritten; any other command line as it is.
+/// The command line with the arguments after `process` or `voicebot` rewritten; any other command line as it is.
 pub fn rewrite(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut inside = false;
     let mut ended = false;
@@ -53,7 +53,7 @@ pub fn rewrite(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         match text.as_deref() {
             Some("--") => ended = true,
             // The program's own name may be anything.
-            Some("process") if index > 0 && !ended => inside = true,
+            Some("process" | "voicebot") if index > 0 && !ended && !inside => inside = true,
             Some(text) if inside && !ended => {
                 rewritten.push(one(text).into());
                 continue;
@@ -77,7 +77,7 @@ fn one(arg: &str) -> String {
     match option {
         "-rr" => return with_value("--room-rules"),
         "-rt" | "-t" | "--toolkit" => return with_value("--require-toolkit"),
-        "--require-schema" => return with_value("--schema"),
+        "-rs" | "--require-schema" => return with_value("--schema"),
         "--database-namespace" => return with_value("--dataset-namespace"),
         _ => {}
     }
@@ -112,6 +112,10 @@ mod tests {
         let want = "m process join --storage --web-search --time=false --table-read=t \
                     --room-rules a --require-toolkit b --require-toolkit c --require-toolkit=d --dataset-namespace x --schema s --storage=false --storage";
         assert_eq!(rewritten(line), want);
+        assert_eq!(
+            rewritten("m voicebot join -rr a -rt b -rs c"),
+            "m voicebot join --room-rules a --require-toolkit b --schema c"
+        );
     }
 
     #[test]

@@ -45,36 +45,40 @@ pub async fn run(globals: Globals, args: ServiceRunArgs) -> Result<(), CliError>
     if args.process.channels.is_empty() {
         return Err(super::no_channel());
     }
+    let join = JoinArgs { process: args.process, ..no_flags()? };
+    let make = move |place: Place| config::config(&join, place, &EndpointsEnv::read(settings::env));
+    serve(globals, &args.agent_name, &args.host, Arc::new(make)).await
+}
+
+/// What `process join` does where no flag is given.
+pub fn no_flags() -> Result<JoinArgs, CliError> {
+    let defaults = Defaults::try_parse_from(["join"]);
+    Ok(defaults.map_err(|error| CliError::internal(error.to_string()))?.join)
+}
+
+/// Makes the agent for a room that calls it.
+pub type Make = Arc<dyn Fn(Place) -> Result<agent::Config, CliError> + Send + Sync>;
+
+/// Listens, and runs in each room that calls the agent that `make` makes for it.
+pub async fn serve(globals: Globals, name: &str, host: &HostArgs, make: Make) -> Result<(), CliError> {
     let api_url = Ctx::load(globals)?.api_url().ok();
-    let defaults =
-        Defaults::try_parse_from(["join"]).map_err(|error| CliError::internal(error.to_string()))?;
-    let join = Arc::new(JoinArgs { process: args.process, ..defaults.join });
-    let name = args.agent_name.clone();
+    let agent_name = name.to_owned();
     // What cannot be is said before anybody calls.
-    config(&join, &name, api_url.clone(), Options::nowhere(crate::client::room::Token::new("")))?;
+    let room = Options::nowhere(crate::client::room::Token::new(""));
+    make(Place { agent_name: agent_name.clone(), room, api_url: api_url.clone() })?;
     let work: Work = Arc::new(move |called: Called, stop: CancellationToken| {
-        let (join, name, api_url) = (join.clone(), name.clone(), api_url.clone());
+        let (make, name, api_url) = (make.clone(), agent_name.clone(), api_url.clone());
         Box::pin(async move {
             let token = called.token();
-            let name = participant_name(token.reveal()).unwrap_or(name);
+            let agent_name = participant_name(token.reveal()).unwrap_or(name);
             let room = Options::new(called.room_url, token).retry(Retry::Times(DIALS_MAX));
-            agent::run(config(&join, &name, api_url, room)?, stop).await.map_err(join::explain)
+            agent::run(make(Place { agent_name, room, api_url })?, stop).await.map_err(join::explain)
         })
     });
     let stop = CancellationToken::new();
     let watcher = tokio::spawn(join::stop_on_signal(stop.clone())?);
-    let secret = settings::env(&args.host.webhook_secret_from_env);
-    let served = service_host::serve(&args.host, secret, &args.agent_name, work, stop).await;
+    let secret = settings::env(&host.webhook_secret_from_env);
+    let served = service_host::serve(host, secret, name, work, stop).await;
     watcher.abort();
     served
-}
-
-fn config(
-    join: &JoinArgs,
-    name: &str,
-    api_url: Option<String>,
-    room: Options,
-) -> Result<agent::Config, CliError> {
-    let place = Place { agent_name: name.to_owned(), room, api_url };
-    config::config(join, place, &EndpointsEnv::read(settings::env))
 }

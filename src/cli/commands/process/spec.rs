@@ -43,6 +43,11 @@ pub fn yaml(service: &ServiceArgs, process: &ProcessArgs, argv: &[String]) -> Re
     if process.channels.is_empty() {
         return Err(super::no_channel());
     }
+    Ok(document(service, annotations(&service.agent_name, process), &command("process", argv)))
+}
+
+/// The document of an agent with these annotations that is run by `command`.
+pub fn document(service: &ServiceArgs, annotations: Vec<(&'static str, String)>, command: &str) -> String {
     let agent = &service.agent_name;
     let name = scalar(service.service_name.as_ref().unwrap_or(agent));
     let mut out = format!("version: v1\nkind: Service\nenabled: true\nmetadata:\n  name: {name}\n");
@@ -52,7 +57,6 @@ pub fn yaml(service: &ServiceArgs, process: &ProcessArgs, argv: &[String]) -> Re
     }
     let _ = writeln!(out, "  annotations:\n    meshagent.service.id: {name}");
     let _ = writeln!(out, "agents:\n- name: {}", scalar(agent));
-    let annotations = annotations(agent, process);
     if annotations.is_empty() {
         out.push_str("  annotations: {}\n");
     } else {
@@ -61,7 +65,7 @@ pub fn yaml(service: &ServiceArgs, process: &ProcessArgs, argv: &[String]) -> Re
             let _ = writeln!(out, "    {key}: {}", scalar(&value));
         }
     }
-    let command = double_quoted(&command(argv));
+    let command = double_quoted(command);
     let _ = write!(
         out,
         "ports: []\ncontainer:\n  image: meshagent/cli:default\n  template: agent\n  command: {command}\n  \
@@ -69,7 +73,7 @@ pub fn yaml(service: &ServiceArgs, process: &ProcessArgs, argv: &[String]) -> Re
          private: true\n",
         scalar(agent)
     );
-    Ok(out)
+    out
 }
 
 /// What the agent's token may do: everything an agent may by default, spelled out.
@@ -131,9 +135,9 @@ fn annotations(agent: &str, process: &ProcessArgs) -> Vec<(&'static str, String)
 }
 
 /// The command that runs the agent: the given arguments as they were typed, without those about the service.
-fn command(argv: &[String]) -> String {
-    let verb = argv.iter().position(|arg| arg == "process").map_or(0, |at| at + 2);
-    let mut words = vec!["meshagent".to_owned(), "process".to_owned(), "join".to_owned()];
+pub fn command(noun: &str, argv: &[String]) -> String {
+    let verb = argv.iter().position(|arg| arg == noun).map_or(0, |at| at + 2);
+    let mut words = vec!["meshagent".to_owned(), noun.to_owned(), "join".to_owned()];
     let mut args = argv.iter().skip(verb);
     while let Some(arg) = args.next() {
         let option = arg.split_once('=').map_or(arg.as_str(), |(option, _)| option);

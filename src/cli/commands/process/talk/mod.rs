@@ -9,17 +9,19 @@ use crate::agent::message::{
 };
 use crate::agent::session::{Session, SessionError};
 use crate::agent::thread::transcript;
+use crate::agent::voice::Modality;
 use crate::cli::error::CliError;
 use crate::cli::output;
 use serde_json::{Map, Value, json};
-use shown::{as_input, call, call_error, failed, kind, text};
+use shown::{as_input, by_user, call, call_error, failed, kind, text};
 use std::collections::VecDeque;
 
 /// Messages that a thread's history may have to be shown.
 const HISTORY_MAX: usize = 10_000;
 /// What the person may type.
 const HELP: &str = "/new  a new thread\n/threads  list threads\n/open NUMBER or PATH  open one\n/models  list models\n\
-                    /model NAME  choose one\n/approve, /reject  answer a tool that asks\n/exit  leave\n\
+                    /model NAME  choose one\n/voice NAME  choose its voice\n/output text or audio  \
+                    choose what it answers with\n/approve, /reject  answer a tool that asks\n/exit  leave\n\
                     What you type while the agent works is added to its turn; Ctrl-C interrupts it.";
 /// Tools that may wait to be approved.
 const APPROVALS_MAX: usize = 64;
@@ -36,6 +38,9 @@ pub struct Talk {
     session: Session,
     thread: Option<String>,
     model: Option<String>,
+    voice: Option<String>,
+    /// What answers are to be made of: `text` or `audio`.
+    answers: Option<&'static str>,
     turn: Option<String>,
     /// Our own inputs that wait for their turns.
     asked: Vec<String>,
@@ -65,6 +70,8 @@ impl Talk {
             session,
             thread,
             model: None,
+            voice: None,
+            answers: None,
             turn: None,
             asked: Vec::new(),
             mid_line: false,
@@ -107,7 +114,10 @@ impl Talk {
                     ours = Some(text(&heard, "turn_id").to_owned())
                 }
                 "turn.start.rejected" if self.is_ours(source) => return Err(failed(&heard)),
-                "text_content.delta" if ours.as_deref() == Some(text(&heard, "turn_id")) => {
+                // What is said aloud is written down too.
+                "text_content.delta" | "audio_transcription.delta"
+                    if ours.as_deref() == Some(text(&heard, "turn_id")) && !by_user(&heard) =>
+                {
                     match &mut self.collected {
                         Some(all) => all.push_str(text(&heard, "text")),
                         None => {
@@ -116,7 +126,9 @@ impl Talk {
                         }
                     }
                 }
-                "text_content.ended" if ours.as_deref() == Some(text(&heard, "turn_id")) => {
+                "text_content.ended" | "audio_transcription.completed"
+                    if ours.as_deref() == Some(text(&heard, "turn_id")) && !by_user(&heard) =>
+                {
                     self.ended(&heard)?;
                 }
                 "tool_call.approval_requested" if ours.as_deref() == Some(text(&heard, "turn_id")) => {
@@ -197,7 +209,12 @@ impl Talk {
     }
 
     async fn ask(&mut self, message: &str) -> Result<(), CliError> {
-        let options = Options { model: self.model.clone(), ..Options::default() };
+        let options = Options {
+            model: self.model.clone(),
+            voice: self.voice.clone(),
+            output_modalities: self.answers.map(|answers| vec![answers.to_owned()]),
+            ..Options::default()
+        };
         let body = match &self.thread {
             Some(thread) => Body::TurnStart(TurnStart {
                 thread_id: thread.clone(),
@@ -244,6 +261,7 @@ impl Talk {
                 self.model = Some(rest.trim().to_owned());
                 output::note(format!("The next turn uses {}.", rest.trim()));
             }
+            "/voice" | "/output" => self.manner(command, rest.trim()),
             command if command.starts_with('/') => output::note(format!("there is no {command}\n{HELP}")),
             _ => match (self.thread.clone(), self.turn.clone()) {
                 (Some(thread_id), Some(turn_id)) => {
@@ -255,6 +273,27 @@ impl Talk {
             },
         }
         Ok(true)
+    }
+
+    /// How the next turns are answered. Whether the model can is for the agent to say.
+    fn manner(&mut self, command: &str, given: &str) {
+        match (command, Modality::named(given)) {
+            (_, _) if given.is_empty() => output::note(format!("Which one? {command} NAME chooses it.")),
+            ("/voice", _) => {
+                self.voice = Some(given.to_owned());
+                output::note(format!("The next turn uses the voice {given}."));
+            }
+            (_, Some(answers)) => {
+                self.answers = Some(answers.name());
+                let how = if answers == Modality::Audio {
+                    "aloud, and shown here in writing"
+                } else {
+                    "in writing"
+                };
+                output::note(format!("The next turn is answered {how}."));
+            }
+            (_, None) => output::note("Want /output text or /output audio."),
+        }
     }
 
     /// The thread that a number of the last list, or a path, means.
@@ -332,11 +371,12 @@ impl Talk {
                         .try_for_each(|l| output::line(format!("{}: {}", l.role, l.text)))?;
                 }
             }
-            "text_content.delta" => {
+            "audio_transcription.delta" | "audio_transcription.completed" if by_user(heard) => {}
+            "text_content.delta" | "audio_transcription.delta" => {
                 self.mid_line = true;
                 output::data(text(heard, "text"))?;
             }
-            "text_content.ended" => self.ended(heard)?,
+            "text_content.ended" | "audio_transcription.completed" => self.ended(heard)?,
             "thread.status" if !text(heard, "status").is_empty() && !self.mid_line => {
                 output::note(format!("… {}", text(heard, "status")));
             }

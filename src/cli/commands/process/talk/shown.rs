@@ -16,6 +16,11 @@ pub fn kind(message: &Map<String, Value>) -> &str {
     text(message, "type").strip_prefix(crate::agent::message::PREFIX).unwrap_or_default()
 }
 
+/// Whether it tells what a person said aloud.
+pub fn by_user(message: &Map<String, Value>) -> bool {
+    text(message, "role") == "user"
+}
+
 /// The error that a message tells of.
 pub fn failed(message: &Map<String, Value>) -> CliError {
     let field = |name: &str| {
