@@ -26,8 +26,8 @@ HEARD, SAID, SOUND = "Good morning.", "Good morning to you.", bytes([0, 255, 7, 
 
 async def speaks(kind) -> None:
     async with chat("ann", kind) as (room, client):
-        attachments = []
-        room.messaging.on("message", lambda message: attachments.append(message) if message.attachment else None)
+        attachments = asyncio.Queue()
+        room.messaging.on("message", lambda message: attachments.put_nowait(message.attachment) if message.attachment else None)
         session = await client.start_thread(start("hello"))
         events = await until(client, "turn.ended")
         assert "You said: " in text(events) and "hello" in text(events), text(events)
@@ -45,16 +45,17 @@ async def speaks(kind) -> None:
 
         thread, turn = session.thread_path, str(uuid.uuid4())
         agent = next(p for p in room.messaging.remote_participants if p.get_attribute("name") == AGENT)
+
+        async def tell(message, attachment=None) -> None:
+            body = message.model_dump(mode="json", exclude={"data"}, exclude_none=True)
+            await room.messaging.send_message(to=agent, type="agent-message", message=body, attachment=attachment)
+
         for _ in range(3):
             chunk = AgentRealtimeAudioChunk(type=f"{PREFIX}realtime_audio.chunk", thread_id=thread)
-            message = chunk.model_dump(mode="json", exclude={"data"})
-            await room.messaging.send_message(to=agent, type="agent-message", message=message, attachment=b"\x00\xff" * 480)
-        await client.send(AgentRealtimeAudioCommit(type=f"{PREFIX}realtime_audio.commit", thread_id=thread, turn_id=turn))
-        await client.send(
-            TurnStart(
-                type=f"{PREFIX}turn.start", thread_id=thread, turn_id=turn, content=[], output_modalities=["audio"]
-            )
-        )
+            await tell(chunk, b"\x00\xff" * 480)
+        await tell(AgentRealtimeAudioCommit(type=f"{PREFIX}realtime_audio.commit", thread_id=thread, turn_id=turn))
+        aloud = {"content": [], "output_modalities": ["audio"]}
+        await tell(TurnStart(type=f"{PREFIX}turn.start", thread_id=thread, turn_id=turn, **aloud))
         events = await until(client, "turn.ended", turn_id=turn)
         assert events[-1].get("error") is None, events[-1]
         for event in events:
@@ -65,10 +66,7 @@ async def speaks(kind) -> None:
         assert [e["sender_name"] for e in written if e["role"] == "user"] == ["ann"], written
         say("speech is heard and answered aloud, and both are written down")
         if kind is LegacyMessagingChatClient:
-            async with asyncio.timeout(STEP_SECONDS):
-                while not attachments:
-                    await asyncio.sleep(0)
-            assert [message.attachment for message in attachments] == [SOUND], attachments
+            assert await asyncio.wait_for(attachments.get(), STEP_SECONDS) == SOUND
             say("the bytes of speech arrive beside their message")
 
         async with chat("bob", kind) as (_, other):

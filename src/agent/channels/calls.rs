@@ -46,7 +46,12 @@ impl Channel for Calls {
                         refuse(&agent, &message).await;
                     }
                 }
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::warn!(
+                        missed,
+                        "messages came faster than they were read; a call may be among them"
+                    );
+                }
                 Err(broadcast::error::RecvError::Closed) => return,
             }
         }

@@ -139,7 +139,9 @@ impl Chat {
                     Some(inner @ Value::Object(_)) => inner.clone(),
                     _ => message.body,
                 };
-                with_bytes(&mut body, STANDARD.encode(&message.attachment));
+                if !message.attachment.is_empty() {
+                    with_bytes(&mut body, STANDARD.encode(&message.attachment));
+                }
                 agent.say(from, body).await;
             }
             _ => {}
@@ -286,8 +288,9 @@ fn item(content: &Content) -> Option<(String, Value)> {
         Value::String(text) => serde_json::from_str(text).ok()?,
         other => other.clone(),
     };
-    let bytes = item.get("attachment_base64").and_then(Value::as_str).unwrap_or_default();
-    with_bytes(&mut message, bytes.to_owned());
+    if let Some(bytes) = item.get("attachment_base64").and_then(Value::as_str) {
+        with_bytes(&mut message, bytes.to_owned());
+    }
     Some((kind, message))
 }
 

@@ -30,7 +30,8 @@ impl Actor {
 
     /// Passes on what somebody says to a model that listens all the time.
     pub(super) fn hear(&mut self, data: Bytes) {
-        let (model, past) = (self.thread.model().clone(), self.conversation(Vec::new()));
+        let model = self.thread.model().clone();
+        let past = (!self.conversations.is_open(&model)).then(|| self.conversation(Vec::new()));
         self.conversations.hear(&model, past, data);
     }
 }

@@ -16,6 +16,8 @@ use std::collections::VecDeque;
 /// Bytes of speech that a thread keeps until a turn takes it: about four minutes, unless it is compressed.
 pub const SPEECH_BYTES_MAX: usize = 12 * 1024 * 1024;
 const LISTENING: &str = "Listening";
+/// Bytes of one message of it.
+const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 /// Speeches that may wait for the turns they are for.
 const COMMITS_MAX: usize = 4;
 
@@ -86,7 +88,13 @@ impl Thread {
             Some(refusal(message, "unsupported_modality"))
         } else if let Some(why) = mismatch {
             Some(refusal(why, "unsupported_audio_format"))
-        } else if !self.voices.automatic && self.hearing.bytes + data.len() > SPEECH_BYTES_MAX {
+        } else if data.len() > CHUNK_BYTES_MAX {
+            let message =
+                format!("one piece of audio has more than {CHUNK_BYTES_MAX} bytes; send smaller ones");
+            Some(refusal(message, "audio_too_long"))
+        } else if !self.voices.automatic
+            && self.hearing.bytes + self.waiting_speech() + data.len() > SPEECH_BYTES_MAX
+        {
             let most = SPEECH_BYTES_MAX / (1024 * 1024);
             let message =
                 format!("more than {most} MiB were said at once; commit what was said, and go on then");
@@ -95,6 +103,10 @@ impl Thread {
             None
         };
         self.hearing.by = by;
+        if self.voices.automatic && refused.is_none() {
+            // Nothing is kept here that it would be a part of.
+            self.hearing.refused = None;
+        }
         if let Some(failure) = refused {
             self.refuse_speech(message_id, failure, out);
         } else if data.is_empty() || self.hearing.refused.is_some() {

@@ -115,6 +115,11 @@ impl Thread {
         self.running.as_ref().map(|running| running.turn_id.as_str())
     }
 
+    /// Bytes of what was said aloud for turns that wait.
+    pub(super) fn waiting_speech(&self) -> usize {
+        self.waiting.iter().filter_map(|turn| turn.sound.as_ref()).map(Bytes::len).sum()
+    }
+
     /// Whether a turn runs or waits.
     pub fn is_busy(&self) -> bool {
         self.running.is_some() || !self.waiting.is_empty()
@@ -152,6 +157,7 @@ impl Thread {
             Input::Noticed(noticed) => self.noticed(noticed, &mut out),
             Input::Clear { message_id } => {
                 self.history = Arc::default();
+                self.hearing = Hearing::default();
                 let thread_id = self.stamp.path.clone();
                 let cleared = Answered { thread_id, source_message_id: message_id };
                 out.push(Effect::Emit(self.stamp.message(Body::ThreadCleared(cleared))));

@@ -84,6 +84,22 @@ impl Person {
         }
     }
 
+    /// Waits until the room knows that the agent is gone.
+    async fn gone(&mut self) {
+        let gone = async {
+            loop {
+                let push = self.pushes.recv().await.unwrap();
+                let message = RoomMessage::from_push(&push);
+                if message
+                    .is_some_and(|m| m.kind == "participant.disabled" && m.body["id"] == self.agent.as_str())
+                {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, gone).await.expect("the agent never went");
+    }
+
     /// Begins a thread with a turn; its path and what was said to its end.
     async fn begins(&mut self, text: &str, answers: &str) -> (String, Vec<RoomMessage>) {
         let content = json!([{"type": "text", "text": text}]);
@@ -249,6 +265,7 @@ async fn an_agent_that_is_killed_comes_back_with_what_was_said() {
     ann.until("audio_generation.delta").await;
     // Killed with -9, in the middle of its speech.
     drop(agent);
+    ann.gone().await;
     let _agent = Joined::start(&server, ROOM, &FLAGS, &[]);
     let mut ann = Person::find(&server).await;
     ann.say("thread.open", json!({"thread_id": thread, "load": true}), None).await;
@@ -313,12 +330,14 @@ async fn a_voicebot_greets_makes_its_rules_file_and_refuses_calls_in_words() {
 
     let call = json!({"breakout_room": "kitchen", "transcript_path": "calls/1.transcript"});
     ann.room.send_message(&ann.agent, "voice_call", &call, None).await.unwrap();
-    let refused = ann.next().await;
-    assert_eq!(refused.kind, "voice_call.rejected");
+    let mut refused = ann.next().await;
+    while refused.kind != "voice_call.rejected" {
+        refused = ann.next().await;
+    }
     assert_eq!(refused.body["breakout_room"], "kitchen");
     assert!(refused.body["error"]["message"].as_str().unwrap().contains("LiveKit"), "{}", refused.body);
-    let told = ann.next().await;
-    assert_eq!(told.body["error"]["code"], "realtime_connection_failed");
+    let told = ann.until("turn.start.rejected").await;
+    assert_eq!(told.last().unwrap().body["error"]["code"], "realtime_connection_failed");
 
     ann.say("thread.start", json!({"content": null, "realtime_protocol": "webrtc"}), None).await;
     let told = ann.until("turn.start.rejected").await;
@@ -349,7 +368,7 @@ async fn a_deployed_voicebot_is_run_by_the_server_and_the_command_line_talks_wit
     assert!(deployed.said.contains("Deployed service: "), "{}", deployed.said);
     let asked = ["process", "use", "--room", ROOM, "--agent-name", "support-agent", "--message", "hello"];
     let asked = command(&server, &asked, &[]);
-    assert_eq!((asked.code, asked.said.lines().last()), (Some(0), Some(SAID)), "{}", asked.said);
+    assert!(asked.code == Some(0) && asked.said.contains(SAID), "{}", asked.said);
     let run = ["process", "run", "--room", ROOM, "--agent-name", "other", "--message", "hello"];
     let asked = command(&server, &[&run[..], &FLAGS[2..]].concat(), &[]);
     assert!(asked.said.contains("You said: ") && asked.said.contains("hello"), "{}", asked.said);

@@ -61,7 +61,13 @@ async fn play(listener: TcpListener, script: String) {
             ">" => {
                 let want: Value =
                     serde_json::from_str(rest).unwrap_or_else(|error| panic!("{error}: {rest}"));
-                let got = said(here.unwrap(), line).await;
+                let mut got = said(here.unwrap(), line).await;
+                if let Some(got) = &mut got
+                    && got["audio_end_ms"].as_u64().is_some_and(|at| at <= 100)
+                {
+                    // How much of it was heard is a matter of time.
+                    got["audio_end_ms"] = json!("*");
+                }
                 assert_eq!(got, Some(want), "expected {line}");
             }
             "<" => here.unwrap().send(Message::text(rest)).await.unwrap(),
@@ -288,7 +294,7 @@ async fn a_provider_that_listens_all_the_time_says_when_somebody_has_spoken() {
     exchange.answers = Modality::Audio;
     exchange.items = vec![Item::User(vec![Part::Text("Before.".into())])];
     let past = exchange.ask();
-    exchange.talks.hear(&"gpt-realtime".parse().unwrap(), past, (&[9, 9][..]).into());
+    exchange.talks.hear(&"gpt-realtime".parse().unwrap(), Some(past), (&[9, 9][..]).into());
     let mut heard = Vec::new();
     while heard.len() < 3 {
         heard.push(tokio::time::timeout(LIMIT, exchange.noticed.recv()).await.unwrap().unwrap());

@@ -7,10 +7,12 @@ use super::{Ask, Realtime};
 use crate::agent::provider::endpoint::{Refusal, retry};
 use crate::agent::provider::{SAYINGS_MAX, Said, Say, failure};
 use crate::agent::turn::{Failure, Response, cancelled};
-use crate::agent::voice::Noticed;
+use crate::agent::voice::{Noticed, Speech};
 use crate::client::room::Backoff;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -29,13 +31,13 @@ const IDLE_MAX: Duration = Duration::from_mins(5);
 /// Bytes that one answer may have.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Pieces of speech that may wait to be heard.
-const WAITING_MAX: usize = 256;
+const WAITING_MAX: usize = 64;
 /// Names the provider in the thread.
 const NAME: &str = "openai-realtime";
 
 enum ToKeeper {
     Answer(Box<Job>),
-    Hear { past: Box<Ask>, data: Bytes },
+    Hear { past: Option<Box<Ask>>, data: Bytes },
     Heard,
 }
 
@@ -48,15 +50,26 @@ struct Job {
 
 /// Where requests are handed in. The conversation ends with the last clone.
 #[derive(Clone, Debug)]
-pub(super) struct Keeper(mpsc::Sender<ToKeeper>);
+pub(super) struct Keeper {
+    to: mpsc::Sender<ToKeeper>,
+    /// Whether there is a connection.
+    open: Arc<AtomicBool>,
+}
 
 impl Keeper {
     pub fn start(realtime: Realtime, model: String, noticed: Option<mpsc::Sender<Noticed>>) -> Self {
         let (sender, inbox) = mpsc::channel(WAITING_MAX);
         let backoff = Backoff { first: Duration::from_millis(500), max: Duration::from_secs(5) };
-        let work = Work { realtime, model, noticed, backoff, call: None, todo: VecDeque::new() };
+        let open = Arc::new(AtomicBool::new(false));
+        let todo = VecDeque::new();
+        let work =
+            Work { realtime, model, noticed, backoff, call: None, past: None, open: open.clone(), todo };
         tokio::spawn(work.serve(inbox));
-        Self(sender)
+        Self { to: sender, open }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Dropping the future stops the answer, and nothing is said of it any more.
@@ -67,7 +80,7 @@ impl Keeper {
         let (done, mut outcome) = oneshot::channel();
         let job = Box::new(Job { ask, told, done, stopped });
         let gone = || failure("the agent is stopping");
-        self.0.send(ToKeeper::Answer(job)).await.map_err(|_| gone())?;
+        self.to.send(ToKeeper::Answer(job)).await.map_err(|_| gone())?;
         loop {
             tokio::select! {
                 biased;
@@ -82,8 +95,8 @@ impl Keeper {
         }
     }
 
-    pub fn hear(&self, past: Ask, data: Bytes) {
-        self.tell(ToKeeper::Hear { past: Box::new(past), data });
+    pub fn hear(&self, past: Option<Ask>, data: Bytes) {
+        self.tell(ToKeeper::Hear { past: past.map(Box::new), data });
     }
 
     pub fn heard(&self) {
@@ -91,7 +104,7 @@ impl Keeper {
     }
 
     fn tell(&self, told: ToKeeper) {
-        if self.0.try_send(told).is_err() {
+        if self.to.try_send(told).is_err() {
             tracing::warn!("speech comes faster than the model takes it; some of it is not heard");
         }
     }
@@ -116,6 +129,8 @@ struct Progress {
     stopping: bool,
     lingering: bool,
     bytes: usize,
+    /// Since when it speaks.
+    spoke: Option<Instant>,
 }
 
 struct Work {
@@ -124,6 +139,9 @@ struct Work {
     noticed: Option<mpsc::Sender<Noticed>>,
     backoff: Backoff,
     call: Option<Call>,
+    /// What a conversation begins with in which nothing was asked so far.
+    past: Option<Box<Ask>>,
+    open: Arc<AtomicBool>,
     todo: VecDeque<Act>,
 }
 
@@ -132,16 +150,19 @@ impl Work {
         let mut quiet = Instant::now() + IDLE_MAX;
         loop {
             tokio::select! {
-                told = inbox.recv() => match told {
-                    Some(ToKeeper::Answer(job)) => self.job(*job, &mut inbox).await,
-                    Some(ToKeeper::Hear { past, data }) => self.listen(&past, &data).await,
-                    Some(ToKeeper::Heard) => self.heard().await,
-                    None => break,
-                },
+                told = inbox.recv() => {
+                    match told {
+                        Some(ToKeeper::Answer(job)) => self.job(*job, &mut inbox).await,
+                        Some(ToKeeper::Hear { past, data }) => self.listen(past, &data).await,
+                        Some(ToKeeper::Heard) => self.heard().await,
+                        None => break,
+                    }
+                    quiet = Instant::now() + IDLE_MAX;
+                }
                 heard = idle(&mut self.call) => self.between(heard).await,
                 () = tokio::time::sleep_until(quiet), if self.call.is_some() => self.hang_up().await,
             }
-            quiet = Instant::now() + IDLE_MAX;
+            self.open.store(self.call.is_some(), Ordering::Relaxed);
         }
         self.hang_up().await;
     }
@@ -202,12 +223,17 @@ impl Work {
     }
 
     /// Lets a provider hear that listens all the time.
-    async fn listen(&mut self, past: &Ask, data: &Bytes) {
+    async fn listen(&mut self, past: Option<Box<Ask>>, data: &Bytes) {
+        self.past = past.or_else(|| self.past.take());
         if self.call.is_none() {
+            let Some(past) = self.past.take() else {
+                // It was hung up in this moment; what is said next comes with the past.
+                return;
+            };
             if let Err(Refusal::Passing(why) | Refusal::Final(why)) = self.dial().await {
                 return self.notice(Noticed::Lost { message: why }).await;
             }
-            let acts = self.call.as_mut().map(|call| call.talk.open(past)).unwrap_or_default();
+            let acts = self.call.as_mut().map(|call| call.talk.open(&past)).unwrap_or_default();
             self.notices(acts).await;
         }
         let acts = self.call.as_ref().map(|call| call.talk.listen(data)).unwrap_or_default();
@@ -277,8 +303,13 @@ impl Work {
         let Some(call) = &mut self.call else { return Err(Broken::Passing("the connection is gone".into())) };
         let acts = call.talk.ask(&job.ask);
         self.todo.extend(acts);
-        let mut progress =
-            Progress { deadline: Instant::now() + SILENCE_MAX, stopping: false, lingering: false, bytes: 0 };
+        let mut progress = Progress {
+            deadline: Instant::now() + SILENCE_MAX,
+            stopping: false,
+            lingering: false,
+            bytes: 0,
+            spoke: None,
+        };
         loop {
             while let Some(act) = self.todo.pop_front() {
                 if let Some(outcome) = self.act(act, job, &mut progress).await? {
@@ -304,6 +335,9 @@ impl Work {
                 call.line.send(&message).await.map_err(Broken::Passing)?;
             }
             Act::Say(said) if !progress.stopping => {
+                if matches!(said, Said::Speech(Speech::Audio { .. })) {
+                    progress.spoke.get_or_insert_with(Instant::now);
+                }
                 // Nobody listens any more: the turn was stopped.
                 let _ = job.told.send(said).await;
             }
@@ -333,18 +367,11 @@ impl Work {
             () = job.stopped.cancelled(), if !progress.stopping => {
                 progress.stopping = true;
                 progress.deadline = Instant::now() + CANCEL_MAX;
-                let acts = call.talk.cancel();
+                // A model is quicker than its voice.
+                let heard = progress.spoke.map_or(Duration::ZERO, |since| since.elapsed());
+                let acts = call.talk.cancel(u64::try_from(heard.as_millis()).unwrap_or(u64::MAX));
                 self.todo.extend(acts);
             }
-            told = inbox.recv(), if !progress.stopping => match told {
-                Some(ToKeeper::Hear { data, .. }) => self.todo.extend(call.talk.listen(&data)),
-                Some(ToKeeper::Heard) => self.todo.extend(call.talk.heard()),
-                Some(ToKeeper::Answer(other)) => {
-                    // A thread has one turn at a time. Whoever sent it may be gone.
-                    let _ = other.done.send(Err(failure("the model is at work on another turn of the thread")));
-                }
-                None => return Err(Broken::Final(cancelled())),
-            },
             heard = call.line.hear() => {
                 let (event, bytes) = heard.map_err(Broken::Passing)?;
                 progress.bytes = progress.bytes.saturating_add(bytes);
@@ -357,6 +384,15 @@ impl Work {
                 let acts = call.talk.hear(&event);
                 self.todo.extend(acts);
             }
+            told = inbox.recv(), if !progress.stopping => match told {
+                Some(ToKeeper::Hear { data, .. }) => self.todo.extend(call.talk.listen(&data)),
+                Some(ToKeeper::Heard) => self.todo.extend(call.talk.heard()),
+                Some(ToKeeper::Answer(other)) => {
+                    // A thread has one turn at a time. Whoever sent it may be gone.
+                    let _ = other.done.send(Err(failure("the model is at work on another turn of the thread")));
+                }
+                None => return Err(Broken::Final(cancelled())),
+            },
             () = tokio::time::sleep_until(progress.deadline) => {
                 if progress.lingering {
                     let acts = call.talk.end();

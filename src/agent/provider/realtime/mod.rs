@@ -89,8 +89,14 @@ impl Conversations {
         Box::pin(keeper.answer(ask, say))
     }
 
-    /// Lets a model hear that listens all the time; `past` is what it is told first where it is dialled for that.
-    pub fn hear(&mut self, model: &ModelId, past: Ask, data: Bytes) {
+    /// Whether a conversation with this model is under way.
+    #[must_use]
+    pub fn is_open(&self, model: &ModelId) -> bool {
+        self.kept.as_ref().is_some_and(|(of, keeper)| of == model && keeper.is_open())
+    }
+
+    /// Lets a model hear that listens all the time; `past` is what it is told first where none is under way.
+    pub fn hear(&mut self, model: &ModelId, past: Option<Ask>, data: Bytes) {
         self.keeper(model).hear(past, data);
     }
 

@@ -18,8 +18,15 @@ use std::sync::Arc;
 
 /// What is said while nobody asks, kept for the next who does.
 const EARLY_MAX: usize = 64;
+/// Speech of persons whose words are awaited.
+const UNWRITTEN_MAX: usize = 16;
+/// How the names of messages begin whose errors say nothing of an answer: it may have ended before they were read.
+const STOPPING: &str = "meshagent_stop_";
 /// Bytes of one sample that is not compressed.
 const PCM_SAMPLE_BYTES: u64 = 2;
+
+/// How the types of messages begin that say what a person said.
+const TRANSCRIPTION: &str = "conversation.item.input_audio_transcription.";
 
 /// Something to do.
 #[derive(Debug, PartialEq)]
@@ -39,6 +46,9 @@ struct Answer {
     texts: BTreeMap<String, String>,
     /// The last item with audio, and how many bytes of it were said.
     audio: Option<(String, u64, u64)>,
+    /// What it answers of what was said aloud, by item id, and what of that is not written down so far.
+    heard: BTreeSet<String>,
+    unwritten: BTreeSet<String>,
     cancelling: bool,
     complete: Option<Response>,
 }
@@ -50,8 +60,8 @@ pub(super) struct Talk {
     names: Names,
     known: Vec<Known>,
     answer: Option<Answer>,
-    /// Speech of a person that is not written down so far, by item id.
-    unwritten: BTreeSet<String>,
+    /// Speech that no answer was asked for so far, by item id, and whether it is written down.
+    pending: BTreeMap<String, bool>,
     early: Vec<Said>,
     /// Whether anything of the answer that was asked for last was said aloud.
     has_spoken: bool,
@@ -84,7 +94,7 @@ impl Talk {
             names: Names::default(),
             known: Vec::new(),
             answer: None,
-            unwritten: BTreeSet::new(),
+            pending: BTreeMap::new(),
             early: Vec::new(),
             has_spoken: false,
         }
@@ -122,7 +132,16 @@ impl Talk {
         let mut acts: Vec<_> = self.early.drain(..).map(Act::Say).collect();
         acts.extend(self.open(ask));
         acts.push(send(json!({"type": "response.create"})));
-        self.answer = Some(Answer::default());
+        let pending = std::mem::take(&mut self.pending);
+        self.answer = Some(Answer {
+            unwritten: pending
+                .iter()
+                .filter(|(_, written)| !**written)
+                .map(|(item, _)| item.clone())
+                .collect(),
+            heard: pending.into_keys().collect(),
+            ..Answer::default()
+        });
         self.has_spoken = false;
         acts
     }
@@ -137,18 +156,19 @@ impl Talk {
         vec![send(json!({"type": "input_audio_buffer.commit"}))]
     }
 
-    /// Stops the answer; [`Act::End`] follows when the provider has.
-    pub fn cancel(&mut self) -> Vec<Act> {
+    /// Stops the answer; [`Act::End`] follows when the provider has. No more of it was heard than so many milliseconds.
+    pub fn cancel(&mut self, heard_ms: u64) -> Vec<Act> {
         let Some(answer) = &mut self.answer else { return vec![Act::End(Ok(Response::default()))] };
         if answer.complete.is_some() {
             return self.end();
         }
         answer.cancelling = true;
-        let mut acts = vec![send(json!({"type": "response.cancel"}))];
+        let mut acts = vec![send(json!({"type": "response.cancel", "event_id": format!("{STOPPING}1")}))];
         if let Some((item_id, content_index, bytes)) = &answer.audio {
             // What was not said does not count as said.
-            acts.push(send(json!({"type": "conversation.item.truncate", "item_id": item_id,
-                "content_index": content_index, "audio_end_ms": self.voices.milliseconds(*bytes)})));
+            let said_ms = self.voices.milliseconds(*bytes);
+            acts.push(send(json!({"type": "conversation.item.truncate", "event_id": format!("{STOPPING}2"),
+                "item_id": item_id, "content_index": content_index, "audio_end_ms": said_ms.min(heard_ms)})));
         }
         acts
     }
@@ -177,26 +197,7 @@ impl Talk {
                 let at_ms = event.get("audio_end_ms").and_then(Value::as_u64);
                 vec![Act::Notice(Noticed::Ended { item_id: some(event, "item_id"), at_ms })]
             }
-            "conversation.item.input_audio_transcription.delta" => {
-                let (item_id, at, delta) = (text(event, "item_id"), at(event), text(event, "delta"));
-                self.said(Speech::Written { item_id, at, by: Speaker::User, delta })
-            }
-            "conversation.item.input_audio_transcription.completed" => {
-                let (item_id, at, text) = (text(event, "item_id"), at(event), some(event, "transcript"));
-                let written = self.unwritten.remove(&item_id);
-                let acts = self.said(Speech::WrittenEnded { item_id, at, by: Speaker::User, text });
-                self.written(acts, written)
-            }
-            "conversation.item.input_audio_transcription.failed" => {
-                let (item_id, at) = (text(event, "item_id"), at(event));
-                let error = event.get("error").cloned().unwrap_or_default();
-                let message =
-                    some(&error, "message").unwrap_or_else(|| "what was said cannot be written down".into());
-                let code = some(&error, "code").unwrap_or_else(|| "audio_transcription_failed".into());
-                let written = self.unwritten.remove(&item_id);
-                let acts = self.said(Speech::WrittenFailed { item_id, at, by: Speaker::User, message, code });
-                self.written(acts, written)
-            }
+            _ if kind.starts_with(TRANSCRIPTION) => self.transcribed(kind, event),
             _ if self.answer.as_ref().is_some_and(|answer| !answer.cancelling) => self.answered(kind, event),
             // A cancelled answer ends, whatever it came to.
             "response.done" | "response.cancelled" if self.answer.is_some() => self.stopped(),
@@ -204,21 +205,43 @@ impl Talk {
         }
     }
 
-    /// Something that a person said, told now or kept for the next turn.
-    fn said(&mut self, speech: Speech) -> Vec<Act> {
-        if self.answer.is_some() {
-            return vec![Act::Say(Said::Speech(speech))];
+    /// What a person said, written down.
+    fn transcribed(&mut self, kind: &str, event: &Value) -> Vec<Act> {
+        let (item_id, at, by) = (text(event, "item_id"), at(event), Speaker::User);
+        let ended = kind != "conversation.item.input_audio_transcription.delta";
+        let speech = match kind.strip_prefix(TRANSCRIPTION) {
+            Some("delta") => {
+                Speech::Written { item_id: item_id.clone(), at, by, delta: text(event, "delta") }
+            }
+            Some("completed") => {
+                Speech::WrittenEnded { item_id: item_id.clone(), at, by, text: some(event, "transcript") }
+            }
+            Some("failed") => {
+                let error = event.get("error").cloned().unwrap_or_default();
+                let message =
+                    some(&error, "message").unwrap_or_else(|| "it cannot be written down".to_owned());
+                let code = some(&error, "code").unwrap_or_else(|| "audio_transcription_failed".to_owned());
+                Speech::WrittenFailed { item_id: item_id.clone(), at, by, message, code }
+            }
+            _ => return Vec::new(),
+        };
+        let said = Said::Speech(speech);
+        if let Some(written) = self.pending.get_mut(&item_id) {
+            *written |= ended;
+            if self.early.len() < EARLY_MAX {
+                self.early.push(said);
+            }
+            return Vec::new();
         }
-        if self.early.len() < EARLY_MAX {
-            self.early.push(Said::Speech(speech));
-        }
-        Vec::new()
-    }
-
-    /// The answer may have waited for this.
-    fn written(&mut self, mut acts: Vec<Act>, was_awaited: bool) -> Vec<Act> {
-        let complete = self.answer.as_ref().is_some_and(|answer| answer.complete.is_some());
-        if was_awaited && complete && self.unwritten.is_empty() {
+        let Some(answer) = self.answer.as_mut().filter(|answer| answer.heard.contains(&item_id)) else {
+            // Its turn has ended: the words belong to no other.
+            tracing::debug!(item_id, "what was said is written down too late");
+            return Vec::new();
+        };
+        let awaited = ended && answer.unwritten.remove(&item_id);
+        let done = awaited && answer.complete.is_some() && answer.unwritten.is_empty();
+        let mut acts = vec![Act::Say(said)];
+        if done {
             acts.extend(self.end());
         }
         acts
@@ -227,7 +250,17 @@ impl Talk {
     fn committed(&mut self, event: &Value) -> Vec<Act> {
         let item_id = some(event, "item_id");
         if let (Some(item_id), true) = (&item_id, self.voices.transcription_model.is_some()) {
-            self.unwritten.insert(item_id.clone());
+            match &mut self.answer {
+                // It was said with the request.
+                Some(answer) if !self.voices.automatic && answer.heard.len() < UNWRITTEN_MAX => {
+                    answer.heard.insert(item_id.clone());
+                    answer.unwritten.insert(item_id.clone());
+                }
+                _ if self.pending.len() < UNWRITTEN_MAX => {
+                    self.pending.insert(item_id.clone(), false);
+                }
+                _ => {}
+            }
         }
         if !self.voices.automatic {
             return Vec::new();
@@ -334,7 +367,7 @@ impl Talk {
         };
         let Some(answer) = &mut self.answer else { return Vec::new() };
         answer.complete = Some(complete);
-        if calls || self.unwritten.is_empty() { self.end() } else { vec![Act::Linger] }
+        if calls || answer.unwritten.is_empty() { self.end() } else { vec![Act::Linger] }
     }
 
     /// What an answer is made of; what it told where its end does not repeat it.
@@ -378,14 +411,14 @@ impl Talk {
 
     fn error(&mut self, event: &Value) -> Vec<Act> {
         let error = event.get("error").unwrap_or(&Value::Null);
+        let not_active = some(error, "code").as_deref() == Some("response_cancel_not_active");
+        let stopping = not_active || some(error, "event_id").is_some_and(|id| id.starts_with(STOPPING));
         match &self.answer {
-            Some(answer) if answer.cancelling => {
-                // There was nothing to cancel any more, or less to cut off: its end was heard, or is yet to come.
-                if some(error, "code").as_deref() == Some("response_cancel_not_active") {
-                    return self.stopped();
-                }
-                Vec::new()
-            }
+            // Its end was heard, or is yet to come.
+            Some(answer) if answer.cancelling && not_active => self.stopped(),
+            Some(answer) if answer.cancelling => Vec::new(),
+            // There was nothing to stop any more.
+            _ if stopping => Vec::new(),
             Some(_) => {
                 self.answer = None;
                 vec![Act::End(Err(refusal(error)))]

@@ -237,7 +237,9 @@ fn voice_and_kind_of_answer_are_chosen_and_told() {
 fn where_the_model_listens_itself_speech_interrupts_and_begins_turns() {
     let mut story = story(VoiceConfig { automatic: true, ..VoiceConfig::default() });
     assert_eq!(story.chunk(2, None), ["(Listening)", "hear 2"]);
-    assert_eq!(story.chunk(2, None), ["hear 2"]);
+    assert_eq!(story.chunk(2 * 1024 * 1024, None), ["thread.event to ann"]);
+    assert_eq!(story.refusal(), "audio_too_long");
+    assert_eq!(story.chunk(2, None), ["hear 2"], "it hears on");
     let item_id = || Some("i".to_owned());
     assert_eq!(
         story.on(Input::Noticed(Noticed::Began { item_id: item_id(), at_ms: Some(1) })),
