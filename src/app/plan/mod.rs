@@ -14,8 +14,8 @@ mod values;
 
 pub use draft::{Draft, Facts, NewKeyText, changes, deletion};
 pub use fields::{FieldChange, at, diff, put};
-pub(super) use kinds::secret::without_lost_value;
 pub use holdings::own_fields;
+pub(super) use kinds::secret::without_lost_value;
 pub use kinds::{Found, KINDS, Key, Reference, Resource, resource};
 pub use planner::plan;
 pub use problem::{Code, Problem, Problems};

@@ -5,9 +5,7 @@ use super::holdings::{self, own_fields};
 use super::kinds::{self, Home, KINDS, Key, Reference, Resource};
 use super::order;
 use super::problem::{Code, PROBLEMS_MAX, Problem, Problems, unreadable};
-use super::{
-    Action, Asked, DEPENDS_ON, DOCUMENTS_MAX, Ground, Plan, Request, Step, is_source, short_hash,
-};
+use super::{Action, Asked, DEPENDS_ON, DOCUMENTS_MAX, Ground, Plan, Request, Step, is_source, short_hash};
 use crate::domain::inventory::{Holding, Inventory};
 use crate::spec::{self, Kind, nearest};
 use serde_json::Value;
