@@ -255,7 +255,11 @@ mod tests {
         assert_eq!(run(Command::Revoke("ANN@x".into())), Ok(vec!["room.user-revoked"]));
         assert_eq!(run(Command::Grant(granted("ann@x", &[]))), Err(Refused::NoRoles));
         assert_eq!(run(Command::Grant(granted(" ", &[RoomRole::Admin]))), Err(Refused::NoUser));
-        assert_eq!((room.users.len(), room.by_roles, room.generation), (0, true, 1));
+        assert_eq!(
+            (room.users.len(), room.by_roles, room.generation),
+            (0, true, 4),
+            "users are a part of it"
+        );
     }
 
     #[test]

@@ -268,14 +268,38 @@ fn asking(source: &str, text: &str, values: &Values) -> Option<ServiceTemplate> 
 
 fn render_text(source: &str, text: &str, values: &Values) -> Result<String, Problem> {
     let engine = engine();
-    let rendered = engine.template_from_str(text).and_then(|template| template.render(values));
-    let rendered = rendered.map_err(|error| cannot(source, text, &error))?;
-    if rendered.len() > RENDERED_BYTES_MAX {
+    let mut rendered = Rendered { text: vec![], is_full: false };
+    let written = engine
+        .template_from_str(text)
+        .and_then(|template| template.render_captured_to(values, &mut rendered).map(drop));
+    if rendered.is_full {
         let message =
-            format!("the rendered text has {} bytes, at most {RENDERED_BYTES_MAX} are read", rendered.len());
+            format!("the rendered text has more than {RENDERED_BYTES_MAX} bytes, which are not read");
         return Err(problem(source, 1, "document", &message, Some("make the template smaller")));
     }
-    Ok(rendered)
+    written.map_err(|error| cannot(source, text, &error))?;
+    Ok(String::from_utf8_lossy(&rendered.text).into_owned())
+}
+
+/// A text as it is rendered, no longer than is read.
+struct Rendered {
+    text: Vec<u8>,
+    is_full: bool,
+}
+
+impl std::io::Write for Rendered {
+    fn write(&mut self, part: &[u8]) -> std::io::Result<usize> {
+        if self.text.len().saturating_add(part.len()) > RENDERED_BYTES_MAX {
+            self.is_full = true;
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        self.text.extend_from_slice(part);
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 fn cannot(source: &str, text: &str, error: &minijinja::Error) -> Problem {

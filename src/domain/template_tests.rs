@@ -114,6 +114,10 @@ fn what_cannot_be_rendered_or_read_says_why() {
         let found = texts(render("t", text, &Values::new(), Missing::Empty).unwrap_err());
         assert!(found.iter().any(|problem| problem.contains(part)), "{text}: {found:?}");
     }
+    let long = Values::from([("v".to_owned(), "x".repeat(1 << 16))]);
+    let many = render("t", "{% for a in range(9999) %}{{ v }}{% endfor %}", &long, Missing::Empty);
+    let found = texts(many.unwrap_err());
+    assert!(found[0].contains("the rendered text has more than"), "{found:?}");
     let secret = "version: v1\nkind: ServiceTemplate\nmetadata: {name: s}\ncontainer:\n  image: i\n  environment: [{name: A, secret: {id: x}}]\n";
     let template = render("t", secret, &Values::new(), Missing::Refused).unwrap();
     assert!(

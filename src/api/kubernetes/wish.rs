@@ -52,13 +52,25 @@ pub(super) struct Asking {
     pub render: std::sync::Arc<dyn Fn(&World, Uuid, &Found) -> Value + Send + Sync>,
 }
 
+/// Why resources of a kind are not written here; they are read and deleted.
+fn only_elsewhere(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Secret => Some(
+            "secrets are not written by way of this API, which would keep what is sent beside their documents; use \
+             `meshagent apply` or `meshagent secret`",
+        ),
+        // What is kept is the text, of which the members of an object are made.
+        Kind::ServiceTemplate => {
+            Some("templates are not written by way of this API, which knows no text; use `meshagent apply`")
+        }
+        _ => None,
+    }
+}
+
 impl Asking {
     pub fn wish(&self, world: &World) -> Result<Wish, Refusal> {
-        if self.resource.kind() == Kind::Secret && !matches!(self.verb, Verb::Delete { .. }) {
-            return Err(Refusal::forbidden(
-                "secrets are not written by way of this API, which would keep what is sent beside their documents; use \
-                 `meshagent apply` or `meshagent secret`",
-            ));
+        if !matches!(self.verb, Verb::Delete { .. }) {
+            only_elsewhere(self.resource.kind()).map_or(Ok(()), |why| Err(Refusal::forbidden(why)))?;
         }
         let current = find(world, &self.namespace, self.resource, &self.name);
         let missing = || Refusal::no_object(self.resource, &self.name);

@@ -269,7 +269,11 @@ mod tests {
     fn read(flags: &[&str]) -> Result<Option<ShellConfig>, String> {
         let all = [&["x", "--channel", "chat"], flags].concat();
         let line = Line::try_parse_from(all).unwrap().join;
-        let env = |name: &str| (name == "MESHAGENT_SPEC_PATH").then(|| "/no/such/spec".to_owned());
+        let env = |name: &str| match name {
+            "MESHAGENT_SPEC_PATH" => Some("/no/such/spec".to_owned()),
+            "PATH" => Some("/bin".to_owned()),
+            _ => None,
+        };
         config(&line.process, &line.join.shell_image_mounts, &Token::new("s3cret"), env)
             .map_err(|error| error.to_string())
     }

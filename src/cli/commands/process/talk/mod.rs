@@ -23,6 +23,8 @@ const HELP: &str = "/new  a new thread\n/threads  list threads\n/open NUMBER or 
                     /model NAME  choose one\n/voice NAME  choose its voice\n/output text or audio  \
                     choose what it answers with\n/approve, /reject  answer a tool that asks\n/exit  leave\n\
                     What you type while the agent works is added to its turn; Ctrl-C interrupts it.";
+/// Code of an agent that was to add something to a turn that has ended.
+const NOT_IN_PROGRESS: &str = "turn_not_in_progress";
 /// Tools that may wait to be approved.
 const APPROVALS_MAX: usize = 64;
 
@@ -44,6 +46,8 @@ pub struct Talk {
     turn: Option<String>,
     /// Our own inputs that wait for their turns.
     asked: Vec<String>,
+    /// What was added to a running turn last, by its message.
+    steered: Option<(String, String)>,
     /// Whether a line of text is open on the terminal.
     mid_line: bool,
     /// Paths of the threads that were listed last.
@@ -74,6 +78,7 @@ impl Talk {
             answers: None,
             turn: None,
             asked: Vec::new(),
+            steered: None,
             mid_line: false,
             listed: Vec::new(),
             approvals: VecDeque::new(),
@@ -165,7 +170,13 @@ impl Talk {
                         }
                     }
                 },
-                heard = self.session.hear() => self.heard(&heard?)?,
+                heard = self.session.hear() => {
+                    let heard = heard?;
+                    self.heard(&heard)?;
+                    if let Some(line) = self.came_late(&heard) {
+                        self.ask(&line).await?;
+                    }
+                }
                 _ = tokio::signal::ctrl_c() => match (self.thread.clone(), self.turn.clone()) {
                     (Some(thread_id), Some(turn_id)) => {
                         self.session.say(Body::TurnInterrupt(OfTurn { thread_id, turn_id })).await?;
@@ -265,14 +276,27 @@ impl Talk {
             command if command.starts_with('/') => output::note(format!("there is no {command}\n{HELP}")),
             _ => match (self.thread.clone(), self.turn.clone()) {
                 (Some(thread_id), Some(turn_id)) => {
-                    self.session
-                        .say(Body::TurnSteer(Steer { thread_id, turn_id, content: content(line) }))
-                        .await?;
+                    let steer = Body::TurnSteer(Steer { thread_id, turn_id, content: content(line) });
+                    self.steered = Some((self.session.say(steer).await?, line.to_owned()));
                 }
                 _ => self.ask(line).await?,
             },
         }
         Ok(true)
+    }
+
+    /// Whether a turn had ended when something came that was to be added to it.
+    fn is_late(&self, heard: &Map<String, Value>) -> bool {
+        let code = heard.get("error").and_then(|error| error.get("code")).and_then(Value::as_str);
+        let source = text(heard, "source_message_id");
+        kind(heard) == "turn.steer.rejected"
+            && code == Some(NOT_IN_PROGRESS)
+            && self.steered.as_ref().is_some_and(|(asked, _)| asked == source)
+    }
+
+    /// What came so, which begins a turn then.
+    fn came_late(&mut self, heard: &Map<String, Value>) -> Option<String> {
+        if self.is_late(heard) { self.steered.take().map(|(_, line)| line) } else { None }
     }
 
     /// How the next turns are answered. Whether the model can is for the agent to say.
@@ -402,6 +426,7 @@ impl Talk {
                 self.end_line()?;
                 output::note("Added to the running turn.");
             }
+            "turn.steer.rejected" if self.is_late(heard) => {}
             "turn.start.rejected" | "turn.steer.rejected" => output::note(failed(heard).to_string()),
             "turn.ended" => {
                 self.end_line()?;
