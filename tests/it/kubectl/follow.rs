@@ -36,7 +36,8 @@ fn waits_end_when_it_is_so() {
         kubectl.with(DESK, &["apply"]).ok();
         kubectl.ok(&["wait", "--for=condition=Ready", "--timeout=60s", "room/desk"]);
         kubectl.fails(&["wait", "--for=condition=Stalled", "--timeout=1s", "room/desk"], &["timed out"]);
-        let mut gone = kubectl.start(&["wait", "--for=delete", "--timeout=60s", "room/desk"], "gone");
+        let mut gone = kubectl.start(&["wait", "--for=delete", "--timeout=60s", "room/desk", "-v=6"], "gone");
+        until("the wait", || gone.said().contains("watch=true"));
         kubectl.ok(&["delete", "room/desk", "--wait", "--timeout=60s"]);
         gone.ends();
         kubectl.fails(&["delete", "room/desk"], &["not found"]);
