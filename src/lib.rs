@@ -20,6 +20,7 @@ pub mod store;
 // ports and their adapters
 pub mod beneath;
 pub mod child;
+pub mod rendering;
 pub mod volume;
 
 pub mod eventlog;

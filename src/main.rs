@@ -1,6 +1,7 @@
 //! The `meshagent` command. Everything is in the library; see `meshagent::cli`.
 
 use meshagent::child;
+use meshagent::rendering;
 use meshagent::runtime::sandbox;
 use std::process::ExitCode;
 
@@ -12,6 +13,10 @@ fn main() -> ExitCode {
         let reason = sandbox::enter_and_exec(args);
         eprintln!("{reason}");
         return ExitCode::from(sandbox::EXIT_NOT_STARTED);
+    }
+    if word.as_ref().is_some_and(|word| word == rendering::SUBCOMMAND) {
+        rendering::serve();
+        return ExitCode::SUCCESS;
     }
     if word.is_some_and(|word| word == child::WATCH_SUBCOMMAND) {
         child::watch();

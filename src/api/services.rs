@@ -159,13 +159,13 @@ fn wire(id: ServiceId, service: &Service) -> spec::Service {
 }
 
 /// Reads a body that is a spec, or a template with values.
-fn read(body: Value) -> Result<spec::Service, Problem> {
+async fn read(api: &Api, body: Value) -> Result<spec::Service, Problem> {
     if let Some(template) = body.get("template").and_then(Value::as_str) {
         let values: BTreeMap<String, String> = match body.get("values") {
             Some(values) => body::read(values.to_string().as_bytes())?,
             None => BTreeMap::new(),
         };
-        return super::templates::service(template, &values);
+        return super::templates::service(api, template, values).await;
     }
     super::body::spec(body)
 }
@@ -193,7 +193,7 @@ async fn create(
     place: Place,
     Body(body): Body<Value>,
 ) -> Result<Json<spec::Service>, Problem> {
-    let spec = read(body)?;
+    let spec = read(&api, body).await?;
     let id = api.app.create_service(&caller.actor(), place.project, place.room, spec).await?;
     answer(&api, id)
 }
@@ -211,7 +211,7 @@ async fn update(
     Body(body): Body<Value>,
 ) -> Result<Json<spec::Service>, Problem> {
     let id = place.find(&api.app.world())?.0;
-    let spec = read(body)?;
+    let spec = read(&api, body).await?;
     api.app.update_service(&caller.actor(), id, spec).await?;
     answer(&api, id)
 }

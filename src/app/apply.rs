@@ -59,7 +59,7 @@ impl App {
                 if let Some(expected) = expected.filter(|expected| *expected != plan.hash) {
                     return Err(stale(&expected, &plan));
                 }
-                let mut facts = plan::changes(&plan, &base, project, (&*app.ids, &given))?;
+                let mut facts = plan::changes(&plan, &base, project, app.with(&given))?;
                 let noted = note(&base, &plan, !facts.changes.is_empty())?;
                 facts.changes.extend(noted);
                 Ok((plan, facts))
@@ -82,7 +82,7 @@ impl App {
         let values = Values::default();
         for _ in 0..super::execute::CONFLICT_RETRIES_MAX {
             let world = self.world();
-            let facts = plan::deletion(&world, project, (&*self.ids, &values), (kind, id))?;
+            let facts = plan::deletion(&world, project, self.with(&values), (kind, id))?;
             if self.carry_out(actor, &world, facts, &values).await? {
                 return Ok(());
             }
@@ -131,6 +131,11 @@ impl App {
         Ok(true)
     }
 
+    /// What facts are made with, and these values.
+    pub(super) fn with<'a>(&'a self, values: &'a Values) -> plan::With<'a> {
+        plan::With { ids: &*self.ids, values, templates: &*self.settings.templates }
+    }
+
     pub(super) fn plan_on(
         &self,
         world: &World,
@@ -141,7 +146,8 @@ impl App {
         let mail_domain = self.settings.mail_domain.as_deref();
         let public_url = self.settings.public_url.as_str();
         let asked = &Asked::default();
-        let ground = Ground { world, project, mail_domain, public_url, values, asked };
+        let templates = &*self.settings.templates;
+        let ground = Ground { world, project, mail_domain, public_url, values, templates, asked };
         plan::plan(&ground, request).map_err(|problems| Error::Plan(Box::new(problems)))
     }
 

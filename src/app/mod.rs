@@ -48,6 +48,7 @@ pub use projects::{DEFAULT_ACCOUNT, NewProject};
 pub use values::{AgeIdentities, AgeKeys};
 
 use crate::clock::{Clock, IdSource};
+use crate::domain::template::Render;
 use crate::eventlog::EventLog;
 use crate::projection::{Projection, World};
 use crate::vault::Vault;
@@ -70,6 +71,8 @@ pub struct Settings {
     pub mail_domain: Option<String>,
     /// What opens encrypted values of documents, by project.
     pub age: Arc<AgeKeys>,
+    /// What renders templates, which are other people's.
+    pub templates: Arc<dyn Render>,
 }
 
 /// The ports, and nothing else.

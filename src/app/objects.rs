@@ -50,7 +50,7 @@ impl App {
                     Err(refused) => return Ok(Err(refused)),
                 };
                 let plan = app.plan_of(&base, project, &wish, &given)?;
-                let mut facts = plan::changes(&plan, &base, project, (&*app.ids, &given))?;
+                let mut facts = plan::changes(&plan, &base, project, app.with(&given))?;
                 let tried = if dry_run {
                     Some(app.tried(&actor_here, &base, std::mem::take(&mut facts.changes))?)
                 } else {

@@ -7,9 +7,13 @@ use crate::spec::{
     Annotations, Container, Document, Problem, Service, ServiceTemplate, TemplateContainer, Written,
     check_set, parse_files, parse_template, validate,
 };
-use minijinja::{Environment, UndefinedBehavior};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+
+mod text;
+
+pub use text::{Here, RENDERED_BYTES_MAX, Refusal, Render};
+use text::{cannot, engine};
 
 /// Values by variable name.
 pub type Values = BTreeMap<String, String>;
@@ -28,13 +32,6 @@ pub const TEMPLATE_YAML: &str = crate::spec::TEMPLATE_SOURCE;
 /// Annotation: the values it was rendered with, as JSON text.
 pub const TEMPLATE_VALUES: &str = "meshagent.service.template.values";
 
-/// Most steps one rendering may take.
-const STEPS_MAX: u64 = 1_000_000;
-/// Longest rendered text, bytes.
-const RENDERED_BYTES_MAX: usize = 4 << 20;
-/// Deepest nesting of blocks and macros.
-const RECURSION_MAX: usize = 50;
-
 /// Whether a text says that it is a template; such a text need not be YAML before it is rendered.
 pub fn is_template(text: &str) -> bool {
     let kinds = text.lines().filter_map(|line| line.strip_prefix("kind:"));
@@ -45,17 +42,18 @@ pub fn is_template(text: &str) -> bool {
 
 /// Renders and reads a template. Its annotations then hold the text and the values.
 pub fn render(
+    with: &dyn Render,
     source: &str,
     text: &str,
     values: &Values,
     missing: Missing,
 ) -> Result<ServiceTemplate, Vec<Problem>> {
-    let rendered = render_text(source, text, values).map_err(|problem| vec![problem])?;
-    let inner = |scalar: &str| render_text(source, scalar, values).map_err(|problem| problem.message);
+    let rendered = with.render(text, values).map_err(|refusal| vec![refusal.at(source)])?;
+    let inner = |scalar: &str| with.render(scalar, values).map_err(|refusal| refusal.message);
     let read = parse_template(source, &rendered, &inner);
     if missing == Missing::Refused {
         // What cannot be read without the values may be read with others: it says what they are for.
-        let asking = read.is_err().then(|| asking(source, text, values)).flatten();
+        let asking = read.is_err().then(|| asking(with, source, text, values)).flatten();
         let absent = absent(source, text, values, read.as_ref().ok().or(asking.as_ref()));
         if !absent.is_empty() {
             return Err(absent);
@@ -79,7 +77,7 @@ pub fn read_files<S: AsRef<str>, T: AsRef<str>>(
     for (source, text) in files {
         let (source, text) = (source.as_ref(), text.as_ref());
         let read = if is_template(text) {
-            render(source, text, values, Missing::Refused).map(|template| {
+            render(&Here, source, text, values, Missing::Refused).map(|template| {
                 let document = Document::ServiceTemplate(template);
                 let value = serde_json::to_value(&document).unwrap_or_default();
                 vec![Written { document, value, source: source.to_owned(), line: 1 }]
@@ -183,12 +181,13 @@ fn plain_name(text: &str) -> Option<(usize, String)> {
 
 /// Renders a template and turns it into the service it describes.
 pub fn render_service(
+    with: &dyn Render,
     source: &str,
     text: &str,
     values: &Values,
     missing: Missing,
 ) -> Result<Service, Vec<Problem>> {
-    to_service(&render(source, text, values, missing)?)
+    to_service(&render(with, source, text, values, missing)?)
 }
 
 /// The service of a rendered template. As with the public clients, volume mounts are not taken over.
@@ -240,73 +239,20 @@ fn container(template: &TemplateContainer) -> Result<Container, Problem> {
 pub fn compile(text: &str) -> Result<(), Problem> {
     let engine = engine();
     let read = engine.template_from_str(text).map(drop);
-    read.map_err(|error| cannot(TEMPLATE, text, &error))
-}
-
-fn engine() -> Environment<'static> {
-    let mut engine = Environment::new();
-    engine.set_undefined_behavior(UndefinedBehavior::Lenient);
-    engine.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    engine.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    engine.set_fuel(Some(STEPS_MAX));
-    engine.set_recursion_limit(RECURSION_MAX);
-    engine
+    read.map_err(|error| cannot(text, &error).at(TEMPLATE))
 }
 
 /// The template with a value for every variable, whatever it is.
-fn asking(source: &str, text: &str, values: &Values) -> Option<ServiceTemplate> {
+fn asking(with: &dyn Render, source: &str, text: &str, values: &Values) -> Option<ServiceTemplate> {
     let engine = engine();
     let used = engine.template_from_str(text).ok()?.undeclared_variables(false);
     let mut values = values.clone();
     for name in used {
         values.entry(name).or_insert_with(|| "1".to_owned());
     }
-    let rendered = render_text(source, text, &values).ok()?;
-    let inner = |scalar: &str| render_text(source, scalar, &values).map_err(|problem| problem.message);
+    let rendered = with.render(text, &values).ok()?;
+    let inner = |scalar: &str| with.render(scalar, &values).map_err(|refusal| refusal.message);
     parse_template(source, &rendered, &inner).ok()
-}
-
-fn render_text(source: &str, text: &str, values: &Values) -> Result<String, Problem> {
-    let engine = engine();
-    let mut rendered = Rendered { text: vec![], is_full: false };
-    let written = engine
-        .template_from_str(text)
-        .and_then(|template| template.render_captured_to(values, &mut rendered).map(drop));
-    if rendered.is_full {
-        let message =
-            format!("the rendered text has more than {RENDERED_BYTES_MAX} bytes, which are not read");
-        return Err(problem(source, 1, "document", &message, Some("make the template smaller")));
-    }
-    written.map_err(|error| cannot(source, text, &error))?;
-    Ok(String::from_utf8_lossy(&rendered.text).into_owned())
-}
-
-/// A text as it is rendered, no longer than is read.
-struct Rendered {
-    text: Vec<u8>,
-    is_full: bool,
-}
-
-impl std::io::Write for Rendered {
-    fn write(&mut self, part: &[u8]) -> std::io::Result<usize> {
-        if self.text.len().saturating_add(part.len()) > RENDERED_BYTES_MAX {
-            self.is_full = true;
-            return Err(std::io::ErrorKind::WriteZero.into());
-        }
-        self.text.extend_from_slice(part);
-        Ok(part.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-fn cannot(source: &str, text: &str, error: &minijinja::Error) -> Problem {
-    let reason = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    let hint = text.contains("${#").then_some("`{#` begins a comment; write `${ #name}` differently");
-    let message = format!("the template cannot be rendered: {reason}");
-    problem(source, error.line().unwrap_or(1), "document", &message, hint)
 }
 
 /// One problem per variable that is used or declared, has no value, and is not optional.

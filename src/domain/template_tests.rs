@@ -33,7 +33,7 @@ fn texts(problems: Vec<Problem>) -> Vec<String> {
 #[test]
 fn a_template_is_rendered_read_and_remembers_where_it_came_from() {
     let french = values(&[("language", "French")]);
-    let template = render("t.yaml", TEMPLATE, &french, Missing::Refused).unwrap();
+    let template = render(&Here, "t.yaml", TEMPLATE, &french, Missing::Refused).unwrap();
     assert_eq!(template.metadata.name, "translator-french");
     let container = template.container.as_ref().unwrap();
     assert_eq!(container.command.as_deref(), Some("meshagent process join --rule 'translate to French'\n"));
@@ -48,14 +48,15 @@ fn a_template_is_rendered_read_and_remembers_where_it_came_from() {
 
 #[test]
 fn the_service_keeps_all_but_volumes_and_variables() {
-    let service = render_service("t", TEMPLATE, &values(&[("language", "French")]), Missing::Empty).unwrap();
+    let service =
+        render_service(&Here, "t", TEMPLATE, &values(&[("language", "French")]), Missing::Empty).unwrap();
     let container = service.container.as_ref().unwrap();
     let storage = container.storage.as_ref().unwrap();
     assert_eq!((storage.room.as_ref().map(Vec::len), storage.volumes.as_ref()), (Some(1), None));
     assert_eq!(service.ports, None);
     assert!(service.annotation(TEMPLATE_YAML).is_some());
     let plain = "version: v1\nkind: ServiceTemplate\nmetadata: {name: p}\ncontainer: {image: i}\nexternal: {url: u}\n";
-    let service = render_service("t", plain, &Values::new(), Missing::Refused).unwrap();
+    let service = render_service(&Here, "t", plain, &Values::new(), Missing::Refused).unwrap();
     assert_eq!(
         service.container.unwrap().environment,
         Some(vec![]),
@@ -66,16 +67,16 @@ fn the_service_keeps_all_but_volumes_and_variables() {
 
 #[test]
 fn a_missing_value_is_empty_or_named() {
-    let template = render("t.yaml", TEMPLATE, &Values::new(), Missing::Empty).unwrap();
+    let template = render(&Here, "t.yaml", TEMPLATE, &Values::new(), Missing::Empty).unwrap();
     assert_eq!(template.metadata.name, "translator-");
-    let refused = texts(render("t.yaml", TEMPLATE, &Values::new(), Missing::Refused).unwrap_err());
+    let refused = texts(render(&Here, "t.yaml", TEMPLATE, &Values::new(), Missing::Refused).unwrap_err());
     assert_eq!(
         refused,
         ["t.yaml:3:1: variables.language: the template variable `language` has no value\n  \
          hint: give it with `--value language=…`, or declare it with `optional: true`"]
     );
     let undeclared = "version: v1\nkind: ServiceTemplate\nmetadata: {name: \"{{ who }}\"}\n";
-    let refused = texts(render("t", undeclared, &Values::new(), Missing::Refused).unwrap_err());
+    let refused = texts(render(&Here, "t", undeclared, &Values::new(), Missing::Refused).unwrap_err());
     assert!(
         refused[0].starts_with("t:3:1: variables.who: the template variable `who` has no value"),
         "{refused:?}"
@@ -85,12 +86,12 @@ fn a_missing_value_is_empty_or_named() {
 #[test]
 fn a_value_can_change_the_structure_and_is_not_escaped() {
     let text = "version: v1\nkind: ServiceTemplate\nmetadata:\n  name: {{ name }}\n";
-    let injected = render("t", text, &values(&[("name", "a\n  description: <b>")]), Missing::Empty).unwrap();
+    let injected =
+        render(&Here, "t", text, &values(&[("name", "a\n  description: <b>")]), Missing::Empty).unwrap();
     assert_eq!(injected.metadata.description.as_deref(), Some("<b>"));
-    let trailing = render_text("t", "a\n\n", &Values::new()).unwrap();
+    let trailing = Here.render("a\n\n", &Values::new()).unwrap();
     assert_eq!(trailing, "a\n", "one newline at the end is dropped");
-    let python =
-        render_text("t", "{{ x.upper() }} {{ x | replace('a', 'o') }}", &values(&[("x", "ab")])).unwrap();
+    let python = Here.render("{{ x.upper() }} {{ x | replace('a', 'o') }}", &values(&[("x", "ab")])).unwrap();
     assert_eq!(python, "AB ob");
 }
 
@@ -111,21 +112,21 @@ fn what_cannot_be_rendered_or_read_says_why() {
         ("a: 1\n---\nb: 2\n", "exactly one document, this text has 2"),
         ("a: ${#list[@]}\n", "hint: `{#` begins a comment"),
     ] {
-        let found = texts(render("t", text, &Values::new(), Missing::Empty).unwrap_err());
+        let found = texts(render(&Here, "t", text, &Values::new(), Missing::Empty).unwrap_err());
         assert!(found.iter().any(|problem| problem.contains(part)), "{text}: {found:?}");
     }
     let long = Values::from([("v".to_owned(), "x".repeat(1 << 16))]);
-    let many = render("t", "{% for a in range(9999) %}{{ v }}{% endfor %}", &long, Missing::Empty);
+    let many = render(&Here, "t", "{% for a in range(9999) %}{{ v }}{% endfor %}", &long, Missing::Empty);
     let found = texts(many.unwrap_err());
     assert!(found[0].contains("the rendered text has more than"), "{found:?}");
     let secret = "version: v1\nkind: ServiceTemplate\nmetadata: {name: s}\ncontainer:\n  image: i\n  environment: [{name: A, secret: {id: x}}]\n";
-    let template = render("t", secret, &Values::new(), Missing::Refused).unwrap();
+    let template = render(&Here, "t", secret, &Values::new(), Missing::Refused).unwrap();
     assert!(
         texts(to_service(&template).unwrap_err())[0].contains("`run_as` is required"),
         "only when converting"
     );
     let bare = "version: v1\nkind: ServiceTemplate\nmetadata: {name: s}\ncontainer: {command: x}\n";
-    let found = texts(render_service("t", bare, &Values::new(), Missing::Refused).unwrap_err());
+    let found = texts(render_service(&Here, "t", bare, &Values::new(), Missing::Refused).unwrap_err());
     assert!(found[0].starts_with("container.image: the field `image` is missing"), "{found:?}");
 }
 
@@ -175,7 +176,7 @@ fn templates_are_kept_as_they_were_written_beside_other_documents() {
 fn a_value_that_is_missing_is_asked_for_as_the_template_does() {
     let text = "version: v1\nkind: ServiceTemplate\nmetadata: {name: a}\n\
                 variables: [{name: port, description: Where it listens}]\nports: [{num: {{ port }}}]\n";
-    let problems = render_service("a", text, &Values::new(), Missing::Refused).unwrap_err();
+    let problems = render_service(&Here, "a", text, &Values::new(), Missing::Refused).unwrap_err();
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].message.contains("`port` (Where it listens) has no value"), "{problems:?}");
     assert_eq!(problems[0].path, "variables.port");

@@ -30,6 +30,7 @@ use crate::eventlog::LogError;
 use crate::git::Repositories;
 use crate::llm::usage::Ledger;
 use crate::projection::{OpenError, Projection};
+use crate::rendering::Apart;
 use crate::room::Hub;
 use crate::room::toolkits::containers::Containers;
 use crate::runtime::{
@@ -252,6 +253,7 @@ async fn application(
             server_url: options.server_url.clone().unwrap_or_else(|| public_url.to_owned()),
             mail_domain: options.mail.domain.clone(),
             age: Arc::new(AgeKeys { all: std::mem::take(&mut options.age), ..AgeKeys::default() }),
+            templates: Arc::new(Apart::new(program(options)?)),
         },
     };
     Ok((Arc::new(app), stores))

@@ -26,6 +26,7 @@ mod operator;
 mod plans;
 mod proxy;
 mod queue;
+mod rendering;
 mod replay;
 mod roles;
 mod room;

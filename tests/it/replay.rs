@@ -55,6 +55,7 @@ async fn platform() -> (Arc<App>, Arc<MemoryLog>) {
     let vault = Arc::new(Vault::new(Kek::random().unwrap(), Arc::new(MemorySecrets::default())));
     let settings = Settings {
         auto_create_rooms: false,
+        templates: Arc::new(meshagent::domain::template::Here),
         schedule_floor_seconds: 60,
         mail_domain: None,
         age: Arc::default(),

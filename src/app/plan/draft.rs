@@ -9,6 +9,7 @@ use crate::domain::inventory::{Applied, Dropped, Held, Holding, Inventory};
 use crate::domain::names::{self, Names};
 use crate::domain::object::Object;
 use crate::domain::secret::{self, Secret};
+use crate::domain::template::Render;
 use crate::domain::{Entity, Event, feed};
 use crate::id::{
     ApiKeyId, FeedId, ManagedAgentId, OwnedSecretId, ProjectId, RoomId, ServiceAccountId, StreamId,
@@ -30,6 +31,7 @@ pub struct Draft<'a> {
     world: &'a World,
     project: ProjectId,
     ids: &'a dyn IdSource,
+    rendering: &'a dyn Render,
     names: BTreeMap<ProjectId, (Option<Names>, Vec<Event>)>,
     rooms: HashMap<String, RoomId>,
     agents: HashMap<String, ManagedAgentId>,
@@ -81,14 +83,24 @@ pub struct NewKeyText {
     pub version: Uuid,
 }
 
+/// What facts are made with.
+#[derive(Clone, Copy)]
+pub struct With<'a> {
+    pub ids: &'a dyn IdSource,
+    /// Values of secrets that came with the documents.
+    pub values: &'a Values,
+    pub templates: &'a dyn Render,
+}
+
+impl std::fmt::Debug for With<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("With").finish_non_exhaustive()
+    }
+}
+
 /// The facts of a plan that was made on this very world. None where nothing changes, not even who holds what.
-pub fn changes(
-    plan: &Plan,
-    world: &World,
-    project: ProjectId,
-    (ids, values): (&dyn IdSource, &Values),
-) -> Result<Facts, Error> {
-    let mut draft = Draft::new(world, project, (ids, values));
+pub fn changes(plan: &Plan, world: &World, project: ProjectId, with: With<'_>) -> Result<Facts, Error> {
+    let mut draft = Draft::new(world, project, with);
     let changed = plan.steps.iter().filter(|step| step.action != Action::Unchanged);
     draft.changed = changed.filter_map(|step| step.id).collect();
     // What goes, goes first: in the reverse order of dependence.
@@ -117,7 +129,7 @@ pub fn changes(
 pub fn deletion(
     world: &World,
     project: ProjectId,
-    with: (&dyn IdSource, &Values),
+    with: With<'_>,
     (kind, id): (Kind, Uuid),
 ) -> Result<Facts, Error> {
     let mut draft = Draft::new(world, project, with);
@@ -127,11 +139,12 @@ pub fn deletion(
 }
 
 impl<'a> Draft<'a> {
-    fn new(world: &'a World, project: ProjectId, (ids, values): (&'a dyn IdSource, &'a Values)) -> Self {
+    fn new(world: &'a World, project: ProjectId, with: With<'a>) -> Self {
         Self {
             world,
             project,
-            ids,
+            ids: with.ids,
+            rendering: with.templates,
             names: BTreeMap::new(),
             rooms: HashMap::new(),
             agents: HashMap::new(),
@@ -142,7 +155,7 @@ impl<'a> Draft<'a> {
             changes: vec![],
             accounts_gone: vec![],
             keys_gone: vec![],
-            values,
+            values: with.values,
             values_in: vec![],
             values_gone: vec![],
             keys_in: vec![],
@@ -239,6 +252,11 @@ impl<'a> Draft<'a> {
     /// Has what is made of a template made of this text.
     pub fn keep_template(&mut self, name: &str, source: &str) {
         self.templates.insert(name.to_owned(), source.to_owned());
+    }
+
+    /// What renders templates.
+    pub fn rendering(&self) -> &'a dyn Render {
+        self.rendering
     }
 
     /// The text of a template that this plan makes or changes.

@@ -12,7 +12,7 @@ mod planner;
 mod problem;
 mod values;
 
-pub use draft::{Draft, Facts, NewKeyText, changes, deletion};
+pub use draft::{Draft, Facts, NewKeyText, With, changes, deletion};
 pub use fields::{FieldChange, at, diff, put};
 pub use holdings::own_fields;
 pub(super) use kinds::secret::without_lost_value;
@@ -23,6 +23,7 @@ pub use values::{Missing, Values};
 
 use crate::domain::inventory::Holding;
 use crate::domain::object::Object;
+use crate::domain::template::Render;
 use crate::id::{Position, ProjectId};
 use crate::projection::World;
 use crate::spec::Kind;
@@ -80,6 +81,8 @@ pub struct Ground<'a> {
     pub public_url: &'a str,
     /// Values of secrets that came with the documents.
     pub values: &'a Values,
+    /// What renders templates.
+    pub templates: &'a dyn Render,
     /// What others among the documents are to be.
     pub asked: &'a Asked,
 }

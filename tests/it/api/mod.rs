@@ -122,6 +122,7 @@ impl Platform {
             ids: Arc::clone(&ids),
             settings: Settings {
                 auto_create_rooms: false,
+                templates: Arc::new(meshagent::domain::template::Here),
                 schedule_floor_seconds: 60,
                 mail_domain: None,
                 age: Arc::new(age_keys()),

@@ -223,3 +223,22 @@ fn a_template_is_kept_as_its_text_and_services_are_made_of_it() {
     let table = person.run(&["get", "templates"]).ok().stdout;
     assert!(table.contains("greeter"), "{table}");
 }
+
+/// The text doubles with every step, so that rendering it would use up the memory of the machine.
+#[test]
+fn a_template_that_takes_all_memory_is_refused_and_the_server_goes_on() {
+    let server = Server::start(&[]);
+    let person = Person::of(&server);
+    let bomb = "{% set a = a ~ a %}".repeat(40);
+    let template = format!(
+        "version: v1\nkind: ServiceTemplate\nmetadata:\n  name: greeter\n  # {{% set a = 'ab' %}}{bomb}\n\
+         container:\n  image: i\n  command: say\n  on_demand: true\n"
+    );
+    person.file("specs/greeter.yaml", &template);
+    person.file(
+        "specs/morning.yaml",
+        "version: v1\nkind: ServiceInstance\nmetadata: {name: morning}\ntemplate: greeter\n",
+    );
+    person.run(&["apply", "-f", "specs"]).fails(1, &["morning", "more than 256 MiB of memory"]);
+    person.run(&["get", "service/morning"]).fails(1, &["there is no service `morning`"]);
+}

@@ -191,6 +191,7 @@ async fn app(shared: &Shared, server: &str) -> Arc<App> {
         ids: Arc::clone(&shared.ids),
         settings: Settings {
             auto_create_rooms: true,
+            templates: Arc::new(meshagent::domain::template::Here),
             schedule_floor_seconds: 1,
             mail_domain: None,
             age: Arc::default(),

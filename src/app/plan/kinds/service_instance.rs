@@ -10,7 +10,7 @@ use crate::domain::names;
 use crate::domain::service::{self, Service};
 use crate::domain::service_instance::{Command, Created, Refused, ServiceInstance};
 use crate::domain::service_template;
-use crate::domain::template::{self, Missing};
+use crate::domain::template::{self, Missing, Render};
 use crate::id::{ProjectId, RoomId, ServiceInstanceId, StreamId};
 use crate::projection::{ProjectView, World};
 use crate::spec::{self, Kind};
@@ -86,7 +86,7 @@ impl Resource for Instances {
         // That there is no such template is a problem of its own.
         let Some(source) = source else { return vec![] };
         let inline = spec.source.is_some();
-        let problems = rendered(&source, &spec).err().unwrap_or_default();
+        let problems = rendered(ground.templates, &source, &spec).err().unwrap_or_default();
         problems.into_iter().map(|found| placed(key, found, inline)).collect()
     }
 
@@ -152,11 +152,12 @@ pub(super) fn of_template<'w>(
 
 /// The service that a template's text makes with an instance's values.
 pub(super) fn rendered(
+    with: &dyn Render,
     source: &str,
     instance: &spec::ServiceInstance,
 ) -> Result<spec::Service, Vec<spec::Problem>> {
     let name = instance.template.as_deref().unwrap_or("source");
-    let mut service = template::render_service(name, source, &instance.values, Missing::Refused)?;
+    let mut service = template::render_service(with, name, source, &instance.values, Missing::Refused)?;
     service.id = None;
     service.metadata.name.clone_from(&instance.metadata.name);
     if let Some(notes) = &mut service.metadata.annotations {
@@ -177,7 +178,7 @@ fn made(draft: &Draft<'_>, spec: &spec::ServiceInstance) -> Result<spec::Service
         }
         (None, None) => return Err(Error::rejected(service_template::Refused::NotFound)),
     };
-    rendered(&source, spec).map_err(|problems| refused(spec, &problems))
+    rendered(draft.rendering(), &source, spec).map_err(|problems| refused(spec, &problems))
 }
 
 pub(super) fn refused(spec: &spec::ServiceInstance, problems: &[spec::Problem]) -> Error {

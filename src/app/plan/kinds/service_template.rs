@@ -91,7 +91,7 @@ impl Resource for Templates {
             !ground.asked.instances.contains(&Key::new(Kind::ServiceInstance, room, name))
         });
         let failing = others.filter_map(|(_, instance)| {
-            let problems = rendered(&wanted.source, &instance.spec).err()?;
+            let problems = rendered(ground.templates, &wanted.source, &instance.spec).err()?;
             let text = format!(
                 "the instance `{}` cannot be made of it: {}",
                 instance.spec.metadata.name,
@@ -133,7 +133,7 @@ impl Resource for Templates {
                 for (instance, state) in of_template(world, project, &key.name) {
                     // Those that change too are made of the new text then.
                     if !draft.is_changed(instance.uuid()) {
-                        let made = rendered(&wanted.source, &state.spec)
+                        let made = rendered(draft.rendering(), &wanted.source, &state.spec)
                             .map_err(|problems| super::service_instance::refused(&state.spec, &problems))?;
                         let runs = instance.service();
                         draft.decide::<Service>(
