@@ -25,7 +25,7 @@ pub enum AgentChannel {
 /// Why a text is no channel.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "unknown channel `{text}`: {reason}; want chat, memory, mail:ADDRESS, queue:NAME, toolkit:NAME, websocket:PORT or command:PROGRAM"
+    "unknown channel `{text}`: {reason}; want chat, mail:ADDRESS, queue:NAME, toolkit:NAME, websocket:PORT or command:PROGRAM"
 )]
 pub struct InvalidChannel {
     text: String,

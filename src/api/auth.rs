@@ -196,6 +196,9 @@ impl<S: Send + Sync> FromRequestParts<S> for InProject {
             .map_err(|error| Problem::bad_request(error.to_string()))?;
         let text = params.iter().find(|(name, _)| *name == "project_id").map(|(_, value)| value);
         let id = text.and_then(|t| t.parse().ok());
-        id.map(Self).ok_or_else(|| Problem::not_found("no such project"))
+        id.map(Self).ok_or_else(|| {
+            let text = text.unwrap_or_default();
+            Problem::not_found(format!("no project has the id `{text}`; `meshagent project list` shows them"))
+        })
     }
 }

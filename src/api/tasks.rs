@@ -80,7 +80,8 @@ struct TaskBody {
 #[derive(Debug, Default, Deserialize)]
 struct Wanted {
     room_id: Option<Uuid>,
-    task_id: Option<Uuid>,
+    /// One that is no UUID names no task.
+    task_id: Option<String>,
     active: Option<bool>,
 }
 
@@ -163,7 +164,7 @@ async fn list(
         .tasks(project)
         .filter(|(id, t)| {
             room.is_none_or(|r| r == t.room)
-                && wanted.task_id.is_none_or(|w| w == id.uuid())
+                && wanted.task_id.as_ref().is_none_or(|text| Uuid::parse_str(text) == Ok(id.uuid()))
                 && wanted.active.is_none_or(|w| w == (t.spec.active && !t.is_spent()))
                 && paging.wants(&name(t))
         })

@@ -143,11 +143,7 @@ impl App {
         request: &Request,
         values: &Values,
     ) -> Result<Plan, Error> {
-        let mail_domain = self.settings.mail_domain.as_deref();
-        let public_url = self.settings.public_url.as_str();
-        let asked = &Asked::default();
-        let templates = &*self.settings.templates;
-        let ground = Ground { world, project, mail_domain, public_url, values, templates, asked };
+        let ground = Ground { world, project, settings: &self.settings, values, asked: &Asked::default() };
         plan::plan(&ground, request).map_err(|problems| Error::Plan(Box::new(problems)))
     }
 

@@ -41,12 +41,21 @@ pub struct Change {
     pub events: Vec<Event>,
     /// For a fact that must be recorded once whoever sees it: its derived id.
     pub event_id: Option<Uuid>,
+    /// Without facts: whether the stream must be as it was decided on.
+    stands: bool,
 }
 
 impl Change {
     #[must_use]
     pub fn new(project: ProjectId, stream: StreamId, events: Vec<Event>) -> Self {
-        Self { project, stream, events, event_id: None }
+        Self { project, stream, events, event_id: None, stands: false }
+    }
+
+    /// No fact: the rest is only made if the stream is as it was decided on. What comes to refer to an object goes with this,
+    /// so that the object cannot end at the same moment.
+    #[must_use]
+    pub fn stands(project: ProjectId, stream: StreamId) -> Self {
+        Self { stands: true, ..Self::new(project, stream, vec![]) }
     }
 }
 
@@ -84,7 +93,7 @@ impl App {
         changes: Vec<Change>,
     ) -> Result<bool, Error> {
         let writes = self.writes(actor, world, changes)?;
-        if writes.is_empty() {
+        if writes.iter().all(|write| write.events.is_empty()) {
             return Ok(true);
         }
         match self.log.append(writes).await {
@@ -106,7 +115,7 @@ impl App {
     ) -> Result<Vec<StreamWrite>, Error> {
         let mut writes: Vec<StreamWrite> = Vec::with_capacity(changes.len());
         let mut places: HashMap<StreamId, usize> = HashMap::with_capacity(changes.len());
-        for change in changes.into_iter().filter(|c| !c.events.is_empty()) {
+        for change in changes.into_iter().filter(|c| c.stands || !c.events.is_empty()) {
             let metadata = Metadata {
                 project: Some(change.project),
                 actor: actor.name.clone(),

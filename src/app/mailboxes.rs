@@ -29,7 +29,11 @@ impl App {
                 &held(&mailbox.address),
                 id.uuid(),
             )?;
-            Ok(Decision { changes: vec![claimed, Change::new(project, id.stream(), made)], answer: id })
+            let stands = Change::stands(project, mailbox.room.stream());
+            Ok(Decision {
+                changes: vec![stands, claimed, Change::new(project, id.stream(), made)],
+                answer: id,
+            })
         })
         .await
     }
@@ -41,7 +45,11 @@ impl App {
             let old = find(world, id)?;
             let events = Mailbox::decide(Some(old), Command::Update(new.clone())).map_err(Error::rejected)?;
             let changed = !events.is_empty();
-            Ok(Decision { changes: vec![Change::new(id.project(), id.stream(), events)], answer: changed })
+            let stands = Change::stands(id.project(), new.room.stream());
+            Ok(Decision {
+                changes: vec![stands, Change::new(id.project(), id.stream(), events)],
+                answer: changed,
+            })
         })
         .await
     }

@@ -69,6 +69,8 @@ pub struct Settings {
     pub server_url: String,
     /// The domain of all mailboxes; without one any may be named, which suits only a server that nobody shares.
     pub mail_domain: Option<String>,
+    /// Routes are for names below this one; without it for any, which suits only a server that nobody shares.
+    pub proxy_domain: Option<String>,
     /// What opens encrypted values of documents, by project.
     pub age: Arc<AgeKeys>,
     /// What renders templates, which are other people's.

@@ -190,22 +190,8 @@ impl App {
 
     /// The newest resource that had a name and is gone.
     pub async fn formerly(&self, project: ProjectId, kind: Kind, name: &str) -> Result<Option<Uuid>, Error> {
-        let (wanted, of) = match kind {
-            Kind::Room => (names::Kind::Room, project),
-            Kind::Service => (names::Kind::Service, project),
-            Kind::ServiceAccount => (names::Kind::ServiceAccount, project),
-            Kind::Mailbox => (names::Kind::MailboxAddress, ProjectId::PLATFORM),
-            Kind::Route => (names::Kind::RouteDomain, ProjectId::PLATFORM),
-            Kind::ManagedAgent => (names::Kind::ManagedAgent, project),
-            Kind::Feed => (names::Kind::Feed, project),
-            Kind::Subscription => (names::Kind::FeedSubscription, project),
-            Kind::GitSource => (names::Kind::GitSource, project),
-            Kind::ApiKey => (names::Kind::ApiKey, project),
-            Kind::ServiceTemplate => (names::Kind::ServiceTemplate, project),
-            Kind::ServiceInstance => (names::Kind::Service, project),
-            Kind::Secret => (names::Kind::Secret, project),
-            _ => return Ok(None),
-        };
+        let Some(wanted) = names::Kind::of(kind) else { return Ok(None) };
+        let of = wanted.holder(project);
         let filter = Filter {
             categories: vec![Names::CATEGORY.to_owned()],
             kinds: vec![KindFilter::Exact("names.claimed".to_owned())],

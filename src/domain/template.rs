@@ -4,8 +4,8 @@
 //! a value can therefore change the structure of the document.
 
 use crate::spec::{
-    Annotations, Container, Document, Problem, Service, ServiceTemplate, TemplateContainer, Written,
-    check_set, parse_files, parse_template, validate,
+    Annotations, Container, Document, Problem, Service, ServiceTemplate, TemplateContainer, TemplateVariable,
+    Written, check_set, parse_files, parse_template, validate,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -60,6 +60,12 @@ pub fn render(
         }
     }
     let mut template = read?;
+    if missing == Missing::Refused {
+        let unknown = unknown(source, text, values, &template);
+        if !unknown.is_empty() {
+            return Err(unknown);
+        }
+    }
     let notes = template.metadata.annotations.get_or_insert_default();
     notes.insert(TEMPLATE_YAML.to_owned(), text.to_owned());
     notes.insert(TEMPLATE_VALUES.to_owned(), python_json(values));
@@ -278,6 +284,23 @@ fn absent(source: &str, text: &str, values: &Values, template: Option<&ServiceTe
         problem(source, line_of(text, name), &format!("variables.{name}"), &message, Some(&hint))
     };
     missing.iter().map(say).collect()
+}
+
+/// One problem per value that is none of those that its variable may have.
+fn unknown(source: &str, text: &str, values: &Values, template: &ServiceTemplate) -> Vec<Problem> {
+    let declared = template.variables.as_deref().unwrap_or_default();
+    let unknown = declared.iter().filter_map(|variable| {
+        let (value, choices) = (values.get(&variable.name)?, variable.r#enum.as_ref()?);
+        let optional = variable.optional && value.is_empty();
+        (!optional && !choices.contains(value)).then_some((variable, value, choices))
+    });
+    let say = |(variable, value, choices): (&TemplateVariable, &String, &Vec<String>)| {
+        let name = &variable.name;
+        let message = format!("the template variable `{name}` may not be `{value}`");
+        let hint = format!("choose one of: {}", choices.join(", "));
+        problem(source, line_of(text, name), &format!("values.{name}"), &message, Some(&hint))
+    };
+    unknown.map(say).collect()
 }
 
 /// First line with the name as a word of its own, or the first line.

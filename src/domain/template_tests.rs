@@ -181,3 +181,17 @@ fn a_value_that_is_missing_is_asked_for_as_the_template_does() {
     assert!(problems[0].message.contains("`port` (Where it listens) has no value"), "{problems:?}");
     assert_eq!(problems[0].path, "variables.port");
 }
+
+#[test]
+fn a_value_is_one_of_those_that_its_variable_may_have() {
+    let klingon = values(&[("language", "Klingon")]);
+    let refused = texts(render(&Here, "t.yaml", TEMPLATE, &klingon, Missing::Refused).unwrap_err());
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert!(
+        refused[0].contains("values.language") && refused[0].contains("may not be `Klingon`"),
+        "{refused:?}"
+    );
+    assert!(refused[0].contains("French, German"), "{refused:?}");
+    // As on the hosted platform, which does not look.
+    assert!(render(&Here, "t.yaml", TEMPLATE, &klingon, Missing::Empty).is_ok());
+}

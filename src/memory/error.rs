@@ -36,7 +36,7 @@ impl MemoryError {
         Self::new(
             RoomCode::MemoryAlreadyExists,
             format!(
-                "memory already exists: {name}; pass ignore_exists to keep it or overwrite to replace it"
+                "memory already exists: {name}; choose another name, or ask for it to be kept (ignore_exists) or overwritten (overwrite)"
             ),
         )
     }

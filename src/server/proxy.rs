@@ -19,6 +19,8 @@ pub struct ProxyOptions {
     pub listen: Option<SocketAddr>,
     /// A server that speaks TLS stands in front, and says for whom.
     pub https: bool,
+    /// Routes are for names below this one only.
+    pub domain: Option<String>,
 }
 
 /// The ports of services that the controllers run here.

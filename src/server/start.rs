@@ -252,6 +252,7 @@ async fn application(
             public_url: public_url.to_owned(),
             server_url: options.server_url.clone().unwrap_or_else(|| public_url.to_owned()),
             mail_domain: options.mail.domain.clone(),
+            proxy_domain: options.proxy.domain.clone(),
             age: Arc::new(AgeKeys { all: std::mem::take(&mut options.age), ..AgeKeys::default() }),
             templates: Arc::new(Apart::new(program(options)?)),
         },

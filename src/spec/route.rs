@@ -140,6 +140,9 @@ impl<'de> Deserialize<'de> for TargetPort {
         let value = Value::deserialize(from)?;
         let number = value.as_u64().and_then(|n| u16::try_from(n).ok());
         match (value, number) {
+            (Value::String(name), _) if is_number(&name) && name.parse::<u16>().is_err() => {
+                Err(de::Error::custom(format!("port {name} is too high; ports end at 65535")))
+            }
             (Value::String(name), _) => Ok(Self::Name(name)),
             (_, Some(number)) => Ok(Self::Number(number)),
             (other, None) => Err(de::Error::custom(format!(
@@ -147,6 +150,10 @@ impl<'de> Deserialize<'de> for TargetPort {
             ))),
         }
     }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_digit())
 }
 
 impl JsonSchema for TargetPort {

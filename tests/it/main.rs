@@ -22,6 +22,7 @@ mod kubectl;
 mod lease;
 mod llm;
 mod mail;
+mod meanwhile;
 mod operator;
 mod plans;
 mod proxy;

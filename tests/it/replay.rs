@@ -58,6 +58,7 @@ async fn platform() -> (Arc<App>, Arc<MemoryLog>) {
         templates: Arc::new(meshagent::domain::template::Here),
         schedule_floor_seconds: 60,
         mail_domain: None,
+        proxy_domain: None,
         age: Arc::default(),
         server_name: "test".to_owned(),
         public_url: "http://host".to_owned(),

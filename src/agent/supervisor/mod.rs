@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -198,10 +199,15 @@ impl Hub {
     /// Sends to one participant; one that is too far behind is cut off.
     fn send(&mut self, id: &str, message: Arc<Map<String, Value>>) {
         let Some(participant) = self.participants.get(id) else { return };
-        if participant.outbox.try_send(Outgoing::new(message)).is_err() {
-            tracing::warn!(participant = id, "a participant does not read; it is cut off");
-            self.disconnect(id);
+        match participant.outbox.try_send(Outgoing::new(message)) {
+            Ok(()) => return,
+            Err(TrySendError::Full(_)) => {
+                tracing::warn!(participant = id, "a participant does not read; it is cut off");
+            }
+            // It went by itself.
+            Err(TrySendError::Closed(_)) => {}
         }
+        self.disconnect(id);
     }
 
     fn tell(&mut self, id: &str, body: Body) {

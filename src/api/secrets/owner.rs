@@ -43,7 +43,9 @@ impl At {
 }
 
 fn none(text: &str) -> Problem {
-    Problem::not_found(format!("no secret `{text}` here; `meshagent secret list` shows those that exist"))
+    Problem::not_found(format!(
+        "no secret has the id `{text}` here; `meshagent secret list` shows those that exist, with their ids"
+    ))
 }
 
 /// A service account by its UUID, name, key or address.
@@ -75,7 +77,9 @@ impl FromRequestParts<Api> for Owned {
             return Ok(Self { project: id.project(), owner: Owner::User(id.uuid()), by: id.uuid() });
         };
         let project = segment(&params, "project_id").and_then(|text| text.parse().ok());
-        let project = project.ok_or_else(|| Problem::not_found("no such project"))?;
+        let project = project.ok_or_else(|| {
+            Problem::not_found("no project has this id; `meshagent project list` shows them")
+        })?;
         let account = account(&api.app.world(), project, &text)?;
         Ok(Self { project, owner: Owner::ServiceAccount(account.uuid()), by: id.uuid() })
     }

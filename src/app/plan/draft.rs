@@ -36,6 +36,8 @@ pub struct Draft<'a> {
     rooms: HashMap<String, RoomId>,
     agents: HashMap<String, ManagedAgentId>,
     gone: HashSet<Uuid>,
+    /// What is referred to, and must not end meanwhile.
+    stood_on: HashSet<Uuid>,
     /// What the plan changes.
     changed: HashSet<Uuid>,
     /// Texts of templates that it makes or changes, by name.
@@ -113,6 +115,9 @@ pub fn changes(plan: &Plan, world: &World, project: ProjectId, with: With<'_>) -
     let mut held = vec![];
     for step in &plan.steps {
         let id = draft.step(step)?;
+        if matches!(step.action, Action::Create | Action::Replace | Action::Update) {
+            draft.stands_on(step);
+        }
         if let (Some(id), Some(object)) = (id, &plan.object) {
             draft.note(step.key.kind, id, object);
         }
@@ -149,6 +154,7 @@ impl<'a> Draft<'a> {
             rooms: HashMap::new(),
             agents: HashMap::new(),
             gone: HashSet::new(),
+            stood_on: HashSet::new(),
             changed: HashSet::new(),
             templates: HashMap::new(),
             counts: HashMap::new(),
@@ -418,6 +424,24 @@ impl<'a> Draft<'a> {
             }
             Action::Delete => Ok(None),
             Action::Unchanged => Ok(step.id),
+        }
+    }
+
+    /// What a step's document refers to must not end at the same moment.
+    fn stands_on(&mut self, step: &Step) {
+        let resource = kinds::resource(step.key.kind);
+        let named = resource.map(|resource| resource.references(&step.wanted)).unwrap_or_default();
+        let room = step.key.room.as_ref().map(|room| kinds::Key::new(Kind::Room, None, room.as_str()));
+        for key in named.into_iter().map(|reference| reference.key).chain(room) {
+            let Some((resource, kind)) = kinds::resource(key.kind).zip(names::Kind::of(key.kind)) else {
+                continue;
+            };
+            // Scoped names are of things that go with what they are in.
+            let id = self.world.named(kind.holder(self.project), kind, None, &key.name);
+            let Some(id) = id.filter(|id| !self.gone.contains(id) && self.stood_on.insert(*id)) else {
+                continue;
+            };
+            self.changes.push(Change::stands(self.project, resource.stream(self.project, id)));
         }
     }
 

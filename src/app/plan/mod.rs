@@ -21,9 +21,9 @@ pub use planner::plan;
 pub use problem::{Code, Problem, Problems};
 pub use values::{Missing, Values};
 
+use crate::app::Settings;
 use crate::domain::inventory::Holding;
 use crate::domain::object::Object;
-use crate::domain::template::Render;
 use crate::id::{Position, ProjectId};
 use crate::projection::World;
 use crate::spec::Kind;
@@ -75,14 +75,10 @@ pub struct Request {
 pub struct Ground<'a> {
     pub world: &'a World,
     pub project: ProjectId,
-    /// The domain of all mailboxes, where there is one.
-    pub mail_domain: Option<&'a str>,
-    /// Base URL of this server: routes leave its host alone.
-    pub public_url: &'a str,
+    /// What the operator chose.
+    pub settings: &'a Settings,
     /// Values of secrets that came with the documents.
     pub values: &'a Values,
-    /// What renders templates.
-    pub templates: &'a dyn Render,
     /// What others among the documents are to be.
     pub asked: &'a Asked,
 }

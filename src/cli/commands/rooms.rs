@@ -219,6 +219,8 @@ pub async fn find(project: &ProjectRest, name_or_id: &str) -> Result<Room, CliEr
     let rooms = project.rooms(true, None).await.unwrap_or_default();
     Err(match args::nearest(name_or_id, rooms.iter().map(|room| room.name.as_str())) {
         Some(near) => missing.hint(format!("did you mean `{near}`?")),
-        None => missing.hint(format!("make it with `meshagent rooms create {name_or_id}`")),
+        None => missing.hint(
+            "`meshagent rooms list --all` shows those there are, `meshagent rooms create NAME` makes one",
+        ),
     })
 }

@@ -80,10 +80,10 @@ pub struct Args {
     #[arg(long, value_name = "URL", env = "LIVEKIT_URL")]
     livekit_url: Option<url::Url>,
     /// Host beyond public addresses that calls, webhooks and /proxy-request may go to: HOST or HOST:PORT (repeatable)
-    #[arg(long = "allow-host", value_name = "HOST[:PORT]")]
+    #[arg(long = "allow-host", value_name = "HOST[:PORT]", value_parser = host)]
     allow_hosts: Vec<String>,
     /// Folder of this machine whose repositories git sources of any project may name by file: URLs (repeatable)
-    #[arg(long = "git-root", value_name = "DIR")]
+    #[arg(long = "git-root", value_name = "DIR", value_parser = folder)]
     git_roots: Vec<PathBuf>,
     /// File of age identities that open encrypted values of documents: of this server's own project, or of the project
     /// whose id or short name stands before it (repeatable)
@@ -295,4 +295,16 @@ async fn wait_for_stop() -> Result<(), CliError> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+fn host(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(['/', '@', ' ']) {
+        return Err("want a host and no URL, such as hooks.internal or hooks.internal:8443".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn folder(text: &str) -> Result<PathBuf, String> {
+    let folder = PathBuf::from(text);
+    if folder.is_dir() { Ok(folder) } else { Err("there is no such folder on this machine".to_owned()) }
 }

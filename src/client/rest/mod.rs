@@ -87,7 +87,8 @@ impl Rest {
     /// `base` is the API URL, for example `http://127.0.0.1:8078`. Errors if it is not an http(s) URL.
     pub fn new(base: &str, bearer: Option<Bearer>) -> Result<Self, RestError> {
         let invalid = |reason: String| RestError::InvalidUrl { url: base.to_owned(), reason };
-        let url = Url::parse(base.trim_end_matches('/')).map_err(|error| invalid(error.to_string()))?;
+        let url = Url::parse(base.trim_end_matches('/'))
+            .map_err(|error| invalid(format!("{error}; want http://HOST[:PORT] or https://HOST")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(invalid("want http://HOST[:PORT] or https://HOST".into()));
         }

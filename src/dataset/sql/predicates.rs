@@ -93,7 +93,10 @@ impl Translator<'_> {
     ) -> Result<(String, Vec<Typed>), DatasetError> {
         match self.queries {
             Some(queries) => queries.subquery(self, scope, query),
-            None => Err(at(here, "a subquery is not possible here; run it with execute_sql")),
+            None => Err(at(
+                here,
+                "a subquery is not possible here; ask for its rows first, and write their values",
+            )),
         }
     }
 

@@ -97,7 +97,7 @@ fn exists(table: &str) -> DatasetError {
     DatasetError::new(
         RoomCode::AlreadyExists,
         format!(
-            "table `{table}` exists already; choose another name, or mode `overwrite` or `create_if_not_exists`"
+            "table `{table}` exists already; choose another name, or a mode that takes one that is there (`overwrite`, `create_if_not_exists`; to import: `replace`, `merge`)"
         ),
     )
 }

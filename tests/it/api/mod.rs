@@ -125,6 +125,7 @@ impl Platform {
                 templates: Arc::new(meshagent::domain::template::Here),
                 schedule_floor_seconds: 60,
                 mail_domain: None,
+                proxy_domain: None,
                 age: Arc::new(age_keys()),
                 server_name: "test".to_owned(),
                 public_url: "http://host".to_owned(),

@@ -194,6 +194,7 @@ async fn app(shared: &Shared, server: &str) -> Arc<App> {
             templates: Arc::new(meshagent::domain::template::Here),
             schedule_floor_seconds: 1,
             mail_domain: None,
+            proxy_domain: None,
             age: Arc::default(),
             server_name: server.to_owned(),
             public_url: format!("http://{server}:8078"),

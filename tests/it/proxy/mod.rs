@@ -2,6 +2,7 @@
 
 mod browser;
 mod content;
+mod domain;
 mod ports;
 mod private;
 mod queues;

@@ -74,7 +74,7 @@ impl Resource for Mailboxes {
     fn check(&self, ground: &Ground<'_>, key: &Key, document: &Value, old: Option<Uuid>) -> Vec<Problem> {
         let mut problems = vec![];
         if old.is_none() {
-            if let Err(error) = check_address(&key.name, ground.mail_domain) {
+            if let Err(error) = check_address(&key.name, ground.settings.mail_domain.as_deref()) {
                 problems.push(Problem::of(Code::Invalid, None, key, error.to_string()).at("address"));
             }
             let platform = ProjectId::PLATFORM;

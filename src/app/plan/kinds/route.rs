@@ -86,7 +86,7 @@ impl Resource for Routes {
         if !is_domain(&key.name) {
             problems.push(invalid(route::Refused::BadDomain(key.name.clone()).to_string()));
         }
-        if let Err(error) = check_domain(&key.name, ground.public_url) {
+        if let Err(error) = check_domain(&key.name, ground.settings) {
             problems.push(invalid(error.to_string()));
         }
         let platform = ProjectId::PLATFORM;

@@ -86,7 +86,7 @@ impl Resource for Instances {
         // That there is no such template is a problem of its own.
         let Some(source) = source else { return vec![] };
         let inline = spec.source.is_some();
-        let problems = rendered(ground.templates, &source, &spec).err().unwrap_or_default();
+        let problems = rendered(&*ground.settings.templates, &source, &spec).err().unwrap_or_default();
         problems.into_iter().map(|found| placed(key, found, inline)).collect()
     }
 
@@ -192,6 +192,10 @@ fn placed(key: &Key, found: spec::Problem, inline: bool) -> Problem {
     if let Some(variable) = path.strip_prefix("variables.") {
         let hint = "give it in `values`, or declare it with `optional: true` in the template";
         return Problem::of(Code::Invalid, None, key, message).at(format!("values.{variable}")).hint(hint);
+    }
+    if path.starts_with("values.") {
+        let problem = Problem::of(Code::Invalid, None, key, message).at(path);
+        return hint.into_iter().fold(problem, Problem::hint);
     }
     let place = if line > 0 { format!("line {line}: {path}") } else { path };
     let text = format!("the template does not make a service with these values: {place}: {message}");

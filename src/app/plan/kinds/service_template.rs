@@ -91,7 +91,7 @@ impl Resource for Templates {
             !ground.asked.instances.contains(&Key::new(Kind::ServiceInstance, room, name))
         });
         let failing = others.filter_map(|(_, instance)| {
-            let problems = rendered(ground.templates, &wanted.source, &instance.spec).err()?;
+            let problems = rendered(&*ground.settings.templates, &wanted.source, &instance.spec).err()?;
             let text = format!(
                 "the instance `{}` cannot be made of it: {}",
                 instance.spec.metadata.name,

@@ -13,7 +13,7 @@ pub enum Command {
     #[command(after_help = "The filter is a JMESPath expression over the record of a request, such as\n  \
                             starts_with(model, 'gpt-') && usage.total_tokens > `1000`\n\
                             docs/feeds.md has the record's members. For example:\n  \
-                            meshagent llm logger create --feed-id FEED --filter-expression \"status >= `400`\"")]
+                            meshagent llm logger create --feed-id FEED --filter-expression 'status >= `400`'")]
     Create {
         /// Feed to publish in
         #[arg(long, visible_alias = "feed-id", value_name = "FEED")]
@@ -60,8 +60,9 @@ const COLUMNS: [&str; 4] = ["id", "destination_feed_id", "filter_expression", "p
 pub async fn run(project: &ProjectRest, command: Command) -> Result<(), CliError> {
     match command {
         Command::Create { destination_feed_id, filter_expression, paused, annotations: notes } => {
+            let feed = feed(project, &destination_feed_id).await?;
             let body = json!({
-                "destination_feed_id": destination_feed_id, "filter_expression": filter_expression, "paused": paused,
+                "destination_feed_id": feed, "filter_expression": filter_expression, "paused": paused,
                 "annotations": annotations(notes.as_deref())?.unwrap_or_else(|| json!({})),
             });
             output::json(&project.create_llm_logger(&body).await?)
@@ -75,6 +76,10 @@ pub async fn run(project: &ProjectRest, command: Command) -> Result<(), CliError
             annotations: notes,
         } => {
             let old = project.llm_logger(&logger_id).await?;
+            let destination_feed_id = match destination_feed_id {
+                Some(named) => Some(feed(project, &named).await?),
+                None => None,
+            };
             let or_old = |new: Option<String>, name: &str| new.map_or_else(|| old[name].clone(), Value::from);
             let body = json!({
                 "destination_feed_id": or_old(destination_feed_id, "destination_feed_id"),
@@ -104,4 +109,10 @@ pub async fn run(project: &ProjectRest, command: Command) -> Result<(), CliError
             Ok(())
         }
     }
+}
+
+/// Id of a feed by its id or name.
+async fn feed(project: &ProjectRest, named: &str) -> Result<String, CliError> {
+    let feed = project.feed(named).await?;
+    Ok(feed["id"].as_str().unwrap_or(named).to_owned())
 }

@@ -3,6 +3,7 @@
 
 use super::args::{ContextManagement, ModelArgs, ProcessArgs, WebsocketAuth, on};
 use super::join::JoinArgs;
+use crate::agent::AgentChannel;
 use crate::agent::Config;
 use crate::agent::config::{
     COMPACTION_THRESHOLD, EndpointConfig, EndpointsConfig, MCP_CALL_MAX, MODEL_CALLS_MAX, McpConfig,
@@ -198,13 +199,21 @@ fn names(models: &[ModelId]) -> String {
 
 /// Who may come to a websocket channel.
 fn websocket(args: &JoinArgs) -> WebSocketConfig {
+    let secret = settings::env("MESHAGENT_SECRET").map(Token::new);
+    let wanted = matches!(args.join.websocket_auth, None | Some(WebsocketAuth::Jwt));
+    let is_open = |channel: &AgentChannel| matches!(channel, AgentChannel::WebSocket { .. });
+    if wanted && secret.is_none() && args.process.channels.iter().any(is_open) {
+        output::note(
+            "nobody can connect to the websocket channel: set MESHAGENT_SECRET, which signs for those who may, or pass --websocket-auth",
+        );
+    }
     WebSocketConfig {
         auth: match args.join.websocket_auth {
             None | Some(WebsocketAuth::Jwt) => WebSocketAuth::Jwt,
             Some(WebsocketAuth::Iap) => WebSocketAuth::Iap,
             Some(WebsocketAuth::None) => WebSocketAuth::None,
         },
-        secret: settings::env("MESHAGENT_SECRET").map(Token::new),
+        secret,
     }
 }
 

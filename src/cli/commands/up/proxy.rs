@@ -1,5 +1,6 @@
 //! Flags of `meshagent up` about routes.
 
+use crate::domain::route;
 use crate::server::ProxyOptions;
 use std::net::SocketAddr;
 
@@ -11,10 +12,18 @@ pub(super) struct ProxyArgs {
     /// A server that speaks HTTPS stands before --proxy: cookies are for HTTPS only, and it is believed about who asks
     #[arg(long, requires = "proxy")]
     proxy_https: bool,
+    /// Routes are for names below this one only, such as apps.example.com: projects cannot take each other's or anybody's names
+    #[arg(long, value_name = "DOMAIN", value_parser = domain)]
+    proxy_domain: Option<String>,
+}
+
+fn domain(text: &str) -> Result<String, String> {
+    let name = route::canonical(text);
+    if route::is_domain(&name) { Ok(name) } else { Err("want a name such as apps.example.com".to_owned()) }
 }
 
 impl ProxyArgs {
-    pub fn options(&self) -> ProxyOptions {
-        ProxyOptions { listen: self.proxy, https: self.proxy_https }
+    pub fn options(self) -> ProxyOptions {
+        ProxyOptions { listen: self.proxy, https: self.proxy_https, domain: self.proxy_domain }
     }
 }
