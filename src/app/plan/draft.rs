@@ -19,6 +19,10 @@ use crate::spec::Kind;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
 
+mod facts;
+
+pub use facts::{With, changes, deletion};
+
 /// Bytes of one fact of the inventory, about; far below what the log takes.
 const HELD_BYTES: usize = 256 * 1024;
 /// About what a holding has beside its fields.
@@ -83,64 +87,6 @@ pub struct NewKeyText {
     pub key: ApiKeyId,
     pub secret: OwnedSecretId,
     pub version: Uuid,
-}
-
-/// What facts are made with.
-#[derive(Clone, Copy)]
-pub struct With<'a> {
-    pub ids: &'a dyn IdSource,
-    /// Values of secrets that came with the documents.
-    pub values: &'a Values,
-    pub templates: &'a dyn Render,
-}
-
-impl std::fmt::Debug for With<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("With").finish_non_exhaustive()
-    }
-}
-
-/// The facts of a plan that was made on this very world. None where nothing changes, not even who holds what.
-pub fn changes(plan: &Plan, world: &World, project: ProjectId, with: With<'_>) -> Result<Facts, Error> {
-    let mut draft = Draft::new(world, project, with);
-    let changed = plan.steps.iter().filter(|step| step.action != Action::Unchanged);
-    draft.changed = changed.filter_map(|step| step.id).collect();
-    // What goes, goes first: in the reverse order of dependence.
-    for step in plan.steps.iter().rev().filter(|step| matches!(step.action, Action::Delete | Action::Replace))
-    {
-        if let Some(id) = step.id {
-            draft.delete(step.key.kind, id)?;
-        }
-    }
-    let mut held = vec![];
-    for step in &plan.steps {
-        let id = draft.step(step)?;
-        if matches!(step.action, Action::Create | Action::Replace | Action::Update) {
-            draft.stands_on(step);
-        }
-        if let (Some(id), Some(object)) = (id, &plan.object) {
-            draft.note(step.key.kind, id, object);
-        }
-        if let (Some(id), Some(holding)) = (id, &step.holding) {
-            held.push(Holding { id, ..holding.clone() });
-        }
-    }
-    let replaced = plan.steps.iter().filter(|step| step.action == Action::Replace).filter_map(|step| step.id);
-    let dropped: Vec<Uuid> = plan.dropped.iter().copied().chain(replaced).collect();
-    Ok(draft.finish(plan, held, &dropped))
-}
-
-/// The facts of the end of one resource, with what is in it.
-pub fn deletion(
-    world: &World,
-    project: ProjectId,
-    with: With<'_>,
-    (kind, id): (Kind, Uuid),
-) -> Result<Facts, Error> {
-    let mut draft = Draft::new(world, project, with);
-    draft.delete(kind, id)?;
-    draft.names_last();
-    Ok(draft.facts())
 }
 
 impl<'a> Draft<'a> {
