@@ -26,8 +26,8 @@ pub struct Hosted {
     pub session: SessionId,
     /// Base URL under which clients reach the server that runs it, or one that passes them on.
     pub url: String,
-    /// Whether that is this server.
-    pub is_here: bool,
+    /// Base URL under which other servers reach that server; `None`: it is this one.
+    pub elsewhere: Option<String>,
 }
 
 /// A room's limits, by name, and what its run on this server uses of them.

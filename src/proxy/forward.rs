@@ -1,18 +1,18 @@
 //! A request to a service's port, byte by byte both ways, with bounds on sizes and silence.
 
 use super::headers;
+use super::passage::Stream;
 use super::places::Place;
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream as Parts, StreamExt as _};
 use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -30,9 +30,8 @@ const HEADERS_MAX: usize = 128;
 const BLOCK_BYTES: usize = 16 * 1024;
 
 /// What goes to a service.
-#[derive(Debug)]
 pub struct Outgoing {
-    pub stream: TcpStream,
+    pub stream: Box<dyn Stream>,
     pub method: Method,
     /// Path and query.
     pub target: String,
@@ -158,7 +157,7 @@ fn switched(
 }
 
 /// Copies bytes both ways until both sides are done, or both are silent for too long.
-async fn relay(client: impl AsyncRead + AsyncWrite, service: impl AsyncRead + AsyncWrite) {
+pub(super) async fn relay(client: impl AsyncRead + AsyncWrite, service: impl AsyncRead + AsyncWrite) {
     let (from_client, to_client) = tokio::io::split(client);
     let (from_service, to_service) = tokio::io::split(service);
     let (beat, mut beats) = watch::channel(());
@@ -188,10 +187,10 @@ async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
 /// The parts as they come; an error beyond [`BODY_BYTES_MAX`] or after [`SILENCE_MAX`]. Something is held until it ends, and
 /// touched with each part.
 fn bounded<H: Send + 'static>(
-    parts: impl Stream<Item = Result<Bytes, axum::Error>> + Send + Unpin + 'static,
+    parts: impl Parts<Item = Result<Bytes, axum::Error>> + Send + Unpin + 'static,
     held: H,
     touch: fn(&H),
-) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static {
+) -> impl Parts<Item = Result<Bytes, io::Error>> + Send + 'static {
     let start = (parts, 0_u64, held);
     futures_util::stream::unfold(Some(start), move |state| async move {
         let (mut parts, mut passed, held) = state?;

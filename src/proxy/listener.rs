@@ -1,7 +1,7 @@
 //! Listens, and holds down how many connections there are and how long their heads may be.
 
 use super::reader::Reader;
-use super::{Parts, Shared, serve};
+use super::{Shared, serve};
 use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -45,12 +45,12 @@ pub struct Listening {
 }
 
 /// Starts to listen.
-pub async fn listen(addr: SocketAddr, parts: Parts) -> Result<Listening, ProxyError> {
+pub(super) async fn listen(addr: SocketAddr, shared: Arc<Shared>) -> Result<Listening, ProxyError> {
     let failed = |source| ProxyError { addr, source };
     let listener = TcpListener::bind(addr).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let stop = parts.stop.clone();
-    let task = tokio::spawn(run(listener, Arc::new(Shared::new(parts)), stop));
+    let stop = shared.stop.clone();
+    let task = tokio::spawn(run(listener, shared, stop));
     Ok(Listening { address, task })
 }
 

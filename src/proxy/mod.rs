@@ -12,6 +12,7 @@ mod forward;
 mod headers;
 mod listener;
 mod page;
+mod passage;
 mod path;
 mod places;
 mod port;
@@ -24,7 +25,7 @@ mod site;
 mod target;
 
 pub use access::COOKIE;
-pub use listener::{Listening, ProxyError, listen};
+pub use listener::{Listening, ProxyError};
 pub use port::WHOLE_BYTES_MAX;
 
 use crate::app::App;
@@ -35,7 +36,10 @@ use crate::blob::Blobs;
 use crate::id::{RoomId, ServiceId};
 use crate::queue::QueueStore;
 use crate::share::Turns;
+use crate::vault::Secret;
 use async_trait::async_trait;
+use axum::Router;
+use passage::Passages;
 use places::Places;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -71,6 +75,8 @@ pub struct Parts {
     pub queues: Arc<dyn QueueStore>,
     pub outward: Arc<Outward>,
     pub ports: Arc<dyn Ports>,
+    /// What all servers on the same database share.
+    pub secret: Secret,
     /// A server that speaks TLS stands in front of this one.
     pub https: bool,
     pub stop: CancellationToken,
@@ -89,15 +95,44 @@ struct Shared {
     /// Those who wait for the port of a service that starts.
     starts: Turns<(ServiceId, usize)>,
     compressions: Arc<Semaphore>,
+    passages: Passages,
     wake: Arc<Wake>,
 }
 
 impl Shared {
     fn new(parts: Parts) -> Self {
         let (places, starts) = (Places::default(), Turns::default());
+        let passages = Passages::new(&parts.secret);
         let compressions = Arc::new(Semaphore::new(compress::AT_ONCE_MAX));
         let wake = Wake::new(Arc::clone(&parts.app), Arc::clone(&parts.host));
-        Self { parts, places, starts, compressions, wake }
+        Self { parts, places, starts, compressions, passages, wake }
+    }
+}
+
+/// The edge, before and while it listens.
+#[derive(Clone)]
+pub struct Edge(Arc<Shared>);
+
+impl std::fmt::Debug for Edge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Edge").field(&self.0.parts).finish()
+    }
+}
+
+impl Edge {
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Shared::new(parts)))
+    }
+
+    /// Starts to listen for requests for routes.
+    pub async fn listen(&self, addr: SocketAddr) -> Result<Listening, ProxyError> {
+        listener::listen(addr, Arc::clone(&self.0)).await
+    }
+
+    /// What other servers are answered, to be served where they reach this one.
+    pub fn router(&self) -> Router {
+        passage::router(Arc::clone(&self.0))
     }
 }
 

@@ -9,6 +9,9 @@ use std::sync::Arc;
 pub const REQUESTS_MAX: usize = 4_096;
 pub const REQUESTS_PER_PROJECT_MAX: usize = 1_024;
 pub const REQUESTS_PER_ROUTE_MAX: usize = 512;
+/// Connections that other servers have to ports here: of all, of a project.
+pub const PASSAGES_MAX: usize = 4_096;
+pub const PASSAGES_PER_PROJECT_MAX: usize = 1_024;
 /// Bytes of bodies that are held whole at once: of all, of a project.
 pub const HELD_BYTES_MAX: usize = 128 * 1024 * 1024;
 pub const HELD_PER_PROJECT_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -19,6 +22,7 @@ pub struct Places {
     projects: Arc<share::Places<ProjectId>>,
     routes: Arc<share::Places<RouteId>>,
     bytes: Arc<share::Places<ProjectId>>,
+    passages: Arc<share::Places<ProjectId>>,
 }
 
 /// One request's place, given up when dropped.
@@ -43,6 +47,7 @@ impl Default for Places {
             projects: share::Places::new(REQUESTS_MAX, REQUESTS_PER_PROJECT_MAX),
             routes: share::Places::new(REQUESTS_MAX, REQUESTS_PER_ROUTE_MAX),
             bytes: share::Places::new(HELD_BYTES_MAX, HELD_PER_PROJECT_BYTES_MAX),
+            passages: share::Places::new(PASSAGES_MAX, PASSAGES_PER_PROJECT_MAX),
         }
     }
 }
@@ -55,6 +60,11 @@ impl Places {
             _of_route: self.routes.take(route)?,
             held: None,
         })
+    }
+
+    /// A place for one more connection of another server.
+    pub fn passage(&self, project: ProjectId) -> Option<share::Place<ProjectId>> {
+        self.passages.take(project)
     }
 
     /// A place for a body of so many bytes.

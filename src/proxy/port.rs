@@ -4,6 +4,7 @@ use super::access::{Denied, Visitor, visitor};
 use super::forward::{Failed, Outgoing, pass};
 use super::headers::{API_SCOPE, USER, onward};
 use super::page::Problem;
+use super::passage::{PortOf, Stream};
 use super::path::{Asked, behind};
 use super::places::Place;
 use super::signature::{Signed, Signer, Verdict, verify};
@@ -262,7 +263,7 @@ fn outgoing(
     parts: &mut Parts,
     by: Option<&Visitor>,
     path: String,
-    (stream, body): (TcpStream, Body),
+    (stream, body): (Box<dyn Stream>, Body),
 ) -> Outgoing {
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let is_socket = asks_for_socket(&parts.headers);
@@ -298,35 +299,65 @@ fn named(name: &str) -> Option<HeaderValue> {
     plain.or_else(|| HeaderValue::from_str(&encoded()).ok())
 }
 
-/// Opens the room where it does not run, waits for the service to come up, and connects.
-async fn connect(shared: &Shared, site: &Site<'_>, found: &Found<'_>) -> Result<TcpStream, Problem> {
+/// A connection to the service, by way of another server where the room runs there.
+async fn connect(shared: &Shared, site: &Site<'_>, found: &Found<'_>) -> Result<Box<dyn Stream>, Problem> {
+    let port = PortOf { room: site.room, service: found.service, index: found.index };
+    match reach(shared, port).await? {
+        Way::Here(stream) => Ok(Box::new(stream)),
+        Way::By(server) => {
+            let now = shared.app.clock.now().timestamp();
+            Ok(Box::new(shared.passages.open(&server, port, now).await?))
+        }
+    }
+}
+
+/// How a port is reached.
+pub(super) enum Way {
+    Here(TcpStream),
+    /// By the server at this URL.
+    By(String),
+}
+
+impl Way {
+    /// On this server, or not at all: a request is passed on once.
+    pub fn here(self) -> Result<TcpStream, Problem> {
+        match self {
+            Self::Here(stream) => Ok(stream),
+            Self::By(_) => Err(Problem::unavailable("the room has just moved to another server; try again")),
+        }
+    }
+}
+
+/// Opens the room where it does not run, and where that is here waits for the service to come up, and connects.
+pub(super) async fn reach(shared: &Shared, port: PortOf) -> Result<Way, Problem> {
+    let PortOf { room, service, index } = port;
     let deadline = Instant::now() + START_WAIT;
-    let hosted = shared.host.open(site.room).await.map_err(|error| {
-        tracing::warn!(%error, domain = site.domain, "the room of a site does not start");
+    let hosted = shared.host.open(room).await.map_err(|error| {
+        tracing::warn!(%error, %room, "the room of a site does not start");
         Problem::unavailable("the site does not start now; try again")
     })?;
-    if !hosted.is_here {
-        return Err(Problem::unavailable("the site runs on another server just now"));
+    if let Some(server) = hosted.elsewhere {
+        return Ok(Way::By(server));
     }
     let mut turn = None;
     loop {
-        let why = match shared.ports.at(site.room, found.service, found.index).await {
+        let why = match shared.ports.at(room, service, index).await {
             Reached::Never(why) => return Err(Problem::unavailable(why)),
             Reached::NotYet(why) => why,
             Reached::At(at) => match open(at).await {
                 // Somebody else may have begun to listen there since; who took the connection gets nothing then.
-                Ok(stream) if shared.ports.is_own(site.room, found.service, at).await => return Ok(stream),
+                Ok(stream) if shared.ports.is_own(room, service, at).await => return Ok(Way::Here(stream)),
                 Ok(_) => "what listens there is not the service's own process".to_owned(),
                 Err(why) => why,
             },
         };
         if Instant::now() >= deadline {
-            tracing::debug!(why, domain = site.domain, "a service did not come up for a request");
+            tracing::debug!(why, %room, "a service did not come up for a request");
             return Err(Problem::unavailable("the service behind this address does not answer; try again"));
         }
         // One of those who wait for it looks at a time.
         match turn {
-            None => turn = shared.starts.take((found.service, found.index)).await,
+            None => turn = shared.starts.take((service, index)).await,
             Some(_) => tokio::time::sleep(START_PAUSE).await,
         }
     }

@@ -61,7 +61,7 @@ impl RoomHost for HubHost {
         match self.hub.ensure(&room_ref(&self.app, self.limits, room, &name)).await {
             Ok(session) => {
                 let url = self.app.settings.public_url.clone();
-                Ok(Hosted { session: session.opened.id, url, is_here: true })
+                Ok(Hosted { session: session.opened.id, url, elsewhere: None })
             }
             Err(JoinError::Elsewhere { url }) => self.elsewhere(room, &url).await,
             Err(JoinError::Refused(Refusal::NotReady(text))) => Err(Error::Busy(text)),
@@ -171,12 +171,13 @@ impl HubHost {
         let session =
             session.ok_or_else(|| Error::Busy("a room that is just starting elsewhere".to_owned()))?;
         let settings = &self.app.settings;
+        let server = url.split("/rooms/").next().unwrap_or(url).replacen("ws", "http", 1);
         let url = if settings.server_url == settings.public_url {
-            url.split("/rooms/").next().unwrap_or(url).replacen("ws", "http", 1)
+            server.clone()
         } else {
             // Only servers reach each other there; clients are passed on.
             settings.public_url.clone()
         };
-        Ok(Hosted { session, url, is_here: false })
+        Ok(Hosted { session, url, elsewhere: Some(server) })
     }
 }

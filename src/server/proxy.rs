@@ -5,7 +5,8 @@ use crate::api::Api;
 use crate::control::ControlHandle;
 use crate::control::service::reach::PortPlace;
 use crate::id::{RoomId, ServiceId};
-use crate::proxy::{self, Listening, Parts, Ports, ProxyError, Reached};
+use crate::proxy::{Edge, Listening, Parts, Ports, ProxyError, Reached};
+use crate::vault::Secret;
 use async_trait::async_trait;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,31 +43,37 @@ impl Ports for Running {
 }
 
 /// What runs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Routes {
     pub address: Option<SocketAddr>,
     pub task: Option<JoinHandle<()>>,
+    /// What other servers are answered.
+    pub between: axum::Router,
 }
 
-/// Starts it, where it is wanted; it works with what the REST edge works with.
+/// Makes the edge, on what the REST edge works with, and has it listen where that is wanted.
 pub(super) async fn start(
     options: &ProxyOptions,
     api: &Api,
-    stores: &Stores,
+    (stores, secret): (&Stores, &Secret),
     control: &Arc<ControlHandle>,
     stop: &CancellationToken,
 ) -> Result<Routes, ProxyError> {
-    let Some(addr) = options.listen else { return Ok(Routes::default()) };
-    let parts = Parts {
+    let edge = Edge::new(Parts {
         app: Arc::clone(&api.app),
         host: Arc::clone(&api.host),
         files: api.files.clone(),
         queues: Arc::clone(&stores.queues),
         outward: Arc::clone(&api.outward),
         ports: Arc::new(Running(Arc::clone(control))),
+        secret: secret.clone(),
         https: options.https,
         stop: stop.clone(),
-    };
-    let Listening { address, task } = proxy::listen(addr, parts).await?;
-    Ok(Routes { address: Some(address), task: Some(task) })
+    });
+    let mut routes = Routes { address: None, task: None, between: edge.router() };
+    if let Some(addr) = options.listen {
+        let Listening { address, task } = edge.listen(addr).await?;
+        (routes.address, routes.task) = (Some(address), Some(task));
+    }
+    Ok(routes)
 }

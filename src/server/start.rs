@@ -9,6 +9,7 @@ use super::lines::{KeptLines, KeptSpans};
 use super::mail;
 use super::member;
 use super::options::Options;
+use super::proxy;
 use super::report;
 use super::room_edge::{self, Made, RoomParts};
 use super::stores::Stores;
@@ -159,8 +160,8 @@ impl Server {
             forward: options.telemetry_collector.clone().map(Forward::start),
             authority: tls.authority.as_str().into(),
         };
-        let routes = super::proxy::start(&options.proxy, &api, &stores, &control, &stop).await?;
-        let router = router.merge(api::otlp_grpc_router(&api)).merge(api::router(api));
+        let routes = proxy::start(&options.proxy, &api, (&stores, &secret), &control, &stop).await?;
+        let router = router.merge(routes.between).merge(api::otlp_grpc_router(&api)).merge(api::router(api));
         let cleaner = cleanup::follow(Arc::clone(&app), Arc::clone(&stores), files.clone(), documents, seen);
         let sweeper = follow_ends(Arc::clone(&containers), Arc::clone(&app), Arc::clone(&stores.log), seen);
         let mut workers = vec![

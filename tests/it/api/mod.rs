@@ -66,7 +66,7 @@ impl RoomHost for NoRooms {
             Some((session, _)) => session,
             None => self.app.start_session(&Actor::controller("test"), room, 1).await?,
         };
-        Ok(Hosted { session, url: "http://host".to_owned(), is_here: true })
+        Ok(Hosted { session, url: "http://host".to_owned(), elsewhere: None })
     }
     fn roles(&self, _room: RoomId) -> BTreeMap<String, u64> {
         BTreeMap::from([("user".to_owned(), 1)])

@@ -116,11 +116,11 @@ impl RoomHost for FakeHost {
         tokio::time::sleep(slow).await; // time is paused
         let url = self.app.settings.public_url.clone();
         if let Some((session, _)) = self.rooms.lock().unwrap().get(&room) {
-            return Ok(Hosted { session: *session, url, is_here: true });
+            return Ok(Hosted { session: *session, url, elsewhere: None });
         }
         let session = self.app.start_session(&Actor::controller("test"), room, 1).await?;
         self.rooms.lock().unwrap().insert(room, (session, None));
-        Ok(Hosted { session, url, is_here: true })
+        Ok(Hosted { session, url, elsewhere: None })
     }
 
     fn roles(&self, _room: RoomId) -> BTreeMap<String, u64> {

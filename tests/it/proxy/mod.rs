@@ -3,6 +3,7 @@
 mod browser;
 mod content;
 mod domain;
+mod elsewhere;
 mod ports;
 mod private;
 mod queues;
@@ -52,16 +53,20 @@ impl Got {
 impl Desk {
     /// With a room.
     async fn start(room: &str) -> Self {
-        let server = Server::start(&["--proxy", "127.0.0.1:0"]);
+        let desk = Self::of(Server::start(&["--proxy", "127.0.0.1:0"]));
+        desk.rest(Method::POST, "/rooms", json!({"name": room})).await;
+        desk
+    }
+
+    /// On a server that serves routes.
+    fn of(server: Server) -> Self {
         let connection: Value =
             serde_json::from_str(&fs::read_to_string(server.data_dir().join("connection.json")).unwrap())
                 .unwrap();
         let proxy = connection["proxy"].as_str().unwrap().parse().unwrap();
         let client =
             Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
-        let desk = Self { server, proxy, client };
-        desk.rest(Method::POST, "/rooms", json!({"name": room})).await;
-        desk
+        Self { server, proxy, client }
     }
 
     /// A request to the project, as its operator.

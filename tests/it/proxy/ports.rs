@@ -47,11 +47,11 @@ http.server.ThreadingHTTPServer(("127.0.0.1", ports[0]), Handler).serve_forever(
 "#;
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn service(name: &str, listens: &[u16], ports: Value) -> Value {
+pub(super) fn service(name: &str, listens: &[u16], ports: Value) -> Value {
     let listens = listens.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let command = shlex::try_join(["/usr/bin/python3", "-c", PROGRAM]).unwrap();
     json!({"version": "v1", "kind": "Service", "metadata": {"name": name}, "ports": ports,
