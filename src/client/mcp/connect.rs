@@ -8,7 +8,9 @@ use rmcp::handler::client::ClientHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientConfig, Implementation, PaginatedRequestParams, Tool,
 };
-use rmcp::service::{NotificationContext, RoleClient, RunningService, ServiceError, ServiceExt};
+use rmcp::service::{
+    ClientInitializeError, NotificationContext, RoleClient, RunningService, ServiceError, ServiceExt,
+};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use serde_json::{Map, Value};
@@ -254,6 +256,7 @@ impl Server {
                 McpError::Failed(said("the answer is not what the protocol has for it"))
             }
             ServiceError::Timeout { timeout } => McpError::Slow { what: what.to_owned(), limit: timeout },
+            ServiceError::TransportSend(error) => McpError::Lost(said(&innermost(&error))),
             error => McpError::Lost(said(&error.to_string())),
         }
     }
@@ -270,19 +273,32 @@ fn read_header(header: &Header) -> Result<(HeaderName, HeaderValue), McpError> {
     Ok((name, value))
 }
 
-async fn shake<E: fmt::Display>(
-    shaken: impl Future<Output = Result<RunningService<RoleClient, Handler>, E>>,
+async fn shake(
+    shaken: impl Future<Output = Result<RunningService<RoleClient, Handler>, ClientInitializeError>>,
     name: &str,
     address: Option<&url::Url>,
 ) -> Result<RunningService<RoleClient, Handler>, McpError> {
     match tokio::time::timeout(ANSWER_WAIT, shaken).await {
         Ok(Ok(client)) => Ok(client),
         Ok(Err(error)) => {
-            let error = without(&error.to_string(), address);
+            let why = match &error {
+                ClientInitializeError::TransportError { error, .. } => innermost(error),
+                error => error.to_string(),
+            };
+            let error = without(&why, address);
             Err(McpError::NotThere(format!("`{name}` does not answer as an MCP server: {error}")))
         }
         Err(_) => Err(McpError::Slow { what: format!("`{name}`"), limit: ANSWER_WAIT }),
     }
+}
+
+/// What lies beneath the layers of a transport, which name their own types.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 /// The text without the address, of which only the host is told.
