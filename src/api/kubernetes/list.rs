@@ -4,30 +4,47 @@ use super::namespaces::Namespace;
 use super::object::Seen;
 use super::table::Table;
 use super::{Asked, Refusal, json, watch};
+use crate::app::Error;
 use crate::app::plan::Resource;
 use crate::crd::names;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 /// Objects of a list without a limit; more are on pages.
 const LIST_MAX: usize = 20_000;
 
+/// Lists that are made at once; more wait.
+static LISTS: Semaphore = Semaphore::const_new(4);
+
 /// The objects of a kind in these namespaces, or their changes.
 pub(super) async fn answer(
-    asked: &Asked,
+    asked: Asked,
     resource: &'static dyn Resource,
     namespaces: Vec<Namespace>,
 ) -> Result<Response, Refusal> {
     if asked.options.watch {
-        return watch::answer(asked, resource, namespaces).await;
+        return watch::answer(&asked, resource, namespaces).await;
     }
+    let busy = || Refusal::from(Error::Busy("lists".to_owned()));
+    let _place = LISTS.acquire().await.map_err(|_| busy())?;
+    let listed = tokio::task::spawn_blocking(move || listed(&asked, resource, &namespaces)).await;
+    listed.map_err(|_| busy())?
+}
+
+/// Thousands of objects take their time: the threads of the server's connections do not wait for them.
+fn listed(
+    asked: &Asked,
+    resource: &'static dyn Resource,
+    namespaces: &[Namespace],
+) -> Result<Response, Refusal> {
     let world = asked.api.app.world();
     let after = asked.options.after.as_deref().map(decode).transpose()?;
     let size = asked.options.limit.unwrap_or(LIST_MAX);
     let (mut items, mut left, mut last) = (vec![], 0_usize, (String::new(), String::new()));
-    for namespace in &namespaces {
+    for namespace in namespaces {
         let seen = Seen::of(&asked.api, &world, namespace);
         for (name, id) in seen.all(resource) {
             if asked.options.select.name().is_some_and(|wanted| wanted != name) {

@@ -149,7 +149,10 @@ fn resource(plural: &str) -> Result<&'static dyn Resource, Refusal> {
 async fn everywhere(asked: Asked, resource: &'static dyn Resource) -> Result<Response, Refusal> {
     asked.account()?;
     match asked.parts.method {
-        Method::GET => list::answer(&asked, resource, namespaces::visible(&asked)).await,
+        Method::GET => {
+            let namespaces = namespaces::visible(&asked);
+            list::answer(asked, resource, namespaces).await
+        }
         _ => Err(Refusal::no_method(&asked.parts.method)),
     }
 }
@@ -161,7 +164,7 @@ async fn collection(
 ) -> Result<Response, Refusal> {
     asked.account()?;
     match asked.parts.method {
-        Method::GET => list::answer(&asked, resource, vec![namespace]).await,
+        Method::GET => list::answer(asked, resource, vec![namespace]).await,
         Method::POST => write::create(&asked, resource, namespace).await,
         _ => Err(Refusal::no_method(&asked.parts.method)),
     }

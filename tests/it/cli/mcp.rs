@@ -230,7 +230,11 @@ fn what_cannot_be_is_refused_with_the_next_step() {
         (&["stdio", "--room", ROOM, "--command", "/no/such/program"], 1, "cannot be started"),
         (&["stdio", "--room", ROOM, "--command", "'"], 2, "a quote in it is not closed"),
         (&["stdio", "--room", ROOM, "--command", "x", "-e", "s3cret"], 2, "NAME=VALUE"),
-        (&["http", "--room", ROOM, "--url", "http://127.0.0.1:9/mcp"], 1, "does not answer as an MCP server: Connection refused"),
+        (
+            &["http", "--room", ROOM, "--url", "http://127.0.0.1:9/mcp"],
+            1,
+            "does not answer as an MCP server: Connection refused",
+        ),
         (&["http", "--room", ROOM, "--url", "nowhere"], 1, "the address is no URL"),
         (&["sse", "--room", ROOM, "--url", "http://127.0.0.1:9/sse"], 1, "does not answer as an MCP server"),
     ] {
