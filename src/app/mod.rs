@@ -6,6 +6,7 @@
 mod accounts;
 pub mod agents;
 mod apply;
+pub mod attempts;
 pub mod delegation;
 pub mod drift;
 mod error;
@@ -77,7 +78,7 @@ pub struct Settings {
     pub templates: Arc<dyn Render>,
 }
 
-/// The ports, and nothing else.
+/// The ports, and what runs beside them.
 pub struct App {
     pub log: Arc<dyn EventLog>,
     pub projection: Arc<Projection>,
@@ -85,6 +86,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
     pub settings: Settings,
+    /// What the controllers of this server tell of their tries.
+    pub attempts: attempts::Attempts,
 }
 
 impl std::fmt::Debug for App {

@@ -196,7 +196,7 @@ impl Feeds {
             for (id, one) in world.feed_subscriptions(project) {
                 let (feed, heard) = (one.wanted.feed, self.parts.feeds.heard(one.wanted.feed));
                 seen.known.entry(id).or_insert(feed);
-                if busy.contains(&id) {
+                if busy.contains(&id) || one.paused_at.is_some() {
                     continue;
                 }
                 let at = match seen.progress.get_mut(&id) {
@@ -232,6 +232,9 @@ impl Controller for Feeds {
         let (world, now) = (self.parts.app.world(), self.parts.app.clock.now());
         self.clean(&world).await?;
         self.look(&world, now, &mut outcome).await?;
+        let failing = self.deliveries.all_failing().into_iter();
+        let told = failing.map(|(id, failing)| (id.uuid(), failing.into())).collect();
+        self.parts.app.attempts.tell(Self::NAME, told);
         for id in self.turns(&world, now, &mut outcome) {
             self.begin(id);
             outcome.steps += 1;

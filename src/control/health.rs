@@ -4,9 +4,11 @@
 //! Something is in progress only while something is still to happen by itself, and never for longer than
 //! [`PROGRESS_SECONDS_MAX`]: then it is stalled, and says why.
 
+use super::cadence::{self, Reconcile};
 use super::git::status::SourceStatus;
 use super::service::status::{self as service_status, Condition as Seen};
 use super::service::{lasting, runs};
+use crate::app::attempts::Attempts;
 use crate::domain::instance::{self, Instance, Phase};
 use crate::domain::scheduled_task::Outcome;
 use crate::id::{
@@ -34,6 +36,8 @@ pub enum Type {
     Reconciling,
     /// It does not get there without somebody.
     Stalled,
+    /// Controllers leave it alone, as it wants.
+    Paused,
 }
 
 /// Why, one word for machines. What runtimes say of failed starts is passed on in `Failed`.
@@ -61,6 +65,8 @@ pub enum Reason {
     ProgressDeadlineExceeded,
     Scheduled,
     Suspended,
+    /// What waits does not come before somebody resumes it.
+    Paused,
     Completed,
     LastRunFailed,
     ScheduleInvalid,
@@ -112,6 +118,9 @@ pub struct Status {
     /// Of a git source: which commit is applied, and what is in the way.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceStatus>,
+    /// How controllers treat it; none where none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reconcile: Option<Reconcile>,
 }
 
 /// How far something is.
@@ -129,7 +138,9 @@ pub struct Health<'a> {
     pub(super) project: ProjectId,
     pub(super) now: DateTime<Utc>,
     /// The smallest gap of schedules.
-    floor: TimeDelta,
+    pub(super) floor: TimeDelta,
+    /// What this server tried; none where that is not asked for.
+    pub(super) attempts: Option<&'a Attempts>,
     running: HashMap<RoomId, SessionId>,
 }
 
@@ -139,7 +150,13 @@ impl<'a> Health<'a> {
         let active = world.sessions(project).filter(|(_, session)| session.is_active());
         let running = active.map(|(id, session)| (session.room, id)).collect();
         let floor = TimeDelta::seconds(i64::try_from(floor_seconds).unwrap_or(i64::MAX / 1000));
-        Self { world, project, now, floor, running }
+        Self { world, project, now, floor, attempts: None, running }
+    }
+
+    /// The same, with what this server tried.
+    #[must_use]
+    pub fn with_attempts(self, attempts: &'a Attempts) -> Self {
+        Self { attempts: Some(attempts), ..self }
     }
 
     /// The status of one resource; `None` where it does not exist.
@@ -148,6 +165,10 @@ impl<'a> Health<'a> {
         let generation = crate::app::plan::resource(kind)?.generation(self.world, self.project, id)?;
         let (verdict, since) = self.verdict(kind, id, true)?;
         let mut status = self.told(generation, verdict, since);
+        status.reconcile = self.reconcile(kind, id);
+        if let Some(since) = self.paused_at(kind, id) {
+            status.conditions.push(cadence::condition(generation, since));
+        }
         if kind == Kind::GitSource {
             status.source = SourceStatus::of(self.world.git_source(GitSourceId::new(self.project, id))?);
         }
@@ -158,7 +179,7 @@ impl<'a> Health<'a> {
     pub(super) fn verdict(&self, kind: Kind, id: Uuid, whole: bool) -> Option<(Verdict, DateTime<Utc>)> {
         let found = crate::app::plan::resource(kind)?.read(self.world, self.project, id)?;
         let made = found.created_at.unwrap_or(DateTime::UNIX_EPOCH);
-        Some(match kind {
+        let (verdict, since) = match kind {
             Kind::Service | Kind::ServiceInstance => self.service(ServiceId::new(self.project, id))?,
             Kind::ScheduledTask => self.task(ScheduledTaskId::new(self.project, id))?,
             Kind::Room => self.room(RoomId::new(self.project, id))?,
@@ -175,7 +196,9 @@ impl<'a> Health<'a> {
             Kind::Secret => self.secret(OwnedSecretId::new(self.project, id))?,
             Kind::GitSource => self.git_source(GitSourceId::new(self.project, id), whole)?,
             _ => (Verdict::Ready(Reason::Accepted, "it is as wanted".to_owned()), made),
-        })
+        };
+        let paused_at = self.paused_at(kind, id);
+        Some((if paused_at.is_some() { cadence::paused(verdict) } else { verdict }, since))
     }
 
     /// Conditions as kstatus reads them: abnormal ones only where they hold.
@@ -207,7 +230,7 @@ impl<'a> Health<'a> {
                 condition(Type::Stalled, "True", reason, &text),
             ],
         };
-        Status { observed_generation: generation, conditions, source: None }
+        Status { observed_generation: generation, conditions, source: None, reconcile: None }
     }
 
     fn of_room(&self, enabled: Option<bool>) -> Verdict {

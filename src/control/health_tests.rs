@@ -11,7 +11,7 @@ use serde_json::json;
 use std::collections::HashMap as Map;
 
 /// What kstatus makes of a resource.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kstatus {
     Current,
     InProgress,
@@ -45,6 +45,10 @@ struct Story {
     versions: Map<StreamId, u64>,
     session: u128,
     generation: u64,
+    /// The generation since which the same is to run.
+    run: u64,
+    /// What is wanted of the service: whether it is on, its image, whether it is paused.
+    wanted: (bool, &'static str, bool),
 }
 
 impl Story {
@@ -55,6 +59,8 @@ impl Story {
             versions: Map::new(),
             session: 0,
             generation: 1,
+            run: 1,
+            wanted: (true, "a", false),
         };
         let room = RoomCreated {
             name: RoomName::new("desk").unwrap(),
@@ -64,7 +70,7 @@ impl Story {
             users: None,
         };
         story.add(room_id().stream(), &Event::RoomCreated(room));
-        let created = service::Created { room: Some(room_id()), spec: spec(true, "a") };
+        let created = service::Created { room: Some(room_id()), spec: spec((true, "a", false)) };
         story.add(service_id().stream(), &Event::ServiceCreated(created));
         story
     }
@@ -98,23 +104,28 @@ impl Story {
         instance::Key { session: self.session_id(), service: service_id() }
     }
 
-    fn on_service(&mut self, enabled: bool, image: &str) {
-        if self.world.service(service_id()).is_some_and(|service| service.spec == spec(enabled, image)) {
+    fn on_service(&mut self, wanted: (bool, &'static str, bool)) {
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        if before == wanted {
             return;
         }
         self.generation += 1;
-        let updated = service::Updated { spec: spec(enabled, image) };
+        if (before.0, before.1) != (wanted.0, wanted.1) {
+            self.run = self.generation;
+        }
+        let updated = service::Updated { spec: spec(wanted) };
         self.add(service_id().stream(), &Event::ServiceUpdated(updated));
     }
 
     /// One thing that happens; what cannot happen now does not.
     fn happen(&mut self, what: u8) {
-        let generation = self.generation;
+        let generation = self.run;
         let stream = self.key().stream();
+        let paused = self.wanted.2;
         match what {
-            0 => self.on_service(false, "a"),
-            1 => self.on_service(true, "a"),
-            2 => self.on_service(true, "b"),
+            0 => self.on_service((false, "a", paused)),
+            1 => self.on_service((true, "a", paused)),
+            2 => self.on_service((true, "b", paused)),
             3 | 4 => {
                 let updated = RoomUpdated { enabled: Some(what == 4), ..RoomUpdated::default() };
                 self.add(room_id().stream(), &Event::RoomUpdated(updated));
@@ -153,8 +164,10 @@ impl Story {
             12 => self.now += TimeDelta::seconds(200),
             13 => {
                 self.generation += 1;
+                self.run = self.generation;
                 self.add(service_id().stream(), &Event::ServiceRestartRequested(Nothing {}));
             }
+            14 => self.on_service((self.wanted.0, self.wanted.1, !paused)),
             _ => {}
         }
         self.now += TimeDelta::seconds(1);
@@ -170,7 +183,7 @@ impl Story {
         let current = self
             .world
             .instance(self.key())
-            .is_some_and(|i| i.generation == self.generation && i.phase == Phase::Running);
+            .is_some_and(|i| i.generation == self.run && i.phase == Phase::Running);
         self.is_open() && if enabled { !current } else { self.runs() }
     }
 
@@ -188,16 +201,17 @@ fn service_id() -> ServiceId {
     ServiceId::new(PROJECT, Uuid::from_u128(20))
 }
 
-fn spec(enabled: bool, image: &str) -> crate::spec::Service {
-    serde_json::from_value(json!({"version": "v1", "kind": "Service", "metadata": {"name": "s"},
-        "enabled": enabled, "container": {"image": image}}))
+fn spec((enabled, image, paused): (bool, &str, bool)) -> crate::spec::Service {
+    let notes = if paused { json!({"meshagent.dev/paused": "true"}) } else { json!({}) };
+    serde_json::from_value(json!({"version": "v1", "kind": "Service",
+        "metadata": {"name": "s", "annotations": notes}, "enabled": enabled, "container": {"image": image}}))
     .unwrap()
 }
 
 proptest! {
     #[test]
     fn what_is_told_is_never_too_good_and_never_in_progress_for_ever(
-        happenings in proptest::collection::vec(0_u8..14, 0..40),
+        happenings in proptest::collection::vec(0_u8..15, 0..40),
     ) {
         let mut story = Story::new();
         for what in happenings {
@@ -206,6 +220,14 @@ proptest! {
             let verdict = kstatus(&service, story.generation);
             if story.is_pending() {
                 prop_assert_ne!(verdict, Kstatus::Current, "{}", service);
+            }
+            let paused = service["conditions"].as_array().unwrap().iter().any(|one| one["type"] == "Paused");
+            prop_assert_eq!(paused, story.wanted.2, "{}", service);
+            prop_assert_eq!(service.pointer("/reconcile/pausedSince").is_some(), paused, "{}", service);
+            if paused {
+                // Nothing comes by itself.
+                prop_assert_ne!(verdict, Kstatus::InProgress, "{}", service);
+                prop_assert!(service["reconcile"].get("nextAttempt").is_none(), "{}", service);
             }
             for (kind, id) in [(Kind::Service, service_id().uuid()), (Kind::Room, room_id().uuid())] {
                 let generation = story.world.room(room_id()).unwrap().generation;
@@ -298,4 +320,58 @@ fn secrets_and_keys_are_current_or_failed_and_never_on_their_way() {
     assert_eq!(told(&story, Kind::ApiKey, declared.uuid()), ("KeyRevoked".into(), Kstatus::Failed));
     story.add(key.stream(), &Event::ApiKeyRevoked(Nothing {}));
     assert_eq!(told(&story, Kind::ApiKey, declared.uuid()), ("KeyRevoked".into(), Kstatus::Failed));
+}
+
+#[test]
+fn a_pause_holds_up_what_is_wanted_and_not_what_runs() {
+    let mut story = Story::new();
+    let told = |story: &Story| story.status(Kind::Service, service_id().uuid(), 0);
+    let reason = |status: &serde_json::Value| status["conditions"][0]["reason"].as_str().unwrap().to_owned();
+    for what in [5, 7, 14] {
+        story.happen(what);
+    }
+    let since = told(&story)["reconcile"]["pausedSince"].clone();
+    assert_eq!((reason(&told(&story)).as_str(), kstatus(&told(&story), 2)), ("Running", Kstatus::Current));
+    assert_eq!(told(&story)["conditions"][1]["type"], "Paused");
+    story.happen(2);
+    let status = told(&story);
+    assert_eq!((reason(&status).as_str(), kstatus(&status, 3)), ("Paused", Kstatus::Failed), "{status}");
+    assert_eq!(status["conditions"][1]["type"], "Stalled");
+    assert_eq!(status["reconcile"]["pausedSince"], since, "a change is no new pause");
+    story.happen(14);
+    let status = told(&story);
+    assert_eq!((reason(&status).as_str(), kstatus(&status, 4)), ("Starting", Kstatus::InProgress));
+    for what in [7, 10] {
+        story.happen(what);
+    }
+    let reconcile = told(&story)["reconcile"].clone();
+    assert_eq!(
+        (reconcile["attempts"].as_u64(), reconcile["lastError"].as_str()),
+        (Some(1), Some("it ended with exit code 1"))
+    );
+    let wait = reconcile["backoffSeconds"].as_u64().unwrap();
+    assert!((1..=2).contains(&wait) && reconcile["nextAttempt"].is_string(), "{reconcile}");
+}
+
+#[test]
+fn a_paused_task_is_told_so_and_an_unpaused_one_when_it_is_due() {
+    use crate::domain::scheduled_task::{Created, Updated};
+    let mut story = Story::new();
+    let id = ScheduledTaskId::new(PROJECT, Uuid::from_u128(50));
+    let spec = |notes: serde_json::Value| -> crate::spec::ScheduledTask {
+        let json = json!({"metadata": {"name": "t", "annotations": notes}, "schedule": "15 minutes", "queue": {"name": "q"}});
+        serde_json::from_value(json).unwrap()
+    };
+    story.add(id.stream(), &Event::TaskCreated(Created { room: room_id(), spec: spec(json!({})) }));
+    let due = story.status(Kind::ScheduledTask, id.uuid(), 0);
+    assert_eq!(due["conditions"][0]["reason"], "Scheduled");
+    assert!(due["reconcile"]["nextAttempt"].is_string(), "{due}");
+    let paused = spec(json!({"meshagent.dev/paused": "true"}));
+    story.add(id.stream(), &Event::TaskUpdated(Updated { spec: paused }));
+    let status = story.status(Kind::ScheduledTask, id.uuid(), 0);
+    assert_eq!(
+        (status["conditions"][0]["reason"].as_str(), kstatus(&status, 2)),
+        (Some("Paused"), Kstatus::Current)
+    );
+    assert!(status["reconcile"].get("nextAttempt").is_none(), "{status}");
 }

@@ -5,6 +5,7 @@
 //! They know the application and the ports. They may not know any edge, any adapter's insides, HTTP frameworks or SQL.
 
 pub mod backoff;
+pub mod cadence;
 mod driver;
 mod error;
 pub mod feed;

@@ -7,6 +7,7 @@ use super::names::{self, CATEGORY, GROUP, VERSION};
 use super::structural::structural;
 use crate::app::plan::Resource;
 use crate::app::plan::kinds::Home;
+use crate::spec::reconcile::known;
 use crate::spec::{Kind, schema};
 use serde_json::{Map, Value, json};
 
@@ -66,6 +67,10 @@ fn columns(resource: &dyn Resource) -> Vec<Value> {
     columns.push(condition("Ready", "status", 0));
     columns.push(condition("Reason", "reason", 0));
     columns.push(condition("Message", "message", 1));
+    if !known(resource.kind()).is_empty() {
+        let path = r#".status.conditions[?(@.type=="Paused")].status"#;
+        columns.push(json!({"name": "Paused", "type": "string", "jsonPath": path, "priority": 1}));
+    }
     columns.push(json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}));
     columns
 }
@@ -176,6 +181,7 @@ fn status() -> Value {
             "id": {"type": "string", "description": "Id of the resource on the server."},
             "generation": {"type": "integer", "format": "int64",
                 "description": "Generation of the resource on the server."},
+            "reconcile": reconcile(),
             "conditions": {
                 "type": "array",
                 "x-kubernetes-list-type": "map",
@@ -193,6 +199,25 @@ fn status() -> Value {
                     },
                 },
             },
+        },
+    })
+}
+
+fn reconcile() -> Value {
+    let time = |text: &str| json!({"type": "string", "format": "date-time", "description": text});
+    let number = |text: &str| json!({"type": "integer", "format": "int64", "description": text});
+    json!({
+        "type": "object",
+        "description": "How controllers treat it, and what came of their tries.",
+        "properties": {
+            "pausedSince": time("Since when it is left alone."),
+            "intervalSeconds": number("How often it is looked at, at least."),
+            "priority": number("Of what waits for its turn, the highest is first."),
+            "lastAttempt": time("When it was tried last."),
+            "attempts": number("Tries in a row that failed."),
+            "nextAttempt": time("When it is tried next."),
+            "backoffSeconds": number("How long it is waited after the last try that failed."),
+            "lastError": {"type": "string", "description": "Why the last try failed."},
         },
     })
 }

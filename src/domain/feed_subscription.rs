@@ -4,6 +4,7 @@ use super::event::Nothing;
 use super::feed::are_short;
 use super::{Entity, Event, Refusal, Rejection};
 use crate::id::{FeedId, RoomId};
+use crate::spec::reconcile::Cadence;
 use crate::spec::{STAMP_PARTS, is_folder, is_stamp};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,13 @@ pub struct FeedSubscription {
     pub created_at: DateTime<Utc>,
     /// Counts the changes, from 1.
     pub generation: u64,
+    /// Since when nothing is delivered, as it is paused.
+    #[serde(default)]
+    pub paused_at: Option<DateTime<Utc>>,
+}
+
+fn cadence(wanted: &Wanted) -> Cadence {
+    Cadence::of(Some(&wanted.annotations))
 }
 
 #[derive(Clone, Debug)]
@@ -141,11 +149,13 @@ impl Entity for FeedSubscription {
     fn evolve(state: Option<Self>, event: &Event, at: DateTime<Utc>) -> Option<Self> {
         match event {
             Event::FeedSubscriptionCreated(wanted) => {
-                Some(Self { wanted: wanted.clone(), created_at: at, generation: 1 })
+                let paused_at = cadence(wanted).paused_at(None, at);
+                Some(Self { wanted: wanted.clone(), created_at: at, generation: 1, paused_at })
             }
             Event::FeedSubscriptionUpdated(wanted) => state.map(|old| Self {
                 wanted: wanted.clone(),
                 generation: old.generation.saturating_add(1),
+                paused_at: cadence(wanted).paused_at(old.paused_at, at),
                 ..old
             }),
             Event::FeedSubscriptionDeleted(_) => None,

@@ -4,6 +4,7 @@
 use super::event::Nothing;
 use super::{Entity, Event, Refusal, Rejection};
 use crate::spec::GitSource as Spec;
+use crate::spec::reconcile::Cadence;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -145,9 +146,24 @@ pub struct GitSource {
     pub last: Option<Last>,
     #[serde(default)]
     pub trouble: Option<Trouble>,
+    /// Since when it is left alone by its annotation, where it is.
+    #[serde(default)]
+    pub paused_at: Option<DateTime<Utc>>,
 }
 
 impl GitSource {
+    /// How controllers treat it.
+    #[must_use]
+    pub fn cadence(&self) -> Cadence {
+        cadence(&self.spec)
+    }
+
+    /// Whether it is not looked at.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        self.spec.suspend || self.paused_at.is_some()
+    }
+
     /// The name under which it holds resources.
     #[must_use]
     pub fn source(&self) -> String {
@@ -167,6 +183,10 @@ impl GitSource {
         let applied = self.last.as_ref().map(|last| last.applied.generation);
         failed.max(applied).unwrap_or_default()
     }
+}
+
+fn cadence(spec: &Spec) -> Cadence {
+    Cadence::of(Some(&spec.metadata.annotations))
 }
 
 /// The name under which a git source holds resources.
@@ -200,6 +220,8 @@ pub enum Refused {
     NotFound,
     #[error("git source `{0}` is suspended; run `meshagent source resume {0}` first")]
     Suspended(String),
+    #[error("git source `{0}` is paused; run `meshagent resume git-source/{0}` first")]
+    Paused(String),
 }
 
 impl Rejection for Refused {
@@ -207,7 +229,7 @@ impl Rejection for Refused {
         match self {
             Self::Exists => Refusal::Exists,
             Self::NotFound => Refusal::NotFound,
-            Self::TooMany | Self::Suspended(_) => Refusal::State,
+            Self::TooMany | Self::Suspended(_) | Self::Paused(_) => Refusal::State,
         }
     }
     fn code(&self) -> &'static str {
@@ -215,7 +237,7 @@ impl Rejection for Refused {
             Self::Exists => "git-source-exists",
             Self::NotFound => "git-source-not-found",
             Self::TooMany => "git-source-limit",
-            Self::Suspended(_) => "git-source-suspended",
+            Self::Suspended(_) | Self::Paused(_) => "git-source-suspended",
         }
     }
 }
@@ -235,6 +257,9 @@ impl Entity for GitSource {
             (Some(_), Command::Delete) => Ok(vec![Event::GitSourceDeleted(Nothing {})]),
             (Some(old), Command::Request) if old.spec.suspend => {
                 Err(Refused::Suspended(old.spec.metadata.name.clone()))
+            }
+            (Some(old), Command::Request) if old.rests() => {
+                Err(Refused::Paused(old.spec.metadata.name.clone()))
             }
             // Also where one waits: it may have been looked at already, before what this one is about.
             (Some(_), Command::Request) => Ok(vec![Event::GitSourceReconcileRequested(Nothing {})]),
@@ -267,11 +292,13 @@ impl Entity for GitSource {
                 requested_at: None,
                 last: None,
                 trouble: None,
+                paused_at: cadence(&wanted.spec).paused_at(None, at),
             }),
             Event::GitSourceUpdated(wanted) => {
                 let old = state?;
                 let generation = old.generation + 1;
-                Some(Self { spec: wanted.spec.clone(), generation, updated_at: at, ..old })
+                let paused_at = cadence(&wanted.spec).paused_at(old.paused_at, at);
+                Some(Self { spec: wanted.spec.clone(), generation, updated_at: at, paused_at, ..old })
             }
             Event::GitSourceDeleted(_) => None,
             Event::GitSourceReconcileRequested(_) => {

@@ -4,6 +4,7 @@ use super::event::Nothing;
 use super::{Entity, Event, Refusal, Rejection};
 use crate::id::RoomId;
 use crate::spec::ScheduledTask as Spec;
+use crate::spec::reconcile::{self, Cadence};
 use chrono::{DateTime, Utc};
 use imbl::Vector;
 use serde::{Deserialize, Serialize};
@@ -67,8 +68,10 @@ pub struct ScheduledTask {
     pub spec: Spec,
     pub generation: u64,
     pub created_at: DateTime<Utc>,
-    /// When the spec last changed; intervals count from here.
+    /// When the spec last changed; intervals count from here. A pause and its end change nothing of it.
     pub updated_at: DateTime<Utc>,
+    /// Since when it does not fire, as it is paused.
+    pub paused_at: Option<DateTime<Utc>>,
     /// Instants up to this one are dealt with.
     pub done_until: Option<DateTime<Utc>>,
     /// How many firings were recorded in all.
@@ -115,11 +118,32 @@ impl ScheduledTask {
         Uuid::new_v5(&task, scheduled_at.timestamp_millis().to_string().as_bytes())
     }
 
+    fn updated(self, spec: Spec, at: DateTime<Utc>) -> Self {
+        let generation = self.generation + 1;
+        let updated_at = if plain(&spec) == plain(&self.spec) { self.updated_at } else { at };
+        let paused_at = cadence(&spec).paused_at(self.paused_at, at);
+        let resumed = self.paused_at.is_some() && paused_at.is_none();
+        // What was due meanwhile is not made up for.
+        let done_until = self.done_until.max(Some(at).filter(|_| resumed));
+        Self { spec, generation, updated_at, paused_at, done_until, ..self }
+    }
+
     /// Whether nothing more is to come: it ran once and was to run once.
     #[must_use]
     pub fn is_spent(&self) -> bool {
         self.spec.once && self.runs.iter().any(|r| r.fired.scheduled_at >= self.updated_at)
     }
+}
+
+fn cadence(spec: &Spec) -> Cadence {
+    Cadence::of(Some(&spec.metadata.annotations))
+}
+
+/// The spec without what only says how it is reconciled.
+fn plain(spec: &Spec) -> Spec {
+    let mut plain = spec.clone();
+    plain.metadata.annotations = reconcile::without_cadence(&plain.metadata.annotations);
+    plain
 }
 
 impl Entity for ScheduledTask {
@@ -149,14 +173,12 @@ impl Entity for ScheduledTask {
                 generation: 1,
                 created_at: at,
                 updated_at: at,
+                paused_at: cadence(&c.spec).paused_at(None, at),
                 done_until: None,
                 fired: 0,
                 runs: Vector::new(),
             }),
-            Event::TaskUpdated(u) => {
-                let old = state?;
-                Some(Self { spec: u.spec.clone(), generation: old.generation + 1, updated_at: at, ..old })
-            }
+            Event::TaskUpdated(u) => Some(state?.updated(u.spec.clone(), at)),
             Event::TaskFired(fired) => {
                 let mut task = state?;
                 task.fired += 1;

@@ -137,7 +137,8 @@ mod tests {
             "agents": [{"name": "a", "annotations": {"meshagent.events.service.created": queue}}]});
         let at = DateTime::UNIX_EPOCH;
         let spec = serde_json::from_value(spec).unwrap();
-        Service { room: own, spec, generation: 1, created_at: at, updated_at: at }
+        let (generation, run_generation, paused_at) = (1, 1, None);
+        Service { room: own, spec, generation, run_generation, created_at: at, updated_at: at, paused_at }
     }
 
     fn told(about: Option<RoomId>, services: &[Service]) -> Vec<(u128, String)> {

@@ -56,7 +56,11 @@ impl Look<'_> {
             Verdict::Applied { id, generation, .. } => (Some(json!(id)), Some(json!(generation))),
             _ => (kept("id"), kept("generation")),
         };
-        for (field, value) in [("id", id), ("generation", generation)] {
+        let reconcile = match verdict {
+            Verdict::Applied { status, .. } => status.get("reconcile").cloned(),
+            _ => kept("reconcile"),
+        };
+        for (field, value) in [("id", id), ("generation", generation), ("reconcile", reconcile)] {
             if let Some(value) = value {
                 status[field] = value;
             }
@@ -138,7 +142,7 @@ pub fn holds(status: &Value, kind: &str) -> bool {
 /// What the server says of the resource: its conditions as they are.
 fn of_server(status: &Value) -> Vec<Condition> {
     let mut made = vec![];
-    for kind in ["Ready", "Reconciling", "Stalled"] {
+    for kind in ["Ready", "Reconciling", "Stalled", "Paused"] {
         let Some(found) = find(status, kind) else { continue };
         let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
         let status = match found["status"].as_str() {

@@ -15,6 +15,7 @@ use super::room_edge::{self, Made, RoomParts};
 use super::stores::Stores;
 use super::tls::{Both, Tls, TlsError, hosts};
 use crate::api::{self, Api};
+use crate::app::attempts::Attempts;
 use crate::app::host::RoomHost;
 use crate::app::ingest::Ingest;
 use crate::app::links::Links;
@@ -257,6 +258,7 @@ async fn application(
             age: Arc::new(AgeKeys { all: std::mem::take(&mut options.age), ..AgeKeys::default() }),
             templates: Arc::new(Apart::new(program(options)?)),
         },
+        attempts: Attempts::default(),
     };
     Ok((Arc::new(app), stores))
 }

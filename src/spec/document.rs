@@ -1,6 +1,6 @@
 //! Any document, by its kind.
 
-use super::common::annotation;
+use super::common::{Annotations, annotation};
 use super::{
     ApiKey, Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Secret, Service,
     ServiceAccount, ServiceInstance, ServiceTemplate, Subscription, service,
@@ -75,7 +75,12 @@ impl Document {
 
     /// One annotation of the document.
     pub fn annotation(&self, key: &str) -> Option<&str> {
-        let notes = match self {
+        annotation(self.annotations(), key)
+    }
+
+    /// Its annotations, where its list of them is not missing.
+    pub fn annotations(&self) -> Option<&Annotations> {
+        match self {
             Self::Project(project) => Some(&project.metadata.annotations),
             Self::Room(room) => Some(&room.metadata.annotations),
             Self::ServiceAccount(account) => Some(&account.metadata.annotations),
@@ -91,8 +96,7 @@ impl Document {
             Self::Route(route) => Some(&route.metadata.annotations),
             Self::ManagedAgent(agent) => Some(&agent.metadata.annotations),
             Self::GitSource(source) => Some(&source.metadata.annotations),
-        };
-        annotation(notes, key)
+        }
     }
 
     /// Name of the room it belongs to, where the document says so.

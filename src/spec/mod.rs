@@ -23,6 +23,7 @@ mod parse;
 mod port;
 mod problem;
 mod project;
+pub mod reconcile;
 mod room_roles;
 mod route;
 mod route_rules;

@@ -8,8 +8,8 @@ use super::{
     ServiceTemplate, Subscription, is_feed_name, is_folder, is_stamp,
 };
 use super::{
-    EVENT_PREFIX, EVENTS, EnvironmentVariable, api_key, git_source_rules, managed_agent_rules, route_rules,
-    schedule::Schedule, secret, service_instance,
+    EVENT_PREFIX, EVENTS, EnvironmentVariable, api_key, git_source_rules, managed_agent_rules, reconcile,
+    route_rules, schedule::Schedule, secret, service_instance,
 };
 use crate::name::{QueueName, RoomName};
 use std::collections::BTreeSet;
@@ -54,6 +54,7 @@ pub(super) fn check(document: &Document) -> Vec<Finding> {
         let path = Path::of("metadata.annotations").key(super::ROOM);
         out.0.push(Finding::new(path, error.to_string()));
     }
+    out.0.extend(reconcile::check(document));
     out.0
 }
 

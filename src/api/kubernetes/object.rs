@@ -25,9 +25,9 @@ pub(super) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    pub fn of(api: &Api, world: &'a World, namespace: &'a Namespace) -> Self {
+    pub fn of(api: &'a Api, world: &'a World, namespace: &'a Namespace) -> Self {
         let (now, floor) = (api.app.clock.now(), api.app.settings.schedule_floor_seconds);
-        let health = Health::of(world, namespace.project, now, floor);
+        let health = Health::of(world, namespace.project, now, floor).with_attempts(&api.app.attempts);
         Self { world, namespace, health, versions: OnceCell::new() }
     }
 
@@ -152,6 +152,12 @@ fn whole_seconds(status: &mut Value) {
         let at = condition["lastTransitionTime"].as_str().and_then(|text| text.parse::<DateTime<Utc>>().ok());
         if let Some(at) = at {
             condition["lastTransitionTime"] = json!(time(at));
+        }
+    }
+    for field in ["pausedSince", "lastAttempt", "nextAttempt"] {
+        let Some(text) = status.pointer_mut(&format!("/reconcile/{field}")) else { continue };
+        if let Some(at) = text.as_str().and_then(|text| text.parse::<DateTime<Utc>>().ok()) {
+            *text = json!(time(at));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Resources of every kind as documents with their status: list, get, watch. `watch` follows them; `past` looks back.
 
 mod past;
+mod pause;
 pub(super) mod versions;
 pub(super) mod watch;
 
@@ -48,6 +49,7 @@ pub(super) fn routes() -> Vec<Route> {
             delete(remove),
         ),
     ];
+    routes.extend(pause::routes());
     routes.extend(past::routes());
     routes
 }
@@ -109,8 +111,9 @@ pub(super) fn applicable(found: &Found) -> Value {
     document
 }
 
-fn health<'a>(api: &Api, world: &'a World, project: ProjectId) -> Health<'a> {
-    Health::of(world, project, api.app.clock.now(), api.app.settings.schedule_floor_seconds)
+fn health<'a>(api: &'a Api, world: &'a World, project: ProjectId) -> Health<'a> {
+    let floor = api.app.settings.schedule_floor_seconds;
+    Health::of(world, project, api.app.clock.now(), floor).with_attempts(&api.app.attempts)
 }
 
 /// The world that is asked about.

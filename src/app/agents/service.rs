@@ -2,6 +2,7 @@
 
 use crate::id::ManagedAgentId;
 use crate::spec::grant::{AgentsGrant, DatasetGrant, LlmGrant, StorageGrant};
+use crate::spec::reconcile;
 use crate::spec::{
     AGENT_VARIABLE, AgentToolkit, ApiScope, Container, EnvironmentVariable, ManagedAgent, ParticipantRole,
     Port, PortNumber, PortType, RunAs, Service, TokenValue,
@@ -24,7 +25,9 @@ pub(in crate::app) fn of(id: ManagedAgentId, agent: &ManagedAgent) -> Service {
     let token =
         TokenValue { identity: name.clone(), api: Some(scope(agent)), role: Some(ParticipantRole::Agent) };
     // What it runs as is the container's; the server's id is nobody's business there.
-    let document = ManagedAgent { id: Some(id.to_string()), environment: vec![], ..agent.clone() };
+    let mut document = ManagedAgent { id: Some(id.to_string()), environment: vec![], ..agent.clone() };
+    // How it is reconciled is the service's, and no other process.
+    document.metadata.annotations = reconcile::without_cadence(&agent.metadata.annotations);
     let document = serde_json::to_string(&document).unwrap_or_default();
     let mut environment = vec![
         EnvironmentVariable { value: Some(document), ..variable(AGENT_VARIABLE) },
@@ -52,7 +55,9 @@ pub(in crate::app) fn of(id: ManagedAgentId, agent: &ManagedAgent) -> Service {
         public: None,
         annotations: None,
     };
-    Service { container: Some(container), ports: Some(vec![port]), ..Service::named(name) }
+    let mut service = Service { container: Some(container), ports: Some(vec![port]), ..Service::named(name) };
+    reconcile::take_cadence(&mut service.metadata.annotations, &agent.metadata.annotations);
+    service
 }
 
 /// What the agent may do in its room, and which models it may use.

@@ -19,6 +19,7 @@ mod mailbox;
 mod mcp;
 mod operator;
 mod past;
+mod pause;
 mod port;
 pub mod process;
 mod project;
@@ -118,6 +119,10 @@ pub enum Command {
     Export(past::ExportArgs),
     /// Say why a resource is not ready
     Why(why::WhyArgs),
+    /// Have the server leave a resource alone, while what runs goes on
+    Pause(pause::Args),
+    /// Have the server work on a paused resource again
+    Resume(pause::Args),
     /// Explain how things came to be as they are
     #[command(subcommand)]
     Explain(explain::Command),
@@ -203,6 +208,8 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Rollback(args) => past::rollback(&ctx(globals)?, args).await,
         Command::Export(args) => past::export(&ctx(globals)?, args).await,
         Command::Why(args) => why::why(&ctx(globals)?, args).await,
+        Command::Pause(args) => pause::run(&ctx(globals)?, args, true).await,
+        Command::Resume(args) => pause::run(&ctx(globals)?, args, false).await,
         Command::Explain(command) => explain::run(&ctx(globals)?, command).await,
         Command::Graph(args) => why::graph(&ctx(globals)?, args).await,
         Command::Get(args) => resource::get(&ctx(globals)?, args).await,

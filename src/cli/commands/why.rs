@@ -95,6 +95,7 @@ fn chain(
             (word("type"), word("status"), word("reason"), word("lastTransitionTime"));
         let _ = writeln!(text, "{indent}  {kind}={status} {reason}: {} (since {since})", word("message"));
     }
+    tries(&node["status"]["reconcile"], &indent, text);
     for (source, revision) in node["revisions"].as_object().into_iter().flatten() {
         let _ = writeln!(
             text,
@@ -112,6 +113,23 @@ fn chain(
                 let _ = writeln!(text, "{indent}  {}: it is not there", label(&need["key"]));
             }
         }
+    }
+}
+
+/// What came of the last tries, where they failed.
+fn tries(reconcile: &Value, indent: &str, text: &mut String) {
+    let failed = reconcile["attempts"].as_u64().filter(|failed| *failed > 0);
+    let Some(failed) = failed else { return };
+    let word = |key: &str| reconcile[key].as_str().map(str::to_owned);
+    let last = word("lastAttempt").map(|at| format!(", the last at {at}")).unwrap_or_default();
+    let next = match (word("nextAttempt"), reconcile["backoffSeconds"].as_u64()) {
+        (Some(at), Some(seconds)) => format!("; the next is due at {at}, {seconds} s later"),
+        (Some(at), None) => format!("; the next is due at {at}"),
+        (None, _) => "; none is due".to_owned(),
+    };
+    let _ = writeln!(text, "{indent}  {failed} failed in a row{last}{next}");
+    if let Some(error) = word("lastError") {
+        let _ = writeln!(text, "{indent}    {error}");
     }
 }
 

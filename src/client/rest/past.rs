@@ -62,6 +62,18 @@ impl ProjectRest {
         self.rest.delete(&self.v1(&["resources", kind, id])).await.map(drop)
     }
 
+    /// Has controllers leave a resource alone, or work on it again; `force` also against other sources.
+    pub async fn pause(
+        &self,
+        (kind, name): (&str, &str),
+        room: Option<&str>,
+        (paused, force): (bool, bool),
+    ) -> Result<Resource, RestError> {
+        let verb = if paused { "pause" } else { "resume" };
+        let body = json!({"room": room, "force": force});
+        self.rest.post_as(&self.v1(&["resources", kind, name, verb]), &body).await
+    }
+
     /// What became of a resource.
     pub async fn history(
         &self,

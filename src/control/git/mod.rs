@@ -10,17 +10,21 @@ mod problems;
 mod report;
 pub mod status;
 
-use super::service::workers::Workers;
+use super::service::workers::{Rank, Workers};
 use super::{ControlParts, Controller, Error, Outcome};
+use crate::app::attempts::Attempt;
 use crate::git::Repositories;
 use crate::id::{GitSourceId, ProjectId};
 use crate::net::commit_status::CommitStatus;
 use crate::projection::World;
+use crate::spec::reconcile::PRIORITY_DEFAULT;
 use chrono::{DateTime, Utc};
 use plan::{Ended, Looked};
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 /// Sources that one server looks at at once.
 pub const AT_ONCE_MAX: usize = 4;
@@ -62,7 +66,24 @@ impl GitSources {
         }
     }
 
-    fn begin(&self, id: GitSourceId) {
+    /// What is to be told of the looks.
+    fn attempts(
+        &self,
+        world: &World,
+        seen: &HashMap<GitSourceId, Looked>,
+        now: DateTime<Utc>,
+    ) -> HashMap<Uuid, Attempt> {
+        let own = seen.iter().filter(|(_, looked)| !matches!(looked.ended, Ended::Elsewhere(_)));
+        let own = own.filter_map(|(id, looked)| {
+            let source = world.git_source(*id)?;
+            let next = plan::due(*id, source, Some(looked)).map(|at| at.max(now));
+            Some((id.uuid(), Attempt { at: looked.at, failures: looked.failures, next, error: None }))
+        });
+        let held = self.looks.all_failing().into_iter().map(|(id, failing)| (id.uuid(), failing.into()));
+        own.chain(held).collect()
+    }
+
+    fn begin(&self, world: &World, id: GitSourceId) {
         let (parts, repositories) = (self.parts.clone(), Arc::clone(&self.repositories));
         let (clock, seen) = (Arc::clone(&parts.app.clock), Arc::clone(&self.seen));
         let told = Arc::clone(&self.told);
@@ -78,7 +99,8 @@ impl GitSources {
             }
             Ok(())
         };
-        self.looks.begin(id, id.uuid().as_u128(), move || clock.now(), work);
+        let rank = Rank { lane: id.project().uuid(), priority: priority_of(world, id) };
+        self.looks.begin_ranked(id, rank, id.uuid().as_u128(), move || clock.now(), work);
     }
 
     /// Removes the repositories of sources that are gone.
@@ -99,6 +121,23 @@ impl GitSources {
             Err(error) => tracing::warn!(%error, "repositories of git sources that are gone stay behind"),
         }
     }
+}
+
+fn priority_of(world: &World, id: GitSourceId) -> u16 {
+    world.git_source(id).map_or(PRIORITY_DEFAULT, |source| source.cadence().rank())
+}
+
+/// Those that are due, the longest due first. Of one project, the places go to the highest first.
+fn by_turn(world: &World, mut due: Vec<(DateTime<Utc>, GitSourceId)>) -> Vec<GitSourceId> {
+    due.sort_unstable();
+    let mut ranked: HashMap<ProjectId, VecDeque<GitSourceId>> = HashMap::new();
+    for (_, id) in &due {
+        ranked.entry(id.project()).or_default().push_back(*id);
+    }
+    for own in ranked.values_mut() {
+        own.make_contiguous().sort_by_key(|id| Reverse(priority_of(world, *id)));
+    }
+    due.into_iter().filter_map(|(_, id)| ranked.get_mut(&id.project())?.pop_front()).collect()
 }
 
 fn note(seen: &Seen, id: GitSourceId, looked: Looked) {
@@ -131,17 +170,18 @@ impl Controller for GitSources {
                 due.push((at, id));
             }
         }
-        due.sort_unstable();
+        self.parts.app.attempts.tell(Self::NAME, self.attempts(&world, &seen, now));
+        let due = by_turn(&world, due);
         let mut at_work: HashMap<ProjectId, usize> = HashMap::new();
         for id in &busy {
             *at_work.entry(id.project()).or_default() += 1;
         }
-        for (_, id) in due {
+        for id in due {
             // The end of a look wakes this controller, and the next one's turn comes.
             let own = at_work.entry(id.project()).or_default();
             if *own < AT_ONCE_PER_PROJECT_MAX {
                 *own += 1;
-                self.begin(id);
+                self.begin(&world, id);
                 outcome.steps += 1;
             }
         }

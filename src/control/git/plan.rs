@@ -45,9 +45,9 @@ impl Looked {
     }
 }
 
-/// When a source is to be looked at next; never while it is suspended.
+/// When a source is to be looked at next; never while it is suspended or paused.
 pub(super) fn due(id: GitSourceId, source: &GitSource, looked: Option<&Looked>) -> Option<DateTime<Utc>> {
-    if source.spec.suspend {
+    if source.rests() {
         return None;
     }
     let Some(looked) = looked else { return Some(source.updated_at) };

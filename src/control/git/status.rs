@@ -101,6 +101,10 @@ impl Health<'_> {
             };
             return Some((Verdict::Ready(Reason::Suspended, text), source.updated_at));
         }
+        if let (Some(paused_at), Some(last)) = (source.paused_at, &source.last) {
+            let text = format!("it is paused, as wanted, at {}", short(&last.applied.commit.revision));
+            return Some((Verdict::Ready(Reason::Paused, text), paused_at));
+        }
         if let Some(asked) = source.asked_at() {
             let text = "it was asked for, and is about to be read".to_owned();
             return Some((self.waiting(id, source, text), asked));

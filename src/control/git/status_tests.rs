@@ -123,6 +123,23 @@ fn a_source_is_on_its_way_ready_or_stalled_and_never_on_its_way_for_ever() {
 }
 
 #[test]
+fn a_paused_source_rests_as_a_suspended_one_and_waits_where_it_was_never_applied() {
+    let mut story = Story::default();
+    let paused = json!({"metadata": {"name": "a", "annotations": {"meshagent.dev/paused": "true"}}});
+    story.source(2, "a", paused);
+    let of = |story: &Story| {
+        let status = Health::of(&story.world, PROJECT, at(50), 60).status(Kind::GitSource, id(2).uuid());
+        let said = status.unwrap().conditions.iter().map(|one| (one.r#type, one.reason)).collect::<Vec<_>>();
+        said
+    };
+    let stalled =
+        [(Type::Ready, Reason::Paused), (Type::Stalled, Reason::Paused), (Type::Paused, Reason::Paused)];
+    assert_eq!(of(&story), stalled);
+    story.applied(40, 2, 0);
+    assert_eq!(of(&story), [(Type::Ready, Reason::Paused), (Type::Paused, Reason::Paused)]);
+}
+
+#[test]
 fn a_source_waits_for_others_and_circles_end() {
     let mut story = Story::default();
     story.source(2, "a", json!({"depends_on": ["b"]}));

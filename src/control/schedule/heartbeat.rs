@@ -127,7 +127,8 @@ fn newest_on_grid(anchor: DateTime<Utc>, period: TimeDelta, now: DateTime<Utc>) 
 /// Agents with a heartbeat, once per room they beat in.
 fn wanted(world: &World) -> impl Iterator<Item = (ServiceId, &Service, RoomId, &Agent, &Heartbeat)> {
     let services = world.projects().flat_map(|(project, _)| world.services(project));
-    services.filter(|(_, service)| service.spec.enabled).flat_map(|(id, service)| {
+    let beats = |service: &Service| service.spec.enabled && service.paused_at.is_none();
+    services.filter(move |(_, service)| beats(service)).flat_map(|(id, service)| {
         let beating =
             service.spec.agents().iter().filter_map(|agent| Some((agent, agent.heartbeat.as_ref()?)));
         let beating: Vec<(&Agent, &Heartbeat)> = beating.collect();

@@ -88,7 +88,8 @@ pub fn plan(world: &World, numbers: &BTreeMap<Owner, u64>) -> Plan {
             steps.push(Step::Delete { id });
             continue;
         };
-        if rests {
+        let paused = world.service(owner.service).is_some_and(|service| service.paused_at.is_some());
+        if rests || paused {
             resting.insert(id);
         }
         let spec = owner.spec(&spec, number);

@@ -68,7 +68,7 @@ pub struct Plan {
 /// `room_enabled`: whether the task's room may run.
 #[must_use]
 pub fn plan(task: &ScheduledTask, schedule: &Schedule, room_enabled: bool, now: DateTime<Utc>) -> Plan {
-    if !task.spec.active || task.is_spent() {
+    if !task.spec.active || task.paused_at.is_some() || task.is_spent() {
         return Plan::default();
     }
     let (instants, earlier) = instants(task, schedule, now);

@@ -162,3 +162,27 @@ fn clocks_that_change_skip_and_double_nothing() {
     let spring = daily("2026-03-28", 2);
     assert_eq!(spring, ["2026-03-29T01:00:00+00:00", "2026-03-30T00:30:00+00:00"]);
 }
+
+#[test]
+fn a_pause_is_not_made_up_for_and_moves_no_interval() {
+    let paused = "meshagent.dev/paused";
+    let updated = |task: ScheduledTask, spec: Spec, second: i64| {
+        ScheduledTask::evolve(Some(task), &Event::TaskUpdated(Updated { spec }), at(second)).unwrap()
+    };
+    let plain = || annotated("5 minutes", CATCH_UP, "all");
+    let held = || spec("5 minutes", json!({"metadata": {"annotations": {CATCH_UP: "all", paused: "true"}}}));
+    let waits = updated(done(task(plain()), 300), held(), 400);
+    assert_eq!(shown(&waits, true, 2000), "never");
+    let resumed = updated(waits, plain(), 2000);
+    assert_eq!(shown(&resumed, true, 2000), "next 2100");
+    assert_eq!(shown(&resumed, true, 2100), "2100! next 2400");
+    // Nor does it begin anew.
+    let at_once = |more: Option<&str>| {
+        let mut notes = json!({START: "immediately"});
+        more.into_iter().for_each(|key| notes[key] = "true".into());
+        spec("5 minutes", json!({"metadata": {"annotations": notes}}))
+    };
+    let began = done(task(at_once(None)), 0);
+    let resumed = updated(updated(began, at_once(Some(paused)), 10), at_once(None), 20);
+    assert_eq!(shown(&resumed, true, 20), "next 300");
+}

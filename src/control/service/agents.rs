@@ -40,7 +40,9 @@ impl Services {
         let session = world.active_session(agent.room()).map(|(id, _)| id);
         let seen =
             session.and_then(|session| world.instance(instance::Key { session, service: agent.service() }));
-        let Some(seen) = seen.filter(|seen| seen.generation == service.generation) else { return Ok(None) };
+        let Some(seen) = seen.filter(|seen| seen.generation == service.run_generation) else {
+            return Ok(None);
+        };
         match (seen.phase, self.execute.probes.number(&key, PortNumber::Any)) {
             (Phase::Running, Some(port)) => Ok(parts.runtime.reach(&key, port).await),
             (Phase::Failed, _) => {

@@ -76,6 +76,7 @@ async fn wait(call: &Call, parts: &ControlParts, mut socket: JoinHandle<()>) {
 /// Whether the service is still as it was called, in a session that runs.
 fn wanted(world: &World, call: &Call) -> bool {
     let (session, generation) = call.run;
-    let same = world.service(call.key.service).is_some_and(|s| s.spec.enabled && s.generation == generation);
+    let same =
+        world.service(call.key.service).is_some_and(|s| s.spec.enabled && s.run_generation == generation);
     same && world.session(session).is_some_and(crate::domain::session::Session::is_active)
 }

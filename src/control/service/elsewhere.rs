@@ -142,9 +142,11 @@ fn url_of(service: &Service, port: &Port, endpoint: &Endpoint) -> Result<Url, St
 pub fn due(world: &World, hosted: &BTreeMap<RoomId, SessionId>, called: &Called) -> Vec<Call> {
     let mut calls = Vec::new();
     for (room, session) in hosted {
-        let enabled = |(_, service): &(ServiceId, &Service)| service.spec.enabled && is_elsewhere(service);
+        let enabled = |(_, service): &(ServiceId, &Service)| {
+            service.spec.enabled && service.paused_at.is_none() && is_elsewhere(service)
+        };
         for (id, service) in services_of(world, *room).filter(enabled) {
-            let (key, run) = (key_of(*room, id), (*session, service.generation));
+            let (key, run) = (key_of(*room, id), (*session, service.run_generation));
             for (place, port, endpoint) in endpoints(service) {
                 let Some(agent) = &endpoint.meshagent else { continue };
                 if called.get(&key, place, run) == Some(Ok(())) {
@@ -198,7 +200,7 @@ pub fn tool_servers(world: &World, room: RoomId, session: SessionId, probes: &Pr
                 url_of(service, port, endpoint).ok().map(String::from)
             };
             if let Some(url) = url.filter(|_| is_served(mcp)) {
-                servers.push(tool_server((id, place.0, place.1), service.generation, mcp, url, here));
+                servers.push(tool_server((id, place.0, place.1), service.run_generation, mcp, url, here));
             }
         }
     }
@@ -224,7 +226,7 @@ fn local(
     probes: &Probes,
 ) -> Option<u16> {
     let instance = world.instance(instance::Key { session, service: id })?;
-    let runs = instance.phase == Phase::Running && instance.generation == service.generation;
+    let runs = instance.phase == Phase::Running && instance.generation == service.run_generation;
     let key = key_of(room, id);
     let ready = port.liveness.is_none() || probes.seen(&key, place.0).is_some_and(|seen| seen.ready);
     probes.number(&key, port.num).filter(|_| runs && ready)
@@ -294,7 +296,7 @@ pub fn condition(world: &World, id: ServiceId, host: &dyn RoomHost, called: &Cal
                 None => {}
             }
             if endpoint.meshagent.is_some() && is_elsewhere(service) {
-                match called.get(&key_of(room, id), place, (session, service.generation)) {
+                match called.get(&key_of(room, id), place, (session, service.run_generation)) {
                     Some(Ok(())) => {}
                     Some(Err(why)) => return not("CallFailed", why),
                     None => return not("Calling", "the agent was not called into the room yet".into()),
@@ -318,8 +320,10 @@ mod tests {
             room: None,
             spec: serde_json::from_value(spec).unwrap(),
             generation: 1,
+            run_generation: 1,
             created_at: chrono::DateTime::UNIX_EPOCH,
             updated_at: chrono::DateTime::UNIX_EPOCH,
+            paused_at: None,
         }
     }
 

@@ -44,12 +44,17 @@ impl Services {
         if !found.spec.enabled {
             return Err(refuse(format!("service `{name}` is disabled; enable it first")));
         }
+        if found.paused_at.is_some() {
+            return Err(refuse(format!(
+                "service `{name}` is paused; `meshagent resume service/{name}` first"
+            )));
+        }
         if found.spec.container.is_none() || runs(found) {
             return Err(refuse(format!(
                 "service `{name}` is not one that runs on demand; give its container `on_demand: true`"
             )));
         }
-        let mark = Mark { session, generation: found.generation };
+        let mark = Mark { session, generation: found.run_generation };
         locked(&self.execute.state).invoked.insert(key.clone());
         let started = self.execute.start_with(&key, mark, env).await;
         let recorded = started.map_err(|error| refuse(error.to_string()));

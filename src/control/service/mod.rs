@@ -17,6 +17,7 @@ pub mod probe;
 mod pull;
 pub mod reach;
 pub mod status;
+mod turns;
 pub(super) mod workers;
 
 use super::driver::watched;
@@ -29,6 +30,7 @@ use crate::domain::session::Session;
 use crate::id::{RoomId, ServiceId, SessionId};
 use crate::projection::World;
 use crate::runtime::{InstanceKey, Observed, RunState};
+use crate::spec::reconcile::PRIORITY_DEFAULT;
 use chrono::{DateTime, TimeDelta, Utc};
 use execute::{Execute, STOP_GRACE};
 use plan::{Act, Facts, Mark, Wanted};
@@ -36,7 +38,7 @@ use probe::{Probes, Seen, Target};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
-use workers::Workers;
+use workers::{Rank, Workers};
 
 const NAME: &str = "service";
 /// Pause between two looks for a session that is being opened.
@@ -128,6 +130,7 @@ impl Services {
                     recorded: world.instance(instance::Key { session: *session, service: id }).cloned(),
                     observed: observed.remove(&key).unwrap_or(Observed::Absent),
                     mark: state.marks.get(&key).copied(),
+                    paused: service.paused_at.is_some(),
                     key,
                 });
             }
@@ -139,13 +142,13 @@ impl Services {
             let recorded = session
                 .and_then(|session| world.instance(instance::Key { session, service: key.service }).cloned());
             let mark = state.marks.get(&key).copied();
-            all.push(Facts { key, wanted: Err(why), recorded, observed, mark });
+            all.push(Facts { key, wanted: Err(why), recorded, observed, mark, paused: false });
         }
         all
     }
 
     /// Begins the steps of instances that had none under way when they were looked at.
-    fn begin(&self, facts: &[Facts], outcome: &mut Outcome) {
+    fn begin(&self, world: &World, facts: &[Facts], outcome: &mut Outcome) {
         let now = self.execute.parts.app.clock.now();
         for step in plan::plan(facts, now) {
             if let Act::Wait { until } = step.act {
@@ -162,8 +165,9 @@ impl Services {
             let clock = Arc::clone(&app.clock);
             let (key, seed) = (step.key.clone(), step.key.service.uuid().as_u128());
             let what = format!("{NAME}/{key}");
+            let rank = rank_of(world, key.service);
             let work = async move { watched(&app, &what, execute.step(step)).await };
-            self.steps.begin(key, seed, move || clock.now(), work);
+            self.steps.begin_ranked(key, rank, seed, move || clock.now(), work);
         }
     }
 
@@ -297,14 +301,33 @@ impl Controller for Services {
         let hosted = hosted(&world, &live);
         let mut facts = self.gather(&world, &hosted, observed);
         facts.retain(|facts| !busy.contains(&facts.key));
-        self.begin(&facts, &mut outcome);
+        self.begin(&world, &facts, &mut outcome);
         self.look(&world, &facts, &mut outcome);
+        look_again(&world, &facts, self.execute.parts.app.clock.now(), &mut outcome);
         self.reach_out(&world, &hosted, &mut outcome);
+        let failing = self.steps.all_failing().into_iter();
+        let told = failing.map(|(key, failing)| (key.service.uuid(), failing.into())).collect();
+        self.execute.parts.app.attempts.tell(NAME, told);
         if self.is_opening(&world, &live) {
             // Its host tells nobody when it is there.
             outcome.due(self.execute.parts.app.clock.now() + OPENING_PAUSE);
         }
         Ok(outcome)
+    }
+}
+
+/// Its turn among what waits.
+fn rank_of(world: &World, service: ServiceId) -> Rank {
+    let priority = world.service(service).map_or(PRIORITY_DEFAULT, |service| service.cadence().rank());
+    Rank { lane: service.project().uuid(), priority }
+}
+
+/// What runs is seen anew as often as services say, also where nothing tells of a change.
+fn look_again(world: &World, facts: &[Facts], now: DateTime<Utc>, outcome: &mut Outcome) {
+    let services = facts.iter().filter_map(|facts| world.service(facts.key.service));
+    let intervals = services.filter_map(|service| service.cadence().interval_seconds);
+    if let Some(seconds) = intervals.min() {
+        outcome.due(now + TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1000)));
     }
 }
 
@@ -322,7 +345,7 @@ fn wanted(service: &Service, session: SessionId, seeded: Option<Mark>) -> Result
     if !service.spec.enabled {
         return Err("the service is disabled");
     }
-    let generation = service.generation;
+    let generation = service.run_generation;
     let runs = runs(service);
     let seeded = service.spec.files().is_empty() || seeded == Some(Mark { session, generation });
     Ok(Wanted { session, generation, runs, invoked: false, seeded })
@@ -348,7 +371,12 @@ fn services_of(world: &World, room: RoomId) -> impl Iterator<Item = (ServiceId, 
 
 /// Whether a session of this room would start a process.
 pub(super) fn runs_something(world: &World, room: RoomId) -> bool {
-    services_of(world, room).any(|(_, service)| service.spec.enabled && runs(service))
+    services_of(world, room).any(|(_, service)| is_startable(service))
+}
+
+/// Whether a service is started by itself in a room that runs.
+fn is_startable(service: &Service) -> bool {
+    service.spec.enabled && runs(service) && service.paused_at.is_none()
 }
 
 /// Whether a room's own service changed after the room last ran: it has not been tried since.
@@ -362,7 +390,7 @@ pub(super) fn rooms_with_new_services(world: &World, now: DateTime<Utc>, window:
     let mut rooms = Vec::new();
     for (project, _) in world.projects() {
         for (_, service) in world.services(project) {
-            let Some(room) = service.room.filter(|_| service.spec.enabled && runs(service)) else { continue };
+            let Some(room) = service.room.filter(|_| is_startable(service)) else { continue };
             // A managed agent waits for somebody to talk to.
             if agents::is_home(world, room) {
                 continue;

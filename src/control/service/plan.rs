@@ -58,6 +58,8 @@ pub struct Facts {
     pub observed: Observed,
     /// `None`: this run of the server did not start it.
     pub mark: Option<Mark>,
+    /// What is wanted waits: what runs goes on, and only what is seen is recorded.
+    pub paused: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +108,31 @@ pub fn plan(all: &[Facts], now: DateTime<Utc>) -> Vec<Step> {
 }
 
 fn decide(facts: &Facts, now: DateTime<Utc>) -> Option<Act> {
+    let act = wish(facts, now)?;
+    let only_seen = matches!(act, Act::RecordExit { .. } | Act::Adopt { .. } | Act::Wait { .. });
+    if !facts.paused || only_seen {
+        return Some(act);
+    }
+    match (&act, recorded_running(facts)) {
+        // It was to be stopped, and had ended by itself.
+        (Act::Stop { .. }, Some(recorded)) => exit_of(&facts.observed).map(|(code, signal)| {
+            let instance = recorded.key;
+            Act::RecordExit { instance, code, signal }
+        }),
+        _ => None,
+    }
+}
+
+/// How it ended, where it did.
+fn exit_of(observed: &Observed) -> Option<(Option<i32>, Option<i32>)> {
+    match observed {
+        Observed::Present { state: RunState::Exited { code, signal }, .. } => Some((*code, *signal)),
+        Observed::Absent => Some((None, None)),
+        Observed::Present { state: RunState::Running, .. } | Observed::Unknown => None,
+    }
+}
+
+fn wish(facts: &Facts, now: DateTime<Utc>) -> Option<Act> {
     match (&facts.wanted, &facts.observed) {
         (_, Observed::Unknown) => Some(Act::Wait { until: now + LOOK_AGAIN }),
         (Err(why), observed) => unwanted(facts, why, observed),

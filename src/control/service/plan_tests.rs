@@ -84,7 +84,7 @@ fn facts(
     observed: Observed,
     mark: Option<Mark>,
 ) -> Facts {
-    Facts { key: key(), wanted, recorded: recorded(events), observed, mark }
+    Facts { key: key(), wanted, recorded: recorded(events), observed, mark, paused: false }
 }
 
 #[test]
@@ -181,4 +181,27 @@ fn a_run_of_an_earlier_session_is_not_taken_over() {
     assert_eq!(shown(left, 0), "stop: left over from an earlier session");
     let unknown_to_us = facts(wanted(1), &[started(1)], present(RUNNING), None);
     assert_eq!(shown(unknown_to_us, 0), "stop and record: left over from an earlier session");
+}
+
+#[test]
+fn what_is_paused_goes_on_and_nothing_is_begun() {
+    let off = || Err("the service is disabled");
+    let table = [
+        (facts(wanted(2), &[started(1)], present(RUNNING), mark(10, 1)), "keep"),
+        (facts(off(), &[started(1)], present(RUNNING), mark(10, 1)), "keep"),
+        (facts(wanted(1), &[started(1)], present(RUNNING), None), "keep"),
+        (facts(wanted(1), &[], Observed::Absent, None), "keep"),
+        (facts(wanted(1), &[started(1), exited()], Observed::Absent, None), "wait 1"),
+        // What is seen is still recorded.
+        (facts(wanted(1), &[], present(RUNNING), mark(10, 1)), "adopt 1"),
+        (facts(wanted(1), &[started(1)], present(EXITED), mark(10, 1)), "exited Some(1)"),
+        (facts(off(), &[started(1)], Observed::Absent, None), "exited None"),
+        (facts(wanted(1), &[started(1)], Observed::Unknown, mark(10, 1)), "wait 2"),
+    ];
+    for (facts, expected) in table {
+        assert_eq!(shown(Facts { paused: true, ..facts.clone() }, 0), expected, "{facts:?}");
+    }
+    let ended = facts(wanted(1), &[started(1), exited()], Observed::Absent, None);
+    assert_eq!(shown(Facts { paused: true, ..ended.clone() }, 60), "keep");
+    assert_eq!(shown(ended, 60), "start 1", "so it could not fail otherwise");
 }

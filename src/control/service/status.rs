@@ -201,7 +201,7 @@ pub(in crate::control) fn in_session(
     instance: Option<&Instance>,
     not_ready_port: impl Fn() -> Option<String>,
 ) -> Condition {
-    let current = instance.filter(|instance| instance.generation == service.generation);
+    let current = instance.filter(|instance| instance.generation == service.run_generation);
     let Some(instance) = current else {
         return Condition::ready("False", "Starting", "the present generation has not started yet");
     };

@@ -1,5 +1,7 @@
 //! Steps under way: at most one per key, a bounded number at once, and a wait after a failure.
 
+use super::turns::Turns;
+use crate::app::attempts::Attempt;
 use crate::control::{Error, backoff};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
@@ -8,24 +10,45 @@ use std::future::Future;
 use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 /// Steps carried out at once; more wait for their turn.
 pub const AT_ONCE_MAX: usize = 16;
 
-#[derive(Clone, Copy, Debug, Default)]
+pub use super::turns::Rank;
+
+#[derive(Clone, Debug, Default)]
 struct Entry {
     busy: bool,
     failures: u32,
     until: Option<DateTime<Utc>>,
+    /// When the last step failed, and why.
+    held: Option<(DateTime<Utc>, Arc<str>)>,
+}
+
+/// Steps that failed in a row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failing {
+    pub failures: u32,
+    pub at: DateTime<Utc>,
+    /// No step begins before.
+    pub until: DateTime<Utc>,
+    pub why: Arc<str>,
+}
+
+impl From<Failing> for Attempt {
+    fn from(failing: Failing) -> Self {
+        let Failing { failures, at, until, why } = failing;
+        Self { at, failures, next: Some(until), error: Some(why) }
+    }
 }
 
 /// The steps of one controller.
 #[derive(Debug)]
 pub struct Workers<K> {
     entries: Arc<Mutex<HashMap<K, Entry>>>,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     tracker: TaskTracker,
     done: watch::Sender<u64>,
 }
@@ -42,7 +65,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Workers<K> {
     pub fn with_turns(done: watch::Sender<u64>, at_once: usize) -> Self {
         Self {
             entries: Arc::default(),
-            turns: Arc::new(Semaphore::new(at_once)),
+            turns: Arc::new(Turns::new(at_once)),
             tracker: TaskTracker::new(),
             done,
         }
@@ -54,24 +77,45 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Workers<K> {
         locked(&self.entries).iter().filter(|(_, entry)| entry.busy).map(|(key, _)| key.clone()).collect()
     }
 
+    /// The keys whose last steps failed.
+    #[must_use]
+    pub fn all_failing(&self) -> Vec<(K, Failing)> {
+        let failing = |(key, entry): (&K, &Entry)| {
+            let (at, why) = entry.held.clone()?;
+            Some((key.clone(), Failing { failures: entry.failures, at, until: entry.until?, why }))
+        };
+        locked(&self.entries).iter().filter_map(failing).collect()
+    }
+
     /// Until when no step may begin for this key, because the last one failed.
     #[must_use]
     pub fn held_until(&self, key: &K, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         locked(&self.entries).get(key).and_then(|entry| entry.until).filter(|until| *until > now)
     }
 
-    /// Begins a step. `now` is asked when it failed, to know when the next may begin.
+    /// Begins a step without a rank: as it comes. `now` is asked when it failed, to know when the next may begin.
     pub fn begin<F, N>(&self, key: K, seed: u128, now: N, step: F)
     where
         F: Future<Output = Result<(), Error>> + Send + 'static,
         N: FnOnce() -> DateTime<Utc> + Send + 'static,
     {
+        self.begin_ranked(key, Rank::default(), seed, now, step);
+    }
+
+    /// As [`Workers::begin`]; where steps wait for their turn, the rank counts.
+    pub fn begin_ranked<F, N>(&self, key: K, rank: Rank, seed: u128, now: N, step: F)
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+        N: FnOnce() -> DateTime<Utc> + Send + 'static,
+    {
         locked(&self.entries).entry(key.clone()).or_default().busy = true;
-        let (entries, turns, done) = (Arc::clone(&self.entries), Arc::clone(&self.turns), self.done.clone());
+        let (entries, done) = (Arc::clone(&self.entries), self.done.clone());
+        // Asked for here: whoever is polled first is not first for that.
+        let turn = self.turns.ask(rank);
         self.tracker.spawn(async move {
             // Dropped also when the step panics.
             let ended = Ended { entries: &entries, key: &key, done: &done };
-            let _turn = turns.acquire().await;
+            let _turn = turn.await;
             let ran = AssertUnwindSafe(step).catch_unwind().await;
             let result = ran.unwrap_or(Err(Error::Panicked("a step")));
             let mut held = locked(&entries);
@@ -84,7 +128,9 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Workers<K> {
                     entry.failures = entry.failures.saturating_add(1);
                     let wait = backoff::delay(entry.failures, seed);
                     tracing::warn!(%error, failures = entry.failures, ?wait, "a controller's step failed");
-                    entry.until = Some(now() + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX));
+                    let at = now();
+                    entry.until = Some(at + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX));
+                    entry.held = Some((at, Arc::from(error.to_string())));
                 }
             }
             drop(held);

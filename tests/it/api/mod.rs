@@ -8,6 +8,7 @@ mod files;
 mod llm;
 mod managed;
 mod oauth;
+mod pausing;
 mod plan;
 mod proxy;
 mod rooms;
@@ -22,6 +23,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use chrono::{DateTime, Utc};
 use meshagent::api::{self, Api, Llm};
+use meshagent::app::attempts::Attempts;
 use meshagent::app::host::{Hosted, RoomHost};
 use meshagent::app::ingest::Ingest;
 use meshagent::app::links::Links;
@@ -131,6 +133,7 @@ impl Platform {
                 public_url: "http://host".to_owned(),
                 server_url: "http://host".to_owned(),
             },
+            attempts: Attempts::default(),
         });
         let (project, key) = project(&app, "one").await;
         app.settings.age.own.get_or_init(|| project);

@@ -2,6 +2,7 @@
 
 mod feeds;
 mod flaky;
+mod pausing;
 mod rig;
 mod schedules;
 mod services;

@@ -7,6 +7,7 @@ use super::flaky::FlakyQueues;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
+use meshagent::app::attempts::Attempts;
 use meshagent::app::host::{Hosted, RoomHost};
 use meshagent::app::{Actor, App, Error, NewProject, Settings};
 use meshagent::blob::Blobs;
@@ -200,6 +201,7 @@ async fn app(shared: &Shared, server: &str) -> Arc<App> {
             public_url: format!("http://{server}:8078"),
             server_url: format!("http://{server}:8078"),
         },
+        attempts: Attempts::default(),
     })
 }
 

@@ -164,6 +164,7 @@ pub(super) fn rendered(
         // The instance says where it lives.
         notes.remove(spec::ROOM);
     }
+    spec::reconcile::take_cadence(&mut service.metadata.annotations, &instance.metadata.annotations);
     Ok(service)
 }
 

@@ -4,7 +4,7 @@ use super::kind::Kind;
 use super::{Subject, store};
 use crate::cli::commands::room::{self, service};
 use crate::cli::error::CliError;
-use crate::cli::output::{self, Format, OutputArgs, Table};
+use crate::cli::output::{self, Format, Table};
 use crate::cli::resolve::Ctx;
 use serde_json::{Map, Value, json};
 
@@ -22,9 +22,33 @@ pub struct GetArgs {
     /// As it was then, as documents
     #[arg(long, value_name = "POSITION|TIME")]
     at: Option<String>,
-    #[command(flatten)]
-    output: OutputArgs,
+    /// How to print it: yaml and wide tell the state too
+    #[arg(short = 'o', long = "output", value_enum, default_value_t, value_name = "FORMAT")]
+    output: Form,
 }
+
+/// How `get` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum Form {
+    /// Aligned columns for people.
+    #[default]
+    Table,
+    /// More columns: whether it is ready, why, whether it is paused, and how often it failed.
+    Wide,
+    /// JSON for programs.
+    Json,
+    /// The document with its sources and its state.
+    Yaml,
+}
+
+/// Columns of `wide` and their places in a resource.
+const WIDE: [(&str, &str); 5] = [
+    ("ready", "/ready"),
+    ("reason", "/reason"),
+    ("paused", "/status/reconcile/pausedSince"),
+    ("failed", "/status/reconcile/attempts"),
+    ("next", "/status/reconcile/nextAttempt"),
+];
 
 /// Show one resource with its state and what happened to it.
 #[derive(Debug, clap::Args)]
@@ -48,14 +72,18 @@ pub struct DeleteArgs {
 pub async fn get(ctx: &Ctx, args: GetArgs) -> Result<(), CliError> {
     let (kind, name) = args.subject.resolve()?;
     let room = args.subject.room.as_deref();
+    let json = args.output == Form::Json;
     if let Some(at) = &args.at {
-        return then(ctx, kind, name, room, at, args.output.output).await;
+        return then(ctx, kind, name, room, at, if json { Format::Json } else { Format::Table }).await;
+    }
+    if matches!(args.output, Form::Wide | Form::Yaml) {
+        return told(ctx, kind, name, room, args.output).await;
     }
     let (resources, whole) = match name {
         Some(name) => (vec![store::find(ctx, kind, name, room).await?], false),
         None => (store::list(ctx, kind, room).await?, true),
     };
-    if args.output.output == Format::Json {
+    if json {
         let listing = || Value::Object(Map::from_iter([(kind.plural(), Value::from(resources.clone()))]));
         return output::json(&if whole { listing() } else { resources[0].clone() });
     }
@@ -64,6 +92,60 @@ pub async fn get(ctx: &Ctx, args: GetArgs) -> Result<(), CliError> {
         table.row(kind.cells(resource));
     }
     table.print(&format!("No {} found.", kind.plural().replace('_', " ")))
+}
+
+/// Resources with their state.
+async fn told(
+    ctx: &Ctx,
+    kind: Kind,
+    name: Option<&str>,
+    room: Option<&str>,
+    form: Form,
+) -> Result<(), CliError> {
+    let project = ctx.project()?;
+    let query: Vec<_> = room.map(|room| ("room", room.to_owned())).into_iter().collect();
+    if crate::spec::Kind::from_argument(kind.name()).is_none_or(|kind| kind == crate::spec::Kind::Project) {
+        let error =
+            CliError::usage(format!("a {} has no document, and no state that is told so", kind.name()));
+        return Err(error.hint("leave -o out, or take -o json"));
+    }
+    let resources = match name {
+        None => project.resources(kind.name(), &query).await?,
+        Some(name) => match project.resource(kind.name(), name, &query).await? {
+            Some(found) => vec![found],
+            None => {
+                return Err(store::find(ctx, kind, name, room)
+                    .await
+                    .err()
+                    .unwrap_or_else(|| missing(kind, name)));
+            }
+        },
+    };
+    if form == Form::Yaml {
+        let text = match resources.as_slice() {
+            [one] if name.is_some() => serde_yaml::to_string(one),
+            all => serde_yaml::to_string(all),
+        };
+        let text = text.map_err(|error| CliError::internal(format!("cannot write this as YAML: {error}")))?;
+        return output::data(&text);
+    }
+    let heads: Vec<&str> = ["room", "name"].into_iter().chain(WIDE.map(|(head, _)| head)).collect();
+    let mut table = Table::new(&heads);
+    for resource in &resources {
+        let conditions = resource.status["conditions"].as_array();
+        let ready = conditions.and_then(|all| all.iter().find(|one| one["type"] == "Ready"));
+        let mut row = json!(resource);
+        row["ready"] = ready.map(|ready| ready["status"].clone()).unwrap_or_default();
+        row["reason"] = ready.map(|ready| ready["reason"].clone()).unwrap_or_default();
+        let cells = WIDE.iter().map(|(_, place)| output::cell(row.pointer(place)));
+        let place = [resource.room.clone().unwrap_or_default(), resource.name.clone()];
+        table.row(place.into_iter().chain(cells));
+    }
+    table.print(&format!("No {} found.", kind.plural().replace('_', " ")))
+}
+
+fn missing(kind: Kind, name: &str) -> CliError {
+    CliError::user(format!("there is no {} `{name}`", kind.name()))
 }
 
 /// Resources as they were at a moment.
