@@ -9,7 +9,12 @@ use crate::domain::account::{self, ApiKey, KeyCommand, KeyCreated, Profile, Serv
 use crate::domain::names::Kind;
 use crate::id::{ApiKeyId, ProjectId, ServiceAccountId};
 use crate::projection::World;
+use crate::spec;
 use crate::vault::{InvalidSecretId, Secret, SecretId};
+use std::sync::Arc;
+
+/// How the ids of keys begin in the vault.
+pub(super) const KEY_PREFIX: &str = "apikey/";
 
 /// A key to make. Identity and secret are given when an operator brings them.
 #[derive(Debug, Default)]
@@ -59,29 +64,10 @@ impl App {
         .await
     }
 
-    /// Deletes an account with its secrets and revokes its keys.
-    pub async fn delete_account(&self, actor: &Actor, id: ServiceAccountId) -> Result<(), Error> {
-        let project = id.project();
+    /// Deletes an account with its secrets and its keys, those of documents too.
+    pub async fn delete_account(self: &Arc<Self>, actor: &Actor, id: ServiceAccountId) -> Result<(), Error> {
         find(&self.world(), id)?;
-        self.delete_secrets_of(actor, id).await?;
-        let keys: Vec<ApiKeyId> =
-            self.world().keys(project).filter(|(_, k)| k.account == id).map(|(key, _)| key).collect();
-        self.transact(actor, |world| {
-            let account = find(world, id)?;
-            let gone =
-                ServiceAccount::decide(Some(account), account::Command::Delete).map_err(Error::rejected)?;
-            let mut changes = vec![
-                Change::new(project, id.stream(), gone),
-                release(world, project, Kind::ServiceAccount, None, &account.profile.name)?,
-            ];
-            for (key, state) in world.keys(project).filter(|(_, k)| k.account == id) {
-                let revoked = ApiKey::decide(Some(state), KeyCommand::Revoke).map_err(Error::rejected)?;
-                changes.push(Change::new(project, key.stream(), revoked));
-            }
-            Ok(Decision { changes, answer: () })
-        })
-        .await?;
-        self.forget_keys(&keys).await
+        self.delete_resource(actor, id.project(), (spec::Kind::ServiceAccount, id.uuid())).await
     }
 
     /// Makes the text of a key, and puts it into the vault: its secret, and as a version of the secret that has it.
@@ -145,7 +131,7 @@ impl App {
 }
 
 fn secret_id(key: ApiKeyId) -> Result<SecretId, InvalidSecretId> {
-    SecretId::new(format!("apikey/{}/{}", key.project(), key))
+    SecretId::new(format!("{KEY_PREFIX}{}/{key}", key.project()))
 }
 
 fn find(world: &World, id: ServiceAccountId) -> Result<&ServiceAccount, Error> {

@@ -1,8 +1,8 @@
 //! Documents made to be: planned on the newest state, and carried out in one transaction of the log, or not at all.
 
-use super::plan::{self, Asked, Facts, Ground, Plan, Request, Values};
+use super::plan::{self, Asked, Facts, Ground, NewKeyText, Plan, Request, Values};
 use super::{Actor, App, Change, Error};
-use crate::id::ProjectId;
+use crate::id::{ApiKeyId, OwnedSecretId, ProjectId};
 use crate::projection::World;
 use crate::share::Turns;
 use crate::spec::Kind;
@@ -79,10 +79,12 @@ impl App {
         project: ProjectId,
         (kind, id): (Kind, Uuid),
     ) -> Result<(), Error> {
-        let values = Values::default();
+        let values = Arc::new(Values::default());
         for _ in 0..super::execute::CONFLICT_RETRIES_MAX {
             let world = self.world();
-            let facts = plan::deletion(&world, project, self.with(&values), (kind, id))?;
+            let (base, given) = (Arc::clone(&world), Arc::clone(&values));
+            let decided = move |app: &Self| plan::deletion(&base, project, app.with(&given), (kind, id));
+            let facts = self.planned(project, decided).await?;
             if self.carry_out(actor, &world, facts, &values).await? {
                 return Ok(());
             }
@@ -108,15 +110,13 @@ impl App {
         for new in &keys_in {
             self.keep_key(new).await?;
         }
-        // An error may come after the facts are in the log: then their values stay, at worst for nobody.
-        if !self.commit(actor, world, changes).await? {
-            for (secret, version, _) in values_in {
-                self.forget_value(secret, version).await?;
-            }
-            for new in keys_in {
-                self.forget_keys(&[new.key]).await?;
-                self.forget_value(new.secret, new.version).await?;
-            }
+        let committed = self.commit(actor, world, changes).await;
+        // Other errors may come after the facts are in the log: then their values stay until the next start.
+        let refused = matches!(&committed, Err(Error::Append(error)) if error.is_refusal());
+        if refused || matches!(committed, Ok(false)) {
+            self.take_back(&values_in, &keys_in).await;
+        }
+        if !committed? {
             return Ok(false);
         }
         for account in accounts_gone {
@@ -129,6 +129,20 @@ impl App {
         }
         self.forget_keys(&keys_gone).await?;
         Ok(true)
+    }
+
+    /// Forgets the values of facts that were not recorded. What stays is found at the next start.
+    async fn take_back(&self, values: &[(OwnedSecretId, Uuid, String)], keys: &[NewKeyText]) {
+        let versions = values.iter().map(|(secret, version, _)| (*secret, *version));
+        for (secret, version) in versions.chain(keys.iter().map(|new| (new.secret, new.version))) {
+            if let Err(error) = self.forget_value(secret, version).await {
+                tracing::warn!(%error, %secret, "a value that nobody uses stays in the vault");
+            }
+        }
+        let keys: Vec<ApiKeyId> = keys.iter().map(|new| new.key).collect();
+        if let Err(error) = self.forget_keys(&keys).await {
+            tracing::warn!(%error, "the secrets of keys that were not made stay in the vault");
+        }
     }
 
     /// What facts are made with, and these values.

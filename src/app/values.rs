@@ -10,8 +10,10 @@ use super::plan::{Missing, Request, Values};
 use super::{App, Error};
 use crate::id::ProjectId;
 use crate::projection::World;
+use crate::spec::sops::Sealed;
 use crate::spec::{self, Document};
 use crate::vault::age::{self, Identity};
+use crate::vault::sops;
 use crate::vault::{SECRET_BYTES_MAX, Secret, SecretId};
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
@@ -53,7 +55,7 @@ impl App {
         let says_one = |document: &Value| {
             let member = |name: &str| document.get(name).is_some();
             document.get("kind").and_then(Value::as_str) == Some("Secret")
-                && (member("value_from") || member("encrypted"))
+                && ["value_from", "encrypted", "sops"].into_iter().any(member)
         };
         if request.values.is_empty() && !request.documents.iter().any(says_one) {
             return Ok((request, Arc::default()));
@@ -100,15 +102,16 @@ fn value_of(
     identities: &[&Identity],
 ) -> Result<Option<([String; 2], Secret)>, Missing> {
     let Ok(Document::Secret(secret)) = spec::document_from_json(document.clone()) else { return Ok(None) };
-    let spec::Secret { metadata, account, value_from, encrypted, .. } = secret;
-    let value = match (value_from, encrypted) {
-        (Some(from), _) => sent.cloned().ok_or_else(|| Missing {
+    let spec::Secret { metadata, account, value_from, encrypted, sops, .. } = secret;
+    let value = match (value_from, encrypted, sops) {
+        (Some(from), ..) => sent.cloned().ok_or_else(|| Missing {
             path: "value_from",
             message: format!("the value of {} was not sent; the server does not read it", from.described()),
             hint: "apply the document with `meshagent apply`, which reads it where it runs, or write `encrypted`",
         })?,
-        (None, Some(armored)) => opened(&armored, identities)?,
-        (None, None) => return Ok(None),
+        (None, Some(armored), _) => opened(&armored, identities)?,
+        (None, None, Some(text)) => opened_by_sops(&text, identities)?,
+        (None, None, None) => return Ok(None),
     };
     let bytes = value.expose().len();
     if bytes > SECRET_BYTES_MAX {
@@ -122,11 +125,29 @@ fn value_of(
     Ok(Some(([account, metadata.name], value)))
 }
 
+fn no_identity(path: &'static str) -> Missing {
+    let message = "the server has no identity to open values of this project with".to_owned();
+    Missing { path, message, hint: "start it with `--age-identity PROJECT=FILE`" }
+}
+
+fn opened_by_sops(text: &str, identities: &[&Identity]) -> Result<Secret, Missing> {
+    let path = "sops";
+    if identities.is_empty() {
+        return Err(no_identity(path));
+    }
+    let sealed = Sealed::read(text);
+    let sealed =
+        sealed.map_err(|unread| Missing { path, message: unread.to_string(), hint: unread.hint() })?;
+    sops::open(&sealed, identities.iter().copied()).map_err(|error| {
+        let hint = "encrypt the file again with `sops`, to the recipient of an identity that the server has";
+        Missing { path, message: format!("the document cannot be opened: {error}"), hint }
+    })
+}
+
 fn opened(armored: &str, identities: &[&Identity]) -> Result<Secret, Missing> {
     let path = "encrypted";
     if identities.is_empty() {
-        let message = "the server has no identity to open values of this project with".to_owned();
-        return Err(Missing { path, message, hint: "start it with `--age-identity PROJECT=FILE`" });
+        return Err(no_identity(path));
     }
     age::open(armored, identities.iter().copied()).map_err(|error| {
         let hint = "encrypt it again, with `age --armor --recipient …`";
@@ -144,6 +165,7 @@ fn put(document: &mut Value, fingerprint: &str) {
     let Some(document) = document.as_object_mut() else { return };
     document.remove("value_from");
     document.remove("encrypted");
+    document.remove("sops");
     if !fingerprint.is_empty() {
         document.insert("fingerprint".to_owned(), json!(fingerprint));
     }

@@ -4,7 +4,7 @@
 use super::event::Nothing;
 use super::{Entity, Event, Refusal, Rejection};
 use crate::spec::GitSource as Spec;
-use crate::spec::reconcile::Cadence;
+use crate::spec::reconcile::{self, Cadence};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +146,9 @@ pub struct GitSource {
     pub last: Option<Last>,
     #[serde(default)]
     pub trouble: Option<Trouble>,
+    /// The generation since which the same is to be read: a pause changes nothing of that.
+    #[serde(default)]
+    pub read_generation: u64,
     /// Since when it is left alone by its annotation, where it is.
     #[serde(default)]
     pub paused_at: Option<DateTime<Utc>>,
@@ -187,6 +190,13 @@ impl GitSource {
 
 fn cadence(spec: &Spec) -> Cadence {
     Cadence::of(Some(&spec.metadata.annotations))
+}
+
+/// The spec without what only says how it is reconciled.
+fn plain(spec: &Spec) -> Spec {
+    let mut plain = spec.clone();
+    plain.metadata.annotations = reconcile::without_cadence(&plain.metadata.annotations);
+    plain
 }
 
 /// The name under which a git source holds resources.
@@ -292,13 +302,17 @@ impl Entity for GitSource {
                 requested_at: None,
                 last: None,
                 trouble: None,
+                read_generation: 1,
                 paused_at: cadence(&wanted.spec).paused_at(None, at),
             }),
             Event::GitSourceUpdated(wanted) => {
                 let old = state?;
                 let generation = old.generation + 1;
                 let paused_at = cadence(&wanted.spec).paused_at(old.paused_at, at);
-                Some(Self { spec: wanted.spec.clone(), generation, updated_at: at, paused_at, ..old })
+                let same = plain(&wanted.spec) == plain(&old.spec);
+                let read_generation = if same { old.read_generation } else { generation };
+                let spec = wanted.spec.clone();
+                Some(Self { spec, generation, read_generation, updated_at: at, paused_at, ..old })
             }
             Event::GitSourceDeleted(_) => None,
             Event::GitSourceReconcileRequested(_) => {

@@ -10,6 +10,8 @@ use imbl::Vector;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// Annotation of a task: `immediately` makes its creation or change the first instant.
+pub const START: &str = "meshagent.schedule.start";
 /// Firings kept per task for `scheduled-task runs`; the log has them all.
 pub const RUNS_MAX: usize = 100;
 
@@ -123,8 +125,10 @@ impl ScheduledTask {
         let updated_at = if plain(&spec) == plain(&self.spec) { self.updated_at } else { at };
         let paused_at = cadence(&spec).paused_at(self.paused_at, at);
         let resumed = self.paused_at.is_some() && paused_at.is_none();
-        // What was due meanwhile is not made up for.
-        let done_until = self.done_until.max(Some(at).filter(|_| resumed));
+        // What was due meanwhile is not made up for; what was to begin at once still does.
+        let begins = spec.annotation(START).is_some_and(|word| word.trim() == "immediately");
+        let waits = begins && self.done_until.is_none_or(|done| done < updated_at);
+        let done_until = self.done_until.max(Some(at).filter(|_| resumed && !waits));
         Self { spec, generation, updated_at, paused_at, done_until, ..self }
     }
 

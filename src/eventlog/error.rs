@@ -35,6 +35,23 @@ pub enum AppendError {
     Unavailable { reason: String },
 }
 
+impl AppendError {
+    /// Whether certainly nothing was recorded.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::Conflict { .. }
+            | Self::TooLarge { .. }
+            | Self::NotJson { .. }
+            | Self::BadName { .. }
+            | Self::IdReused { .. }
+            | Self::NotNext { .. }
+            | Self::Full { .. } => true,
+            Self::Damaged { .. } | Self::Unavailable { .. } => false,
+        }
+    }
+}
+
 /// Why a read, a snapshot or a verification failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {

@@ -1,4 +1,5 @@
 //! What a deleted room leaves behind goes with it: its queues, files, documents, databases, datasets, memories and secrets.
+//! Values of secrets that a killed server left to nobody go at the start.
 
 use super::room_secrets;
 use super::stores::Stores;
@@ -22,6 +23,7 @@ pub(super) async fn follow(
     documents: Arc<Documents>,
     head: Position,
 ) {
+    sweep(&app).await;
     let filter = Filter { kinds: vec![KindFilter::Exact("room.deleted".to_owned())], ..Filter::all() };
     let after = Position(head.0.saturating_sub(LOOK_BACK_EVENTS));
     let mut tail = Tail::new(Arc::clone(&stores.log), after, filter);
@@ -62,4 +64,15 @@ pub(super) async fn follow(
 fn room_of(event: &Recorded) -> Option<RoomId> {
     let project: ProjectId = event.metadata.project?;
     Uuid::parse_str(event.stream.key()).ok().map(|uuid| RoomId::new(project, uuid))
+}
+
+/// Values of secrets that an earlier run left to nobody.
+async fn sweep(app: &App) {
+    match app.sweep_values().await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "values that no secret and no key has any more were removed"),
+        Err(error) => {
+            tracing::warn!(%error, "values that nobody has may stay in the vault until the next start")
+        }
+    }
 }

@@ -38,6 +38,7 @@ mod secret;
 mod service;
 mod service_instance;
 mod service_template;
+pub mod sops;
 mod tree;
 
 pub use agent::{

@@ -8,7 +8,7 @@ use super::{
     ApiKey, Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Secret, Service,
     ServiceAccount, ServiceInstance, ServiceTemplate, Subscription,
 };
-use super::{ApiScope, Document, Kind, rules};
+use super::{ApiScope, Document, Kind, rules, sops};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -104,7 +104,8 @@ pub fn from_json<T: Spec>(value: Value) -> Result<T, Vec<Problem>> {
 /// The documents of a text as values, with the line of each: YAML that is checked for nothing else.
 pub fn values(source: &str, text: &str) -> Result<Vec<(Value, usize)>, Problem> {
     let nodes = tree::read(source, text)?;
-    Ok(nodes.iter().map(|node| (node.to_json(), node.mark.line)).collect())
+    let kept = nodes.into_iter().map(sops::kept);
+    Ok(kept.map(|node| (node.to_json(), node.mark.line)).collect())
 }
 
 /// A document of any kind from JSON, as it is sent in a request, or everything wrong with it.
@@ -167,6 +168,7 @@ fn parse_text(source: &str, text: &str) -> Result<Vec<Written>, Vec<Problem>> {
     let mut written = Vec::new();
     let mut problems = Vec::new();
     for node in nodes {
+        let node = sops::kept(node);
         match document(&node) {
             Ok(document) => {
                 let (source, line) = (source.to_owned(), node.mark.line);
@@ -188,6 +190,9 @@ fn with_template_hint(problem: Problem, text: &str) -> Problem {
 
 /// One tree as a document of the kind it says it is.
 pub(super) fn document(node: &Node) -> Result<Document, Vec<Finding>> {
+    if let Some(finding) = sops::misplaced(node) {
+        return Err(vec![finding]);
+    }
     let kind = kind(node).map_err(|finding| vec![finding])?;
     let document = match kind {
         Kind::Project => typed::<Project>(node).map(|(_, document)| document),

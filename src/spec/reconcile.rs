@@ -73,8 +73,11 @@ pub fn without_cadence(notes: &Annotations) -> Annotations {
         .collect()
 }
 
-/// Has `notes` say what `others` say of this.
+/// Has `notes` say of this only what `others` say of this.
 pub fn take_cadence(notes: &mut Option<Annotations>, others: &Annotations) {
+    if let Some(notes) = notes {
+        notes.retain(|key, _| !is_cadence(key));
+    }
     let mut said = others.iter().filter(|(key, _)| is_cadence(key)).peekable();
     if said.peek().is_some() {
         let said = said.map(|(key, value)| (key.clone(), value.clone()));
@@ -118,7 +121,7 @@ fn priority(text: &str) -> Result<u16, String> {
     number.ok_or_else(|| format!("`{}` is no priority; write a number from 0 to {PRIORITY_MAX}", shown(text)))
 }
 
-/// What is wrong with the annotations of a document. Those of a template are held to this when a service is made of it.
+/// What is wrong with the annotations of a document. Those of a template are nobody's: its instances say theirs.
 pub(super) fn check(document: &Document) -> Vec<Finding> {
     let kind = document.kind();
     let notes = document.annotations().filter(|_| kind != Kind::ServiceTemplate);
@@ -130,7 +133,7 @@ fn wrong(kind: Kind, key: &str, value: &str) -> Option<Finding> {
     let notes = if kind == Kind::Mailbox { "annotations" } else { "metadata.annotations" };
     let say = |text: String| Finding::new(Path::of(notes).key(key), text);
     if !known(kind).contains(&key) {
-        return Some(unknown(kind, key, say));
+        return unknown(kind, key, say);
     }
     let wrong = match key {
         PAUSED if matches!(value, "true" | "false") => None,
@@ -141,21 +144,21 @@ fn wrong(kind: Kind, key: &str, value: &str) -> Option<Finding> {
     wrong.map(say)
 }
 
-fn unknown(kind: Kind, key: &str, say: impl Fn(String) -> Finding) -> Finding {
+/// Those that are like one of these, or are meant for other kinds. Others may be anybody's.
+fn unknown(kind: Kind, key: &str, say: impl Fn(String) -> Finding) -> Option<Finding> {
+    let bare = |key: &'static str| key.strip_prefix(PREFIX).unwrap_or(key);
     if !is_cadence(key) {
+        let word = key.strip_prefix(PREFIX)?;
+        let near = nearest(word, known(kind).iter().map(|key| bare(key)))?;
         let finding = say(format!("there is no annotation `{}`", shown(key)));
-        let known = known(kind);
-        return match nearest(key, known.iter().copied()) {
-            Some(near) => finding.hint(format!("did you mean `{near}`?")),
-            None => finding.hint(format!("annotations that begin with `{PREFIX}` are the server's")),
-        };
+        return Some(finding.hint(format!("did you mean `{PREFIX}{near}`?")));
     }
     let finding = say(format!("`{key}` means nothing for a {kind}"));
-    match (kind, key, known(kind)) {
+    Some(match (kind, key, known(kind)) {
         (Kind::GitSource, INTERVAL, _) => finding.hint("write `interval_seconds`"),
         (_, _, []) => finding.hint("remove it: no controller works on resources of this kind"),
         (_, _, known) => finding.hint(format!("of these there are {}", listing(known.iter().copied()))),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -234,7 +237,11 @@ mod tests {
             let said = said(service(key, value));
             assert!(said.len() == 1 && said[0].starts_with(&at(key)) && said[0].contains(text), "{said:?}");
         }
-        assert_eq!(said(service(PAUSED, "true")), Vec::<String>::new());
+        for (key, value) in
+            [(PAUSED, "true"), ("meshagent.dev/suspend", "true"), ("meshagent.dev/on-delete", "orphan")]
+        {
+            assert_eq!(said(service(key, value)), Vec::<String>::new(), "{key}");
+        }
         let room = json!({"version": "v1", "kind": "Room", "metadata": {"name": "a", "annotations": {PAUSED: "true"}}});
         assert!(said(room)[0].contains("means nothing for a Room"));
         let source = json!({"version": "v1", "kind": "GitSource", "url": "https://h/r",

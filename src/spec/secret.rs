@@ -3,6 +3,7 @@
 
 use super::common::{NamedMetadata, SecretKind, Version};
 use super::problem::{Finding, Path, shown};
+use super::sops::Sealed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +16,8 @@ pub const FINGERPRINT_PREFIX: &str = "hmac-sha256:";
 /// Hexadecimal digits of a fingerprint.
 const FINGERPRINT_DIGITS: usize = 64;
 
-/// A secret of a service account. At most one of `value_from`, `encrypted` and `fingerprint` says its value; without them
-/// the value stays what it is.
+/// A secret of a service account. At most one of `value_from`, `encrypted`, `sops` and `fingerprint` says its value; without
+/// them the value stays what it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Secret {
@@ -40,6 +41,10 @@ pub struct Secret {
     /// The value, encrypted with age to a recipient whose identity the server has (`up --age-identity`), as armored text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encrypted: Option<String>,
+    /// The text of all of this document as SOPS encrypted it: `value` in it is the value, and nothing else is encrypted. It
+    /// comes of a file that SOPS wrote; the server opens it as it opens `encrypted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sops: Option<String>,
     /// What the server tells of the value: a keyed digest. In a document: the value is to be that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
@@ -94,11 +99,15 @@ pub(super) fn check(secret: &Secret) -> Vec<Finding> {
     if secret.account.trim().is_empty() {
         say("account", "the name is empty".to_owned(), "leave it out for the account `default`");
     }
-    let ways = [secret.value_from.is_some(), secret.encrypted.is_some(), secret.fingerprint.is_some()];
+    let sops = secret.sops.is_some();
+    let ways = [secret.value_from.is_some(), secret.encrypted.is_some(), sops, secret.fingerprint.is_some()];
     if ways.into_iter().filter(|way| *way).count() > 1 {
         let path = if secret.encrypted.is_some() { "encrypted" } else { "fingerprint" };
         let text = "a secret has one value, and this document says several";
-        say(path, text.to_owned(), "keep one of value_from, encrypted and fingerprint");
+        say(path, text.to_owned(), "keep one of value_from, encrypted, sops and fingerprint");
+    }
+    if let Some((message, hint)) = secret.sops.as_deref().and_then(|text| of_sops(secret, text)) {
+        say("sops", message, hint);
     }
     if let Some(from) = &secret.value_from {
         let named = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
@@ -129,6 +138,20 @@ pub(super) fn check(secret: &Secret) -> Vec<Finding> {
         say("fingerprint", message, "leave it out to keep the value as it is");
     }
     findings
+}
+
+/// What is wrong with a document as SOPS encrypted it.
+fn of_sops(secret: &Secret, text: &str) -> Option<(String, &'static str)> {
+    let sealed = match Sealed::read(text) {
+        Ok(sealed) => sealed,
+        Err(unread) => return Some((unread.to_string(), unread.hint())),
+    };
+    let said = super::from_json::<Secret>(sealed.document).ok();
+    let plain = Secret { sops: None, ..secret.clone() };
+    let other = "what SOPS encrypted is another document than this: its code is over the name, the account and the rest";
+    (said.as_ref() != Some(&plain)).then(|| {
+        (other.to_owned(), "change the file with `sops edit`, and neither by hand nor by an overlay")
+    })
 }
 
 fn is_fingerprint(text: &str) -> bool {

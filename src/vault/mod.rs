@@ -13,6 +13,7 @@ mod memory;
 mod postgres;
 mod seal;
 mod secret;
+pub mod sops;
 mod sqlite;
 
 pub use kek::{KEK_FILE, KEKS_MAX, Kek};

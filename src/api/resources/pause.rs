@@ -6,7 +6,7 @@ use super::super::route::Route;
 use super::{Api, Problem, applicable, find, health, kind_of, wire};
 use crate::app::Error;
 use crate::app::objects::Wish;
-use crate::app::plan::{Request, Resource, put};
+use crate::app::plan::{PAUSE, Request, Resource, put};
 use crate::id::ProjectId;
 use crate::projection::World;
 use crate::spec::Kind;
@@ -18,9 +18,6 @@ use axum::routing::post;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-/// The source that holds the annotations set here.
-const SOURCE: &str = "pause";
 
 pub(super) fn routes() -> Vec<Route> {
     let route = |path, name, summary, handler| {
@@ -135,7 +132,7 @@ fn wish(
         }
     }
     let request = Request {
-        source: SOURCE.to_owned(),
+        source: PAUSE.to_owned(),
         documents: vec![document],
         force: asked.force,
         exact: Some(exact),
@@ -147,6 +144,6 @@ fn wish(
 /// The other source that says that it is paused.
 fn holder(world: &World, project: ProjectId, id: Uuid, field: &str) -> Option<String> {
     let sources = world.inventory(project).into_iter().flat_map(|inventory| inventory.sources(id));
-    let mut others = sources.filter(|(source, _)| *source != SOURCE);
+    let mut others = sources.filter(|(source, _)| *source != PAUSE);
     others.find(|(_, share)| share.fields.iter().any(|own| own == field)).map(|(source, _)| source.clone())
 }

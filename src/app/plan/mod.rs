@@ -41,6 +41,8 @@ pub const DOCUMENTS_MAX: usize = 20_000;
 pub const SOURCE_BYTES_MAX: usize = 128;
 /// The source of those who name none.
 pub const SOURCE_DEFAULT: &str = "cli";
+/// The source that holds the annotations of those who pause by hand. It keeps nothing alive.
+pub const PAUSE: &str = "pause";
 /// Annotation of any document: what has to be there before it, as `kind/name`, separated by commas.
 pub const DEPENDS_ON: &str = "meshagent.depends-on";
 
@@ -90,6 +92,12 @@ pub struct Asked {
     pub templates: BTreeMap<String, String>,
     /// The instances among them.
     pub instances: BTreeSet<Key>,
+    /// By account and name of a secret: who among them gives it a value.
+    pub writers: BTreeMap<(String, String), Vec<Key>>,
+    /// What goes with the same plan.
+    pub going: BTreeSet<Uuid>,
+    /// What others hold may be taken.
+    pub force: bool,
 }
 
 impl Asked {
@@ -100,6 +108,9 @@ impl Asked {
                 asked.templates.extend(kinds::template_source(wanted));
             } else if key.kind == Kind::ServiceInstance {
                 asked.instances.insert(key.clone());
+            }
+            if let Some(secret) = kinds::written_secret(key, wanted) {
+                asked.writers.entry(secret).or_default().push(key.clone());
             }
         }
         asked

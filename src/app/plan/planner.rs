@@ -1,5 +1,7 @@
 //! Documents and state in, plan or problems out.
 
+mod prune;
+
 use super::fields::{diff, shown};
 use super::holdings::{self, own_fields};
 use super::kinds::{self, Home, KINDS, Key, Reference, Resource};
@@ -10,7 +12,6 @@ use crate::domain::inventory::{Holding, Inventory};
 use crate::spec::{self, Kind, nearest};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
@@ -31,7 +32,7 @@ pub fn plan(ground: &Ground<'_>, request: &Request) -> Result<Plan, Problems> {
     if planner.problems.is_empty() {
         let mut plan = Plan::new(&request.source, ground.world.position, steps);
         plan.taken = planner.taken;
-        plan.dropped = dropped;
+        plan.dropped = dropped.into_iter().chain(planner.released).collect();
         plan.object.clone_from(&request.object);
         return Ok(plan);
     }
@@ -68,6 +69,8 @@ struct Planner<'a> {
     asked: OnceCell<HashSet<Key>>,
     problems: Vec<Problem>,
     taken: BTreeMap<String, Vec<Holding>>,
+    /// What the source is to hold nothing of any more.
+    released: Vec<Uuid>,
 }
 
 /// What a document is about: its kind, its name, and its room where its kind has one. `room` is for those that do not
@@ -116,6 +119,7 @@ impl<'a> Planner<'a> {
             asked: OnceCell::new(),
             problems: vec![],
             taken: BTreeMap::new(),
+            released: vec![],
         })
     }
 
@@ -257,7 +261,7 @@ impl<'a> Planner<'a> {
     /// One step per document, in their order.
     fn steps(&mut self, read: &[Read<'_>]) -> Vec<Step> {
         let wanted = read.iter().filter_map(|one| Some((&one.key, one.wanted.as_ref()?)));
-        let asked = Asked::of(wanted);
+        let asked = Asked { going: self.going(read), force: self.request.force, ..Asked::of(wanted) };
         read.iter().map(|one| self.step(one, &asked)).collect()
     }
 
@@ -305,8 +309,11 @@ impl<'a> Planner<'a> {
         let same = held.is_some_and(|share| {
             share.fields == fields && share.digest == one.digest && share.generation == generation
         });
-        let holds_nothing = self.request.exact.is_some() && fields.is_empty() && held.is_none();
-        if !same && !holds_nothing {
+        let holds_nothing = self.request.exact.is_some() && fields.is_empty();
+        let lets_go = holds_nothing && self.request.object.is_none();
+        if let (true, Some(id), true) = (lets_go, id, held.is_some()) {
+            self.released.push(id);
+        } else if !same && !(holds_nothing && held.is_none()) {
             let (kind, digest) = (one.key.kind, one.digest.clone());
             step.holding = Some(Holding { id: id.unwrap_or_default(), kind, fields, digest, generation });
         }
@@ -349,130 +356,6 @@ impl<'a> Planner<'a> {
             }
         }
         Action::Replace
-    }
-
-    /// Adds steps for what the source applied before and has no document for. Answers what it lets go of.
-    fn prune(&mut self, read: &[Read<'_>], steps: &mut Vec<Step>) -> Vec<Uuid> {
-        let kept: HashSet<Uuid> = read.iter().filter_map(|one| self.known.get(&one.key).copied()).collect();
-        let mut dropped = vec![];
-        let mut gone: Vec<(Uuid, Kind)> = vec![];
-        for (id, kind, _) in self.inventory.of(&self.request.source) {
-            let there = kinds::resource(kind)
-                .is_some_and(|resource| resource.read(self.ground.world, self.ground.project, id).is_some());
-            if !there {
-                dropped.push(id);
-            } else if self.request.prune && !kept.contains(&id) {
-                dropped.push(id);
-                gone.push((id, kind));
-            }
-        }
-        gone.sort_by_key(|(id, kind)| (*kind, *id));
-        let going: HashSet<Uuid> =
-            gone.iter().map(|(id, _)| *id).filter(|id| !self.request.spared.contains(id)).collect();
-        let needed = if gone.is_empty() { HashMap::new() } else { self.needed(read) };
-        for (id, kind) in gone {
-            let step = self.pruned(id, kind, &needed, &going);
-            steps.extend(step);
-        }
-        dropped
-    }
-
-    /// What documents need, each with one that does.
-    fn needed(&self, read: &[Read<'_>]) -> HashMap<Uuid, String> {
-        let mut needed = HashMap::new();
-        for one in read {
-            for reference in self.all_references(one).iter() {
-                if let Some(id) = self.known.get(&reference.key) {
-                    needed.entry(*id).or_insert_with(|| one.key.to_string());
-                }
-            }
-        }
-        needed
-    }
-
-    /// What a document needs, one that is as it was applied too.
-    fn all_references<'r>(&self, one: &'r Read<'_>) -> Cow<'r, [Reference]> {
-        if one.wanted.is_some() {
-            return Cow::Borrowed(&one.references);
-        }
-        let wanted =
-            spec::document_from_json(one.value.clone()).map(|document| kinds::document_of(&document));
-        // It was read and applied before.
-        let found =
-            wanted.ok().and_then(|wanted| self.references(one.index, one.resource, &one.key, &wanted).ok());
-        Cow::Owned(found.unwrap_or_default())
-    }
-
-    fn pruned(
-        &mut self,
-        id: Uuid,
-        kind: Kind,
-        needed: &HashMap<Uuid, String>,
-        going: &HashSet<Uuid>,
-    ) -> Option<Step> {
-        let resource = kinds::resource(kind)?;
-        let (world, project) = (self.ground.world, self.ground.project);
-        let found = resource.read(world, project, id)?;
-        let others: Vec<&String> = self.inventory.sources(id).map(|(source, _)| source).collect();
-        let others: Vec<&str> =
-            others.into_iter().filter(|source| **source != self.request.source).map(String::as_str).collect();
-        let (action, note) = if self.request.spared.contains(&id) {
-            (Action::Unchanged, Some("let go; it was there before this source held it".to_owned()))
-        } else if others.is_empty() {
-            (Action::Delete, None)
-        } else {
-            (Action::Unchanged, Some(format!("let go; still held by `{}`", others.join("`, `"))))
-        };
-        if action == Action::Delete {
-            let reason = resource.keep(&found.key);
-            let used = || resource.in_use(world, project, id, going);
-            let reason = reason
-                .map(str::to_owned)
-                .or_else(used)
-                .or_else(|| self.stays_for(resource, id, needed, going));
-            if let Some(reason) = reason {
-                let problem = Problem::of(Code::Prune, None, &found.key, reason);
-                self.problems.push(problem.hint("keep its document, or delete what is in the way"));
-            }
-        }
-        let (key, generation) = (found.key, found.generation);
-        let (changes, wanted) = (vec![], Value::Null);
-        let id = Some(id);
-        Some(Step { action, key, document: None, changes, note, id, generation, wanted, holding: None })
-    }
-
-    /// Why something cannot be pruned: documents need it, or it holds what others made.
-    fn stays_for(
-        &self,
-        resource: &dyn Resource,
-        id: Uuid,
-        needed: &HashMap<Uuid, String>,
-        going: &HashSet<Uuid>,
-    ) -> Option<String> {
-        if let Some(by) = needed.get(&id) {
-            return Some(format!("it has no document any more, but {by} needs it"));
-        }
-        let (world, project) = (self.ground.world, self.ground.project);
-        let inside = resource.contents(world, project, id).into_iter();
-        let kept = inside.filter(|(_, inner)| !going.contains(inner));
-        for (kind, inner) in kept {
-            let others = |(source, _): &(&String, _)| **source != self.request.source;
-            let holder = self.inventory.sources(inner).find(others).map(|(source, _)| source.clone());
-            let ours = self.inventory.share(inner, &self.request.source).is_some();
-            if self.request.force && !ours {
-                continue;
-            }
-            let key = kinds::resource(kind).and_then(|resource| resource.read(world, project, inner));
-            let named = key.map(|found| found.key).filter(|key| !key.name.is_empty());
-            let name =
-                named.map_or_else(|| format!("a {} without a name", kind.slug()), |key| key.to_string());
-            return Some(match holder {
-                Some(source) => format!("it would be deleted with {name}, which `{source}` holds"),
-                None if ours => format!("it would be deleted with {name}, which has a document"),
-                None => format!("it would be deleted with {name}, which was not applied by this source"),
-            });
-        }
-        None
     }
 }
 

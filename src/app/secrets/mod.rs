@@ -6,6 +6,7 @@
 
 pub mod oauth;
 mod renewals;
+mod sweep;
 pub mod use_of;
 
 pub use renewals::Renewals;

@@ -101,15 +101,13 @@ impl Health<'_> {
             };
             return Some((Verdict::Ready(Reason::Suspended, text), source.updated_at));
         }
-        if let (Some(paused_at), Some(last)) = (source.paused_at, &source.last) {
-            let text = format!("it is paused, as wanted, at {}", short(&last.applied.commit.revision));
-            return Some((Verdict::Ready(Reason::Paused, text), paused_at));
-        }
         if let Some(asked) = source.asked_at() {
             let text = "it was asked for, and is about to be read".to_owned();
             return Some((self.waiting(id, source, text), asked));
         }
-        if let Some(trouble) = source.trouble.as_ref().filter(|t| t.failed.generation == source.generation) {
+        if let Some(trouble) =
+            source.trouble.as_ref().filter(|t| t.failed.generation >= source.read_generation)
+        {
             let (reason, text) = (reason(trouble.failed.fault), trouble.failed.message.clone());
             let verdict = if trouble.failed.fault.passes() {
                 Verdict::Progressing(reason, text)
@@ -118,7 +116,7 @@ impl Health<'_> {
             };
             return Some((verdict, trouble.since));
         }
-        match source.last.as_ref().filter(|last| last.applied.generation == source.generation) {
+        match source.last.as_ref().filter(|last| last.applied.generation >= source.read_generation) {
             None => {
                 let text = "the repository is about to be read".to_owned();
                 Some((self.waiting(id, source, text), source.updated_at))
@@ -151,7 +149,7 @@ impl Health<'_> {
     fn applied(&self, id: GitSourceId) -> Option<bool> {
         let source = self.world.git_source(id)?;
         let last = source.last.as_ref()?;
-        Some(last.applied.generation == source.generation && source.trouble.is_none())
+        Some(last.applied.generation >= source.read_generation && source.trouble.is_none())
     }
 
     /// What of a source's resources is not ready, where it is to wait for them.

@@ -136,7 +136,18 @@ fn a_paused_source_rests_as_a_suspended_one_and_waits_where_it_was_never_applied
         [(Type::Ready, Reason::Paused), (Type::Stalled, Reason::Paused), (Type::Paused, Reason::Paused)];
     assert_eq!(of(&story), stalled);
     story.applied(40, 2, 0);
-    assert_eq!(of(&story), [(Type::Ready, Reason::Paused), (Type::Paused, Reason::Paused)]);
+    assert_eq!(of(&story), [(Type::Ready, Reason::Applied), (Type::Paused, Reason::Paused)]);
+    let update = |story: &mut Story, branch: &str, paused: &str| {
+        let spec = json!({"metadata": {"name": "a", "annotations": {"meshagent.dev/paused": paused}}, "url": "https://h/r",
+            "branch": branch});
+        let wanted = Wanted { spec: serde_json::from_value(spec).unwrap() };
+        story.add(41, id(2).stream(), &Event::GitSourceUpdated(wanted));
+    };
+    update(&mut story, "next", "true");
+    assert_eq!(of(&story), stalled, "another branch is to be read");
+    story.failed(42, 2, Fault::Invalid);
+    update(&mut story, "next", "false");
+    assert_eq!(of(&story)[0], (Type::Ready, Reason::Fetching), "the failure was of what was wanted before");
 }
 
 #[test]

@@ -7,8 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// Annotation of a task: what to do with instants that were missed: `latest` (the default), `none` or `all`.
 pub const CATCH_UP: &str = "meshagent.schedule.catchup";
-/// Annotation of a task: `immediately` makes its creation or change the first instant.
-pub const START: &str = "meshagent.schedule.start";
+pub use crate::domain::scheduled_task::START;
 /// An instant dealt with later than this was missed.
 pub const LATE: TimeDelta = TimeDelta::seconds(60);
 /// Missed instants recorded one by one in one run; of those before, only the number.

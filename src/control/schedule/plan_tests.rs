@@ -185,4 +185,8 @@ fn a_pause_is_not_made_up_for_and_moves_no_interval() {
     let began = done(task(at_once(None)), 0);
     let resumed = updated(updated(began, at_once(Some(paused)), 10), at_once(None), 20);
     assert_eq!(shown(&resumed, true, 20), "next 300");
+    // One that was made paused begins when it may.
+    let once = |more: Option<&str>| Spec { once: true, ..at_once(more) };
+    let resumed = updated(task(once(Some(paused))), once(None), 20);
+    assert_eq!(shown(&resumed, true, 20), "0! never");
 }

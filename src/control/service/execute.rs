@@ -63,7 +63,7 @@ impl Execute {
 
     async fn seed(&self, key: &InstanceKey, session: SessionId, generation: u64) -> Result<(), Error> {
         let world = self.parts.app.world();
-        let Some(service) = world.service(key.service).filter(|s| s.generation == generation) else {
+        let Some(service) = world.service(key.service).filter(|s| s.run_generation == generation) else {
             return Ok(());
         };
         match put_missing(&self.parts.blobs, key, service.spec.files()).await {
@@ -91,7 +91,7 @@ impl Execute {
         env: Vec<(String, String)>,
     ) -> Result<(), Error> {
         let world = self.parts.app.world();
-        let Some(service) = world.service(key.service).filter(|s| s.generation == mark.generation) else {
+        let Some(service) = world.service(key.service).filter(|s| s.run_generation == mark.generation) else {
             return Ok(());
         };
         let (Some(container), Some(room)) = (&service.spec.container, world.room(key.room)) else {

@@ -24,6 +24,7 @@ use super::driver::watched;
 use super::session::plan::OPENING_SECONDS_MAX;
 use super::{ControlParts, Controller, Error, Outcome};
 use crate::app::Actor;
+use crate::app::attempts::Attempt;
 use crate::domain::instance::{self, Command, Instance, Phase};
 use crate::domain::service::Service;
 use crate::domain::session::Session;
@@ -38,6 +39,7 @@ use probe::{Probes, Seen, Target};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+use uuid::Uuid;
 use workers::{Rank, Workers};
 
 const NAME: &str = "service";
@@ -306,7 +308,14 @@ impl Controller for Services {
         look_again(&world, &facts, self.execute.parts.app.clock.now(), &mut outcome);
         self.reach_out(&world, &hosted, &mut outcome);
         let failing = self.steps.all_failing().into_iter();
-        let told = failing.map(|(key, failing)| (key.service.uuid(), failing.into())).collect();
+        let mut told: HashMap<Uuid, Attempt> = HashMap::new();
+        for (key, failing) in failing {
+            let entry = told.entry(key.service.uuid()).or_insert_with(|| failing.clone().into());
+            // Of several rooms, the one where it failed most often.
+            if entry.failures < failing.failures {
+                *entry = failing.into();
+            }
+        }
         self.execute.parts.app.attempts.tell(NAME, told);
         if self.is_opening(&world, &live) {
             // Its host tells nobody when it is there.
@@ -324,7 +333,8 @@ fn rank_of(world: &World, service: ServiceId) -> Rank {
 
 /// What runs is seen anew as often as services say, also where nothing tells of a change.
 fn look_again(world: &World, facts: &[Facts], now: DateTime<Utc>, outcome: &mut Outcome) {
-    let services = facts.iter().filter_map(|facts| world.service(facts.key.service));
+    let looked_at = facts.iter().filter(|facts| !facts.paused);
+    let services = looked_at.filter_map(|facts| world.service(facts.key.service));
     let intervals = services.filter_map(|service| service.cadence().interval_seconds);
     if let Some(seconds) = intervals.min() {
         outcome.due(now + TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1000)));

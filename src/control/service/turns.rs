@@ -34,7 +34,7 @@ pub struct Turns(Arc<Mutex<Line>>);
 
 /// A turn; the next one begins when it is dropped.
 #[derive(Debug)]
-pub struct Turn(Arc<Mutex<Line>>);
+pub struct Turn(Option<Arc<Mutex<Line>>>);
 
 impl Turns {
     #[must_use]
@@ -59,18 +59,23 @@ impl Turns {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        locked(&self.0).free += 1;
-        serve(&self.0);
+        if let Some(line) = self.0.take() {
+            locked(&line).free += 1;
+            serve(&line);
+        }
     }
 }
 
-/// Gives free turns to those who wait. One that does not wait any more gives its turn back by dropping it.
+/// Gives free turns to those who wait.
 fn serve(line: &Arc<Mutex<Line>>) {
     loop {
         let next = locked(line).next();
         let Some(next) = next else { return };
-        // Outside the lock: a turn that is refused is dropped here.
-        drop(next.send(Turn(Arc::clone(line))));
+        // Whoever does not wait any more has it given back here, and not by its end: that would serve the next one within.
+        if let Err(mut refused) = next.send(Turn(Some(Arc::clone(line)))) {
+            refused.0 = None;
+            locked(line).free += 1;
+        }
     }
 }
 
@@ -151,6 +156,8 @@ mod tests {
         let first = turns.ask(rank(1, 0)).now_or_never().flatten().expect("a free turn");
         let (gone, kept) = (turns.ask(rank(1, 9)), turns.ask(rank(1, 0)));
         drop(gone);
+        let many: Vec<_> = (0..100_000).map(|_| turns.ask(rank(1, 8))).collect();
+        drop(many);
         drop(first);
         assert!(kept.now_or_never().flatten().is_some());
         assert!(turns.ask(rank(1, 0)).now_or_never().flatten().is_some(), "all are free again");

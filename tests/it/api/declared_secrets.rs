@@ -179,3 +179,83 @@ async fn the_server_reads_nothing_of_its_own_for_a_document() {
     }
     assert_eq!(platform.app.world().secrets(platform.project).count(), 0);
 }
+
+fn by_sops(file: &str) -> Value {
+    let path = format!("{}/tests/fixtures/sops/{file}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let read =
+        meshagent::spec::parse_files(&[(file, text)]).unwrap_or_else(|problems| panic!("{problems:?}"));
+    read[0].value.clone()
+}
+
+#[tokio::test]
+async fn a_file_that_sops_encrypted_is_a_document() {
+    let platform = Platform::new().await;
+    let file = by_sops("value");
+    assert!(file.get("value").is_none() && file["sops"].is_string(), "{file}");
+    applied(&platform, json!([file]), json!({})).await;
+    let (found, kept) = value(&platform, "token").await;
+    assert_eq!(kept, "correct horse battery");
+    let document = &found["document"];
+    assert!(document.get("sops").is_none() && document["fingerprint"].is_string(), "{document}");
+    assert_eq!(document["metadata"]["annotations"]["team"], "web");
+    let log = whole_log(&platform).await;
+    assert!(
+        !log.contains("correct horse") && !log.contains("ENC[AES256"),
+        "neither value nor text is in the log"
+    );
+    let again = applied(&platform, json!([by_sops("value")]), json!({})).await;
+    assert_eq!(again["summary"]["unchanged"], 1, "{again}");
+    let other = applied(&platform, json!([by_sops("several")]), json!({})).await;
+    assert_eq!(other["summary"]["update"], 1, "{other}");
+    assert_eq!(value(&platform, "token").await.1, "battery staple\nin two lines\n");
+}
+
+#[tokio::test]
+async fn a_file_of_sops_that_does_not_fit_changes_nothing() {
+    let platform = Platform::new().await;
+    let text = by_sops("value")["sops"].as_str().unwrap().to_owned();
+    let with = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}: {text}");
+        let mut file = by_sops("value");
+        file["sops"] = text.replacen(from, to, 1).into();
+        file
+    };
+    let mut renamed = by_sops("value");
+    renamed["metadata"]["name"] = "other".into();
+    let mut both = with("\"name\": \"token\"", "\"name\": \"other\"");
+    both["metadata"]["name"] = "other".into();
+    let mut block = by_sops("value");
+    block["sops"] = json!({"age": []});
+    let table = [
+        (renamed, "is another document than this"),
+        (both, "its code is another"),
+        (by_sops("elsewhere"), "none of its recipients is this server's"),
+        (by_sops("number"), "no text"),
+        (with("\"age\": ", "\"pgp\": "), "`pgp`"),
+        (
+            with("\"encrypted_regex\"", "\"mac_only_encrypted\": true, \"encrypted_regex\""),
+            "encrypted values only",
+        ),
+        (with("\"mac\": ", "\"code\": "), "`sops.mac` is missing"),
+        (block, "which JSON does not keep"),
+    ];
+    let head = platform.app.log.head().await.unwrap();
+    for (document, text) in table {
+        let body = json!({"source": "shop", "documents": [document]});
+        let (status, answer) = send(&platform, "apply", &platform.key, body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        let problem = &answer["error"]["problems"][0];
+        assert_eq!(problem["path"], "sops", "{answer}");
+        assert!(problem["message"].as_str().unwrap().contains(text), "{text}: {answer}");
+        assert!(!answer.to_string().contains("correct horse"), "{answer}");
+    }
+    assert_eq!(platform.app.log.head().await.unwrap(), head);
+    // Another project has no identity.
+    let other = platform.app.world().projects().map(|(id, _)| id).find(|id| *id != platform.project).unwrap();
+    let path = format!("/v1/projects/{other}/apply");
+    let body = json!({"source": "shop", "documents": [by_sops("value")]});
+    let (status, answer) = platform.send(Method::POST, &path, Some(&platform.other_key), Some(body)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    assert!(answer.to_string().contains("no identity"), "{answer}");
+}

@@ -3,6 +3,7 @@
 mod access;
 mod declared_kinds;
 mod declared_secrets;
+mod declared_together;
 mod feeds;
 mod files;
 mod llm;

@@ -4,5 +4,6 @@ mod cluster;
 mod deploy;
 mod documents;
 mod live;
+mod rules;
 
 pub use documents::root;

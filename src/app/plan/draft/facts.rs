@@ -1,14 +1,16 @@
 //! The facts of whole plans.
 
-use super::{Draft, Facts};
-use crate::app::Error;
+use super::{DROPPED_PER_FACT, Draft, Facts};
 use crate::app::plan::{Action, Plan, Values};
+use crate::app::{Change, Error};
 use crate::clock::IdSource;
-use crate::domain::inventory::Holding;
+use crate::domain::Event;
+use crate::domain::inventory::{Dropped, Holding, Inventory};
 use crate::domain::template::Render;
 use crate::id::ProjectId;
 use crate::projection::World;
 use crate::spec::Kind;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// What facts are made with.
@@ -56,7 +58,7 @@ pub fn changes(plan: &Plan, world: &World, project: ProjectId, with: With<'_>) -
     Ok(draft.finish(plan, held, &dropped))
 }
 
-/// The facts of the end of one resource, with what is in it.
+/// The facts of the end of one resource, with what is in it. No source holds it any more: what applied it makes it again.
 pub fn deletion(
     world: &World,
     project: ProjectId,
@@ -66,5 +68,28 @@ pub fn deletion(
     let mut draft = Draft::new(world, project, with);
     draft.delete(kind, id)?;
     draft.names_last();
+    let let_go = let_go(world, project, &draft);
+    if !let_go.is_empty() {
+        draft.changes.insert(0, Change::new(project, Inventory::stream(project), let_go));
+    }
     Ok(draft.facts())
+}
+
+/// What sources do not hold any more, of what is gone.
+fn let_go(world: &World, project: ProjectId, draft: &Draft<'_>) -> Vec<Event> {
+    let inventory = world.inventory(project).into_iter();
+    let gone: BTreeSet<Uuid> = draft.gone.iter().copied().collect();
+    let mut by_source: BTreeMap<&String, Vec<Uuid>> = BTreeMap::new();
+    for inventory in inventory {
+        for id in &gone {
+            inventory.sources(*id).for_each(|(source, _)| by_source.entry(source).or_default().push(*id));
+        }
+    }
+    let facts = by_source.iter().flat_map(|(source, ids)| {
+        ids.chunks(DROPPED_PER_FACT).map(|chunk| {
+            let (source, resources) = ((*source).clone(), chunk.to_vec());
+            Event::InventoryDropped(Dropped { source, resources })
+        })
+    });
+    facts.collect()
 }

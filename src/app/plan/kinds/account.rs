@@ -79,7 +79,10 @@ impl Resource for Accounts {
         let secrets = own.map(|(secret, _)| (Kind::Secret, secret.uuid()));
         let keys = world.declared_keys(project).filter(|(_, declared)| {
             let key = ApiKeyId::new(project, declared.wanted.key);
+            let account = &declared.wanted.spec.account;
+            // Also of keys that were revoked by hand.
             world.key(key).is_some_and(|key| key.account.uuid() == id)
+                || world.named(project, names::Kind::ServiceAccount, None, account) == Some(id)
         });
         let keys = keys.map(|(key, _)| (Kind::ApiKey, key.uuid()));
         // Keys first: what they end is then still there.

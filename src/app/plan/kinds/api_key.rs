@@ -68,19 +68,26 @@ impl Resource for ApiKeys {
         &["/account", "/secret/account", "/secret/secret"]
     }
 
-    fn check(&self, ground: &Ground<'_>, key: &Key, document: &Value, _: Option<Uuid>) -> Vec<Problem> {
+    fn check(&self, ground: &Ground<'_>, key: &Key, document: &Value, old: Option<Uuid>) -> Vec<Problem> {
         let (world, project) = (ground.world, ground.project);
         let problem = |text: String| Problem::of(Code::Invalid, None, key, text);
-        let account = document.get("account").and_then(Value::as_str).unwrap_or_default();
-        let named = world.named(project, names::Kind::ServiceAccount, None, account);
-        let named = named.map(|id| ServiceAccountId::new(project, id));
-        if named.is_some_and(|id| operates(world, id)) {
-            let hint = "make another account, and a key of that";
-            return vec![
-                problem(Refused::OfOperator(account.to_owned()).to_string()).at("account").hint(hint),
-            ];
+        let spec: spec::ApiKey = match typed(key, document) {
+            Ok(spec) => spec,
+            Err(error) => return vec![problem(error.to_string())],
+        };
+        let named = |name: &str| {
+            let id = world.named(project, names::Kind::ServiceAccount, None, name);
+            id.map(|id| ServiceAccountId::new(project, id))
+        };
+        for (at, account) in [("account", &spec.account), ("secret.account", &spec.secret.account)] {
+            if named(account).is_some_and(|id| operates(world, id)) {
+                let text = Refused::OfOperator(account.clone()).to_string();
+                return vec![problem(text).at(at).hint("make another account, and a key of that")];
+            }
         }
-        vec![]
+        let old = old.and_then(|id| world.declared_key(DeclaredKeyId::new(project, id)));
+        let secret = OfSecret { ground, spec: &spec, key, account: named(&spec.secret.account) };
+        secret.taken(old).into_iter().collect()
     }
 
     fn changed(&self, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {
@@ -124,6 +131,60 @@ impl Resource for ApiKeys {
     }
 }
 
+/// The secret that a key is to be in.
+struct OfSecret<'a> {
+    ground: &'a Ground<'a>,
+    spec: &'a spec::ApiKey,
+    key: &'a Key,
+    account: Option<ServiceAccountId>,
+}
+
+impl OfSecret<'_> {
+    /// Why the text of the key would not stay there, or would take the place of what others put there.
+    fn taken(&self, old: Option<&DeclaredKey>) -> Option<Problem> {
+        let (world, project) = (self.ground.world, self.ground.project);
+        let (name, asked) = (&self.spec.secret.secret, self.ground.asked);
+        let problem = |text: String| Problem::of(Code::Invalid, None, self.key, text).at("secret.secret");
+        let place = (self.spec.secret.account.clone(), name.clone());
+        let with = asked.writers.get(&place).into_iter().flatten().find(|other| *other != self.key);
+        if let Some(other) = with {
+            let text = format!("{other} gives the secret `{name}` a value too, and it has one");
+            return Some(problem(text).hint("name another secret in one of them"));
+        }
+        let own =
+            names::Key { kind: names::Kind::Secret, scope: Some(self.account?.uuid()), name: name.clone() };
+        let id = world.project(project)?.names.as_ref()?.state.get(own.kind, own.scope, &own.name)?;
+        let others = world.declared_keys(project).filter(|(_, other)| other.wanted.secret == id);
+        let mut others = others.filter(|(id, other)| {
+            other.wanted.spec.metadata.name != self.spec.metadata.name && !asked.going.contains(&id.uuid())
+        });
+        if let Some((_, other)) = others.next() {
+            let other = &other.wanted.spec.metadata.name;
+            let text = format!("the text of api-key/{other} is in the secret `{name}`, and it has one value");
+            return Some(problem(text).hint("name another secret"));
+        }
+        let secret = world.secret(OwnedSecretId::new(project, id))?;
+        // One that stays as it is keeps what it wrote; whoever put something else there is told by the status.
+        let is_new = old.is_none_or(|old| old.wanted.spec.rotation != self.spec.rotation);
+        let its_own = old.map(|old| old.wanted.version);
+        let mut all = world.declared_keys(project);
+        // The text of a key that goes goes with it.
+        let ends = asked.going.contains(&id)
+            || all.any(|(id, key)| {
+                Some(key.wanted.version) == secret.current && asked.going.contains(&id.uuid())
+            });
+        let foreign = secret.current.is_some() && secret.current != its_own && !ends;
+        if is_new && foreign && !asked.force {
+            let text = format!(
+                "the secret `{name}` has a value that is not this key's, and the key would take its place"
+            );
+            let hint = "name another secret, or replace the value with --force-conflicts";
+            return Some(problem(text).hint(hint));
+        }
+        None
+    }
+}
+
 fn operates(world: &World, account: ServiceAccountId) -> bool {
     world.account(account).is_some_and(|account| account.profile.annotations.contains_key(OPERATOR))
 }
@@ -135,7 +196,11 @@ fn made(draft: &mut Draft<'_>, spec: spec::ApiKey) -> Result<Wanted, Error> {
     if operates(draft.world(), account) {
         return Err(Error::rejected(Refused::OfOperator(spec.account)));
     }
-    let owner = draft.account(&spec.secret.account)?.uuid();
+    let owner = draft.account(&spec.secret.account)?;
+    if operates(draft.world(), owner) {
+        return Err(Error::rejected(Refused::OfOperator(spec.secret.account)));
+    }
+    let owner = owner.uuid();
     let names_key =
         names::Key { kind: names::Kind::Secret, scope: Some(owner), name: spec.secret.secret.clone() };
     let secret = match draft.drafted(&names_key) {

@@ -54,6 +54,16 @@ pub const KINDS: [&dyn Resource; 14] = [
 
 pub(super) use service_template::source as template_source;
 
+/// The secret that a document gives a value, by its account and name.
+pub(super) fn written_secret(key: &Key, wanted: &Value) -> Option<(String, String)> {
+    let text = |pointer: &str| wanted.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    match key.kind {
+        Kind::ApiKey => Some((text("/secret/account")?, text("/secret/secret")?)),
+        Kind::Secret => text("/fingerprint").and_then(|_| Some((text("/account")?, key.name.clone()))),
+        _ => None,
+    }
+}
+
 /// The row of a kind; `None` for kinds that are no resources of a project.
 #[must_use]
 pub fn resource(kind: Kind) -> Option<&'static dyn Resource> {

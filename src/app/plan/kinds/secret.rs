@@ -8,13 +8,14 @@ use crate::app::Error;
 use crate::app::plan::Ground;
 use crate::app::plan::draft::Draft;
 use crate::app::plan::problem::{Code, Problem};
+use crate::app::secrets::use_of::acting_as;
 use crate::domain::names;
 use crate::domain::secret::{self, About, Command, Declaration, DeclaredValue, Owner, Refused, Secret};
 use crate::id::{OwnedSecretId, ProjectId, ServiceAccountId, StreamId};
 use crate::projection::{ProjectView, World};
 use crate::spec::{self, Kind, NamedMetadata, SecretKind, Version};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
 
 pub struct Secrets;
@@ -49,6 +50,7 @@ impl Resource for Secrets {
             http_only: about.http_only,
             value_from: None,
             encrypted: None,
+            sops: None,
             fingerprint: secret.fingerprint().map(str::to_owned),
         };
         Some(Found {
@@ -93,7 +95,7 @@ impl Resource for Secrets {
         if let Err(refused) = secret::check(&about(&spec, old)) {
             problems.push(problem(&refused));
         }
-        if spec.value_from.is_some() || spec.encrypted.is_some() {
+        if spec.value_from.is_some() || spec.encrypted.is_some() || spec.sops.is_some() {
             // Whoever plans reads values first; a secret without its value is never made in silence.
             let hint = "apply the document with `meshagent apply`";
             problems.push(problem(&"the value was not read").at("value_from").hint(hint));
@@ -109,6 +111,7 @@ impl Resource for Secrets {
                 .push(problem(&text).at("account").hint("choose another name, or delete that secret first"));
         }
         let given = |fingerprint: &str| ground.values.get(fingerprint).is_some();
+        problems.extend(of_a_key(ground, key, &spec, old));
         if value(&spec, old, given).is_none() {
             let text = "no version of the secret has this value";
             let hint = "it is gone, or another project's: say the value by `value_from` or `encrypted`, or leave the fingerprint \
@@ -120,6 +123,18 @@ impl Resource for Secrets {
 
     fn changed(&self, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {
         differing(&old.secrets, &new.secrets)
+    }
+
+    fn in_use(&self, world: &World, project: ProjectId, id: Uuid, going: &HashSet<Uuid>) -> Option<String> {
+        let secret = world.secret(OwnedSecretId::new(project, id))?;
+        let account = ServiceAccountId::new(project, owner(secret)?);
+        let mut services = world.services(project).filter(|(service, _)| !going.contains(&service.uuid()));
+        let user = services.find(|(_, service)| {
+            let container = service.spec.container.as_ref();
+            let uses = |container| uses(world, project, container, (id, &secret.about.name, account));
+            container.is_some_and(uses)
+        });
+        user.map(|(_, service)| format!("service/{} uses it", service.spec.metadata.name))
     }
 
     fn change(&self, draft: &mut Draft<'_>, change: Change<'_>) -> Result<(), Error> {
@@ -140,6 +155,37 @@ impl Resource for Secrets {
             }
         }
     }
+}
+
+/// Whether a container has a secret in its environment, or pulls its image with it.
+fn uses(
+    world: &World,
+    project: ProjectId,
+    container: &spec::Container,
+    (id, name, account): (Uuid, &str, ServiceAccountId),
+) -> bool {
+    let run_as = container.run_as.as_ref();
+    let of_account = || run_as.is_some_and(|run_as| acting_as(world, project, run_as).ok() == Some(account));
+    let variables = container.environment().iter().filter_map(|variable| variable.secret.as_ref());
+    let mut named = variables.chain(container.pull_secret.as_ref());
+    named.any(|secret| secret.id == id.to_string() || (secret.id == name && of_account()))
+}
+
+/// Why a secret is not given a value: a key has its text there.
+fn of_a_key(ground: &Ground<'_>, key: &Key, spec: &spec::Secret, old: Option<&Secret>) -> Option<Problem> {
+    let (Some(old), Some(fingerprint)) = (old, &spec.fingerprint) else { return None };
+    if old.fingerprint() == Some(fingerprint) {
+        return None;
+    }
+    let keys = ground.world.declared_keys(ground.project);
+    let mut keys = keys.filter(|(id, _)| !ground.asked.going.contains(&id.uuid()));
+    let (_, declared) = keys.find(|(_, declared)| {
+        old.current == Some(declared.wanted.version) && old.version(declared.wanted.version).is_some()
+    })?;
+    let name = &declared.wanted.spec.metadata.name;
+    let text = format!("the text of api-key/{name} is in it, and a secret has one value");
+    let problem = Problem::of(Code::Invalid, None, key, text).at("fingerprint");
+    Some(problem.hint("have the document give no value, or the key name another secret"))
 }
 
 /// A document of the past without the fingerprint of a value that is not kept any more.

@@ -2,12 +2,15 @@
 
 use super::{Change, Found, Home, Key, Resource, differing, document_of, typed};
 use crate::app::Error;
+use crate::app::plan::Ground;
 use crate::app::plan::draft::Draft;
+use crate::app::plan::problem::{Code, Problem};
 use crate::domain::names;
 use crate::domain::service::{Command, Created, Service};
 use crate::id::{ProjectId, RoomId, ServiceId, ServiceInstanceId, StreamId};
 use crate::projection::{ProjectView, World};
 use crate::spec::Kind;
+use serde_json::Value;
 use uuid::Uuid;
 
 pub struct Services;
@@ -48,6 +51,29 @@ impl Resource for Services {
 
     fn stream(&self, project: ProjectId, id: Uuid) -> StreamId {
         ServiceId::new(project, id).stream()
+    }
+
+    fn check(&self, ground: &Ground<'_>, key: &Key, _: &Value, old: Option<Uuid>) -> Vec<Problem> {
+        if old.is_some() {
+            return vec![];
+        }
+        let (world, project) = (ground.world, ground.project);
+        let instance = Key { kind: Kind::ServiceInstance, ..key.clone() };
+        let room = key.room.as_deref().map(|room| world.room_named(project, room).map(|(id, _)| id));
+        let named = match room {
+            Some(None) => None,
+            room => world.named(project, names::Kind::Service, room.flatten(), &key.name),
+        };
+        let there = named.filter(|id| {
+            let one = ServiceInstanceId::new(project, *id);
+            world.service_instance(one).is_some() && !ground.asked.going.contains(id)
+        });
+        if there.is_none() && !ground.asked.instances.contains(&instance) {
+            return vec![];
+        }
+        let text = format!("{instance} makes a service of this name, and there is one of a name");
+        let problem = Problem::of(Code::Invalid, None, key, text).at("metadata.name");
+        vec![problem.hint("give one of them another name, or remove it")]
     }
 
     fn changed(&self, old: &ProjectView, new: &ProjectView) -> Vec<Uuid> {

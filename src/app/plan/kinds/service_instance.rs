@@ -69,7 +69,8 @@ impl Resource for Instances {
         };
         let (world, project) = (ground.world, ground.project);
         let room = key.room.as_deref().and_then(|room| world.room_named(project, room)).map(|(id, _)| id);
-        let taken = world.named(project, names::Kind::Service, room, &key.name).is_some();
+        let named = world.named(project, names::Kind::Service, room, &key.name);
+        let taken = named.is_some_and(|id| !ground.asked.going.contains(&id));
         if old.is_none() && taken && room.is_some() == key.room.is_some() {
             let text =
                 format!("there is a service `{}` already, which the instance would be called", key.name);
@@ -161,8 +162,10 @@ pub(super) fn rendered(
     service.id = None;
     service.metadata.name.clone_from(&instance.metadata.name);
     if let Some(notes) = &mut service.metadata.annotations {
-        // The instance says where it lives.
-        notes.remove(spec::ROOM);
+        // The instance says where it lives, and of what it is made.
+        for note in [spec::ROOM, template::TEMPLATE_YAML, template::TEMPLATE_VALUES] {
+            notes.remove(note);
+        }
     }
     spec::reconcile::take_cadence(&mut service.metadata.annotations, &instance.metadata.annotations);
     Ok(service)
