@@ -7,6 +7,8 @@ use chrono::{DateTime, Utc};
 
 /// What the annotations here begin with.
 const PREFIX: &str = "meshagent.dev/";
+/// What custom resources have beside, for `meshagent operator`; in documents they say nothing.
+const OF_OBJECTS: [&str; 3] = ["suspend", "force-conflicts", "on-delete"];
 /// Annotation: `true` has controllers leave the resource alone.
 pub const PAUSED: &str = "meshagent.dev/paused";
 /// Annotation: how often it is looked at at least, such as `30s`, `5m` or `2h`.
@@ -148,7 +150,7 @@ fn wrong(kind: Kind, key: &str, value: &str) -> Option<Finding> {
 fn unknown(kind: Kind, key: &str, say: impl Fn(String) -> Finding) -> Option<Finding> {
     let bare = |key: &'static str| key.strip_prefix(PREFIX).unwrap_or(key);
     if !is_cadence(key) {
-        let word = key.strip_prefix(PREFIX)?;
+        let word = key.strip_prefix(PREFIX).filter(|word| !OF_OBJECTS.contains(word))?;
         let near = nearest(word, known(kind).iter().map(|key| bare(key)))?;
         let finding = say(format!("there is no annotation `{}`", shown(key)));
         return Some(finding.hint(format!("did you mean `{PREFIX}{near}`?")));

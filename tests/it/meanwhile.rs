@@ -1,6 +1,7 @@
 //! Two servers at once: what refers to an object is not made while the other server deletes that object.
 
 use crate::api::Platform;
+use meshagent::app::attempts::Attempts;
 use meshagent::app::plan::Request;
 use meshagent::app::{Actor, App, Error};
 use meshagent::id::{ProjectId, RoomId};
@@ -22,6 +23,7 @@ async fn another(app: &App) -> Arc<App> {
         clock: Arc::clone(&app.clock),
         ids: Arc::clone(&app.ids),
         settings: app.settings.clone(),
+        attempts: Attempts::default(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The log is the truth: whatever was commanded, the replayed log is the live state, from the start and from any
 //! snapshot, and every event survives its own encoding.
 
+use meshagent::app::attempts::Attempts;
 use meshagent::app::{Actor, App, Settings};
 use meshagent::clock::{Clock, IdSource, System};
 use meshagent::domain::Event;
@@ -64,7 +65,18 @@ async fn platform() -> (Arc<App>, Arc<MemoryLog>) {
         public_url: "http://host".to_owned(),
         server_url: "http://host".to_owned(),
     };
-    (Arc::new(App { log: log.clone(), projection, vault, clock, ids, settings }), log)
+    (
+        Arc::new(App {
+            log: log.clone(),
+            projection,
+            vault,
+            clock,
+            ids,
+            settings,
+            attempts: Attempts::default(),
+        }),
+        log,
+    )
 }
 
 fn room_name(n: u8) -> RoomName {

@@ -27,8 +27,8 @@ async fn refused(platform: &Platform, documents: Value, more: Value) -> String {
     let (status, answer) = apply(platform, documents, more).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
     let problems = answer["error"]["problems"].as_array().unwrap().iter();
-    let said =
-        problems.map(|p| format!("{}: {}\n", p["path"].as_str().unwrap(), p["message"].as_str().unwrap()));
+    let said = problems
+        .map(|p| format!("{}: {}\n", p["path"].as_str().unwrap_or_default(), p["message"].as_str().unwrap()));
     said.collect()
 }
 

@@ -108,12 +108,8 @@ async fn what_cannot_be_paused_and_bad_values_are_refused() {
         let path = format!("metadata.annotations[\"{key}\"]");
         assert_eq!(answer["error"]["problems"][0]["path"], path, "{answer}");
         // The older route too.
-        let sent = platform.send(
-            Method::POST,
-            &format!("/projects/{}/services", platform.project),
-            Some(&platform.key),
-            Some(service(notes)),
-        );
+        let path = format!("/accounts/projects/{}/services", platform.project);
+        let sent = platform.send(Method::POST, &path, Some(&platform.key), Some(service(notes)));
         assert_eq!(sent.await.0, StatusCode::BAD_REQUEST);
     }
 }

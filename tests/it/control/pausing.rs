@@ -1,6 +1,7 @@
 //! Services that controllers leave alone, and how often they look at those they do not.
 
 use super::rig::{Rig, actor};
+use meshagent::app::host::RoomHost;
 use meshagent::domain::instance::Phase;
 use meshagent::domain::room::Updated;
 use meshagent::runtime::Observed;

@@ -106,7 +106,8 @@ fn what_does_not_go_together_is_refused() {
     let rule = |kind: Kind| {
         let all = rules().remove(kind.as_str()).unwrap();
         let own: Vec<String> = all.into_iter().filter(|rule| !rule.contains("oldSelf")).collect();
-        <[String; 1]>::try_from(own).unwrap().remove(0)
+        let [own] = <[String; 1]>::try_from(own).unwrap();
+        own
     };
     let (task, service) = (rule(Kind::ScheduledTask), rule(Kind::Service));
     let (a, b) = (json!({"name": "q"}), json!({"image": "i"}));
