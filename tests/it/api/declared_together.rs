@@ -202,6 +202,9 @@ async fn a_secret_that_a_service_uses_is_not_pruned() {
     plain.as_object_mut().unwrap().remove("value_from");
     let robot = || account("robot");
     applied(&platform, json!([robot(), plain, service("x", uses.clone())])).await;
+    // Its document stays, and names it still.
+    let said = refused(&platform, json!([robot(), service("x", uses.clone())]), json!({"prune": true})).await;
+    assert!(said.contains("service/x uses it"), "{said}");
     // The service is another source's now, so that its document says nothing here.
     let (status, _) = apply(&platform, json!([service("y", uses)]), json!({"source": "other"})).await;
     assert_eq!(status, StatusCode::OK);
@@ -209,7 +212,8 @@ async fn a_secret_that_a_service_uses_is_not_pruned() {
     assert!(said.contains("service/y uses it"), "{said}");
     let (status, _) = apply(&platform, json!([service("y", json!({}))]), json!({"source": "other"})).await;
     assert_eq!(status, StatusCode::OK);
-    applied(&platform, json!([robot()])).await;
+    // One that names it no more in the same apply is not in the way.
+    applied(&platform, json!([robot(), service("x", json!({}))])).await;
 }
 
 #[tokio::test]

@@ -50,10 +50,19 @@ impl Planner<'_> {
         // What has a document says there what it needs, and is not asked for what it needed before.
         let moved: HashSet<Uuid> = going.union(&kept).copied().collect();
         for (id, kind) in gone {
-            let step = self.pruned(id, kind, &needed, (&going, &moved));
+            let off = (kind == Kind::Secret).then(|| self.off(read, &going, id));
+            let step = self.pruned(id, kind, &needed, (&going, off.as_ref().unwrap_or(&moved)));
             steps.extend(step);
         }
         dropped
+    }
+
+    /// What goes, and the services whose documents do not name a secret: that they do is no reference.
+    fn off(&self, read: &[Read<'_>], going: &HashSet<Uuid>, secret: Uuid) -> HashSet<Uuid> {
+        let name = self.known.iter().find(|(key, id)| key.kind == Kind::Secret && **id == secret);
+        let names = [name.map(|(key, _)| key.name.clone()).unwrap_or_default(), secret.to_string()];
+        let services = read.iter().filter(|one| one.key.kind == Kind::Service && !uses(one.value, &names));
+        services.filter_map(|one| self.known.get(&one.key).copied()).chain(going.iter().copied()).collect()
     }
 
     /// What documents need, each with one that does.
@@ -151,4 +160,15 @@ impl Planner<'_> {
         }
         None
     }
+}
+
+/// Whether a service's document has a secret of one of these names in its environment, or pulls its image with it.
+fn uses(service: &Value, names: &[String]) -> bool {
+    let is = |secret: Option<&Value>| {
+        let id = secret.and_then(|secret| secret.get("id")).and_then(Value::as_str);
+        id.is_some_and(|id| names.iter().any(|name| name == id))
+    };
+    let variables = service.pointer("/container/environment").and_then(Value::as_array);
+    let mut variables = variables.into_iter().flatten();
+    variables.any(|variable| is(variable.get("secret"))) || is(service.pointer("/container/pull_secret"))
 }
