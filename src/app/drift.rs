@@ -4,10 +4,11 @@ use super::past::{look, restricted};
 use super::plan::{self, FieldChange, Found, Key, Resource};
 use super::{App, Error};
 use crate::domain::inventory::Share;
+use crate::eventlog::Recorded;
 use crate::id::{Position, ProjectId};
-use crate::projection::World;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 /// Resources whose drift is told at once.
@@ -65,22 +66,24 @@ impl App {
         (resource, id): (&'static dyn Resource, Uuid),
         (source, share): (&str, &Share),
     ) -> Result<Option<Drift>, Error> {
-        let mut world = World::clone(&self.world());
-        let Some(is) = resource.read(&world, project, id) else { return Ok(None) };
+        let now = self.world();
+        let Some(is) = resource.read(&now, project, id) else { return Ok(None) };
+        let mut world = now.without(project, &resource.stream(project, id));
         let (mut applied, mut changed): (Option<Found>, Option<Changed>) = (None, None);
+        // The fields that the source holds, as the last fact left them.
+        let mut held = Value::Null;
         self.each_fact(project, resource, id, |event| {
             world.fold(&event).map_err(crate::projection::OpenError::Apply)?;
-            match resource.read(&world, project, id) {
-                Some(found) if found.generation <= share.generation => applied = Some(found),
-                _ if changed.as_ref().is_none_or(|known| known.position < event.position) => {
-                    changed = Some(Changed {
-                        by: event.metadata.actor,
-                        at: event.recorded_at,
-                        position: event.position,
-                    });
-                }
-                _ => {}
+            let Some(found) = resource.read(&world, project, id) else { return Ok(()) };
+            let left = restricted(&found, &share.fields);
+            if found.generation > share.generation && left != held {
+                let Recorded { metadata, recorded_at: at, position, .. } = event;
+                changed = Some(Changed { by: metadata.actor, at, position });
             }
+            if found.generation <= share.generation {
+                applied = Some(found);
+            }
+            held = left;
             Ok(())
         })
         .await?;

@@ -108,7 +108,7 @@ impl App {
         id: Uuid,
     ) -> Result<Option<Last>, Error> {
         let _look = look(project).await?;
-        let mut world = World::clone(&self.world());
+        let mut world = self.world().without(project, &resource.stream(project, id));
         let mut last: Option<Last> = None;
         self.each_fact(project, resource, id, |event| {
             world.fold(&event).map_err(crate::projection::OpenError::Apply)?;
@@ -131,7 +131,7 @@ impl App {
         id: Uuid,
     ) -> Result<VecDeque<Past>, Error> {
         let _look = look(project).await?;
-        let mut world = World::clone(&self.world());
+        let mut world = self.world().without(project, &resource.stream(project, id));
         let mut before: Option<Found> = None;
         let mut past = VecDeque::new();
         self.each_fact(project, resource, id, |event| {

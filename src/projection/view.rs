@@ -249,6 +249,33 @@ impl ProjectView {
         }
     }
 
+    /// As if nothing of the stream of a resource had been recorded so far: whoever folds that stream anew begins so.
+    pub(super) fn forget(&mut self, stream: &StreamId) {
+        use crate::id::{
+            DeclaredKeyId, FeedId, FeedSubscriptionId, GitSourceId, MailboxId, ManagedAgentId, OwnedSecretId,
+            RouteId, ScheduledTaskId, ServiceAccountId, ServiceId, ServiceInstanceId, ServiceTemplateId,
+        };
+        let Ok(id) = Uuid::parse_str(stream.key()) else { return };
+        match stream.category() {
+            Project::CATEGORY => self.project = None,
+            RoomId::CATEGORY => drop(self.rooms.remove(&id)),
+            ServiceId::CATEGORY => drop(self.services.remove(&id)),
+            ScheduledTaskId::CATEGORY => drop(self.tasks.remove(&id)),
+            MailboxId::CATEGORY => drop(self.mailboxes.remove(&id)),
+            RouteId::CATEGORY => drop(self.routes.remove(&id)),
+            ManagedAgentId::CATEGORY => drop(self.agents.remove(&id)),
+            GitSourceId::CATEGORY => drop(self.git_sources.remove(&id)),
+            DeclaredKeyId::CATEGORY => drop(self.declared_keys.remove(&id)),
+            ServiceTemplateId::CATEGORY => drop(self.templates.remove(&id)),
+            ServiceInstanceId::CATEGORY => drop(self.service_instances.remove(&id)),
+            ServiceAccountId::CATEGORY => drop(self.accounts.remove(&id)),
+            OwnedSecretId::CATEGORY => drop(self.secrets.remove(&id)),
+            FeedId::CATEGORY => drop(self.feeds.remove(&id)),
+            FeedSubscriptionId::CATEGORY => drop(self.feed_subscriptions.remove(&id)),
+            _ => {}
+        }
+    }
+
     /// Keeps track of who subscribes, so that a fact does not look at every service there is.
     fn note_subscriber(&mut self, stream: &StreamId) {
         let Ok(id) = Uuid::parse_str(stream.key()) else { return };

@@ -185,6 +185,16 @@ impl World {
         self.project(project).and_then(|view| view.mark(stream)).map(|mark| mark.position)
     }
 
+    /// This state without the resource of a stream, to fold that stream anew: all else is as it is.
+    #[must_use]
+    pub fn without(&self, project: ProjectId, stream: &crate::id::StreamId) -> Self {
+        let mut world = self.clone();
+        if let Some(view) = world.projects.get_mut(&project) {
+            view.forget(stream);
+        }
+        world
+    }
+
     /// Folds one recorded event in. It must be the very next one.
     pub fn apply(&mut self, recorded: &Recorded) -> Result<(), ApplyError> {
         let want = Position(self.position.0 + 1);

@@ -91,9 +91,25 @@ fn what_was_changed_by_hand_is_explained() {
     );
     assert!(drift.stdout.contains("team: \"red\"") && drift.stdout.contains("team: \"blue\""), "{drift:#?}");
     assert!(!drift.stdout.contains("mine"), "nobody's field: {drift:#?}");
+    // What changes nothing of the source's is not what changed it.
+    person.run(&["rooms", "update", "desk", "--annotations", r#"{"team": "blue", "other": "yours"}"#]).ok();
+    assert_eq!(person.run(&["explain", "drift", "--source", "shop"]).stdout, drift.stdout);
     person.run(&["explain", "drift", "--source", "nobody"]).fails(1, &["no source `nobody`"]);
     person.run(&["apply", "-f", "specs", "--source", "shop"]).ok();
     person.run(&["explain", "drift"]).ok();
+}
+
+#[test]
+fn what_is_not_ready_is_waited_for_in_vain() {
+    let (_server, person) = repository();
+    person.run(&["apply", "-f", "specs"]).ok();
+    person.run(&["mailbox", "create", "--address", "a@b.example", "--room", "desk", "--queue", "q"]).ok();
+    person.run(&["wait", "mailbox/a@b.example"]).ok();
+    person.run(&["rooms", "update", "desk", "--disabled"]).ok();
+    person
+        .run(&["wait", "mailbox/a@b.example", "--timeout", "1s"])
+        .fails(1, &["timed out waiting for mailbox/a@b.example", "disabled"]);
+    person.run(&["wait", "room/desk", "--timeout", "1s"]).fails(1, &["it is disabled"]);
 }
 
 #[test]
@@ -173,6 +189,19 @@ fn a_secret_gets_its_value_from_beside_its_document_and_nobody_is_shown_it() {
     }
     let all = person.run(&["secret", "list", "--subject", "default", "-o", "json"]).ok().json();
     assert!(all.to_string().contains("sealed"), "{all}");
+
+    person.run(&["explain", "drift"]).ok();
+    let id =
+        person.run(&["get", "secret/token", "-o", "json"]).ok().json()["id"].as_str().unwrap().to_owned();
+    let other = person.file("other", "hunter4");
+    let new = ["secret", "add-version", &id, "--subject", "default", "--value-file", &other];
+    person.run(&new).ok();
+    let drift = person.run(&["explain", "drift"]);
+    assert!(
+        drift.code == 1 && drift.stdout.contains("secret/token") && !drift.stdout.contains("hunter"),
+        "{drift:#?}"
+    );
+    assert!(drift.stdout.contains("fingerprint"), "{drift:#?}");
 
     person.run(&["export", "out"]).ok();
     let again = person.run(&["diff", "-f", "out"]).ok().stdout;

@@ -18,7 +18,7 @@ const ASK_EVERY: Duration = Duration::from_millis(300);
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A room is Ready when it is there and enabled; a service when it runs and its ports answer\n\
-                        (needs --room); a git source when it is applied; other resources when they are there.\n\n\
+                        (needs --room); other resources when their condition Ready says so.\n\n\
                         Example:\n  meshagent wait service/my-agent --room my-room --for=condition=Ready --timeout 60s"
 )]
 pub struct WaitArgs {
@@ -96,11 +96,19 @@ impl Look<'_> {
             (Goal::Ready, None) => Ok(Err("it is not there".into())),
             (Goal::Ready, Some(resource)) => match (self.kind, self.room) {
                 (Kind::Service, Some(room)) => self.service(room, &resource).await,
-                (Kind::GitSource, _) => Ok(applied(&resource)),
                 (Kind::Room, _) if resource["enabled"] == false => Ok(Err("it is disabled".into())),
-                _ => Ok(Ok(())),
+                (Kind::Room | Kind::Session | Kind::Project, _) => Ok(Ok(())),
+                _ => self.told().await,
             },
         }
+    }
+
+    /// What the server says of it. A task or subscription without a name has no status.
+    async fn told(&self) -> Result<Result<(), String>, CliError> {
+        let query: Vec<_> = self.room.map(|room| ("room", room.to_owned())).into_iter().collect();
+        let found = self.ctx.project()?.resource(self.kind.name(), self.name, &query).await?;
+        let found = found.map(serde_json::to_value).transpose()?;
+        Ok(found.map_or(Ok(()), |resource| is_ready(&resource)))
     }
 
     async fn service(&mut self, room: &str, resource: &Value) -> Result<Result<(), String>, CliError> {
@@ -115,8 +123,8 @@ impl Look<'_> {
     }
 }
 
-/// Is a git source applied?
-fn applied(resource: &Value) -> Result<(), String> {
+/// Whether a resource's conditions say that it is ready.
+fn is_ready(resource: &Value) -> Result<(), String> {
     let ready = resource.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     let ready = ready.into_iter().find(|condition| condition["type"] == "Ready");
     match ready {
