@@ -6,6 +6,7 @@ use super::route::Route;
 use super::{Api, Problem};
 use crate::app::Error;
 use crate::app::plan::{Plan, Request, SOURCE_DEFAULT};
+use crate::domain::git_source;
 use crate::vault::Secret;
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, State};
@@ -85,13 +86,17 @@ impl fmt::Debug for PlainValue {
 }
 
 impl Wanted {
-    fn split(self) -> (Arc<Request>, Option<String>) {
+    fn split(self) -> Result<(Arc<Request>, Option<String>), Problem> {
         let Self { documents, values, source, room, prune, force, replace, expected } = self;
         let values = values.into_iter().map(|(index, value)| (index, Secret::from(value.0))).collect();
         let source = source.unwrap_or_else(|| SOURCE_DEFAULT.to_owned());
+        if git_source::is_source(&source) {
+            let text = format!("`{source}` is what a git source applies; call yours otherwise (--source)");
+            return Err(Problem::bad_request(text));
+        }
         let request =
             Request { source, documents, values, room, prune, force, replace, ..Request::default() };
-        (Arc::new(request), expected)
+        Ok((Arc::new(request), expected))
     }
 }
 
@@ -111,9 +116,13 @@ pub(super) fn answer(result: Result<Plan, Error>) -> Response {
     }
 }
 
-async fn plan(State(api): State<Api>, InProject(project): InProject, Body(wanted): Body<Wanted>) -> Response {
-    let (request, _) = wanted.split();
-    answer(api.app.plan(project, request).await)
+async fn plan(
+    State(api): State<Api>,
+    InProject(project): InProject,
+    Body(wanted): Body<Wanted>,
+) -> Result<Response, Problem> {
+    let (request, _) = wanted.split()?;
+    Ok(answer(api.app.plan(project, request).await))
 }
 
 async fn apply(
@@ -121,7 +130,7 @@ async fn apply(
     caller: Caller,
     InProject(project): InProject,
     Body(wanted): Body<Wanted>,
-) -> Response {
-    let (request, expected) = wanted.split();
-    answer(api.app.apply(&caller.actor(), project, request, expected).await)
+) -> Result<Response, Problem> {
+    let (request, expected) = wanted.split()?;
+    Ok(answer(api.app.apply(&caller.actor(), project, request, expected).await))
 }

@@ -239,10 +239,7 @@ impl App {
     ) -> Result<Request, Error> {
         let then = self.world_at(project, to).await?;
         let now = self.world();
-        let source = match source {
-            Some(source) => source,
-            None => only_source(&then, &now, project)?,
-        };
+        let source = one_source(source, &then, &now, project)?;
         let documents = then.inventory(project).into_iter().flat_map(|inventory| inventory.of(&source));
         let documents = documents.filter_map(|(id, kind, share)| {
             let found = plan::resource(kind)?.read(&then, project, id)?;
@@ -311,7 +308,8 @@ fn older(then: &World, now: &World, project: ProjectId, source: &str) -> BTreeSe
     held.filter(|(id, kind, _)| is_older(id, *kind)).map(|(id, ..)| id).collect()
 }
 
-fn only_source(then: &World, now: &World, project: ProjectId) -> Result<String, Error> {
+/// The source that is asked for, or the only one.
+fn one_source(asked: Option<String>, then: &World, now: &World, project: ProjectId) -> Result<String, Error> {
     let sources = |world: &World| -> BTreeSet<String> {
         let entries = world.inventory(project).map(|inventory: &Inventory| inventory.entries.clone());
         entries.unwrap_or_default().values().flat_map(|entry| entry.shares.keys().cloned()).collect()
@@ -319,6 +317,11 @@ fn only_source(then: &World, now: &World, project: ProjectId) -> Result<String, 
     let all: BTreeSet<String> = sources(then).into_iter().chain(sources(now)).collect();
     let refuse = |text: String| Error::Invalid { code: "invalid-request", text };
     let names = || all.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if let Some(source) = asked {
+        let hint = "`meshagent explain drift` and `meshagent get KIND/NAME -o json` name sources";
+        let missing = || Error::NotFound { kind: "source", name: source.clone(), hint };
+        return if all.contains(&source) { Ok(source) } else { Err(missing()) };
+    }
     match all.len() {
         1 => all.into_iter().next().ok_or_else(|| refuse("no source".to_owned())),
         0 => Err(refuse("nothing was applied in this project, so there is nothing to roll back".to_owned())),

@@ -202,8 +202,17 @@ fn plain(spec: &Spec) -> Spec {
 /// The name under which a git source holds resources.
 #[must_use]
 pub fn source_of(name: &str) -> String {
-    format!("git:{name}")
+    format!("{SOURCE}{name}")
 }
+
+/// Whether that is the name of such a source.
+#[must_use]
+pub fn is_source(name: &str) -> bool {
+    name.starts_with(SOURCE)
+}
+
+/// What such names begin with.
+const SOURCE: &str = "git:";
 
 #[derive(Clone, Debug)]
 pub enum Command {

@@ -12,7 +12,7 @@ use crate::spec::{Kind, schema};
 pub struct Args {
     #[command(flatten)]
     files: FilesArg,
-    /// Value of a template variable; a ServiceTemplate is rendered with these before it is checked
+    /// Value of a template variable; a ServiceTemplate is rendered with these before it is checked (without any: as it is kept)
     #[arg(short, long = "value", value_name = "KEY=VALUE", value_parser = args::key_value)]
     values: Vec<(String, String)>,
 }
@@ -26,8 +26,13 @@ pub struct SchemaArgs {
 
 pub async fn run(args: Args) -> Result<(), CliError> {
     let texts = documents::read(&args.files.files).await?;
-    let values = args.values.into_iter().collect();
-    let all = template::read_files(&texts, &values).map_err(|problems| documents::refuse(&problems))?;
+    let all = if args.values.is_empty() {
+        // As `apply` takes them.
+        template::read_kept(&texts)
+    } else {
+        template::read_files(&texts, &args.values.into_iter().collect())
+    };
+    let all = all.map_err(|problems| documents::refuse(&problems))?;
     documents::some(&texts, &all)?;
     for written in all {
         let (kind, name) = (written.document.kind(), written.document.name());

@@ -67,6 +67,11 @@ pub async fn why(ctx: &Ctx, args: WhyArgs) -> Result<(), CliError> {
             .iter()
             .filter(|node| node["kind"] == kind.as_str())
             .filter_map(|node| node["name"].as_str());
+        let made = nodes.iter().any(|node| node["kind"] == "ServiceInstance" && node["name"] == one.name());
+        if made && kind == "Service" {
+            let hint = format!("an instance makes it: `meshagent why service-instance/{}`", one.name());
+            return Err(error.hint(hint));
+        }
         return Err(match args::nearest(one.name(), names) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error.hint("`meshagent graph` shows everything there is"),

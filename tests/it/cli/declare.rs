@@ -132,6 +132,9 @@ fn the_past_is_told_and_brought_back() {
     assert_eq!(then["metadata"]["annotations"]["team"], "red");
     let since = differs(&person, &["diff", "--from", &position]);
     assert!(since.contains("- service/web in room desk"), "{since}");
+    person.run(&["rollback", "--to", &position, "--source", "nosuch"]).fails(1, &["source `nosuch`"]);
+    person.run(&["apply", "-f", "specs", "--source", "git:shop"]).fails(1, &["what a git source applies"]);
+    person.run(&["get", "services", "-r", "dsk"]).fails(1, &["no room `dsk`", "did you mean `desk`?"]);
     let back = person.run(&["rollback", "--to", &position]).ok();
     assert_eq!(back.stdout, "room/desk configured\nservice/web created\n");
     differs(&person, &["diff", "--from", &position]);

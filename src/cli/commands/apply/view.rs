@@ -67,21 +67,38 @@ fn painted(text: &mut String, line: &str, paint: &str, colour: bool) {
 
 pub fn field(text: &mut String, change: &FieldChange, colour: bool) {
     let FieldChange { path, from, to } = change;
+    let (from, to) = (from.as_ref().map(whole), to.as_ref().map(whole));
+    let begin = from.as_ref().zip(to.as_ref()).map_or(0, |(from, to)| same(from, to));
     if let Some(from) = from {
-        painted(text, &format!("  - {path}: {}", shown(from)), "31", colour);
+        painted(text, &format!("  - {path}: {}", part(&from, begin)), "31", colour);
     }
     if let Some(to) = to {
-        painted(text, &format!("  + {path}: {}", shown(to)), "32", colour);
+        painted(text, &format!("  + {path}: {}", part(&to, begin)), "32", colour);
     }
 }
 
-/// A value on one line. It may be anybody's text, and must not steer the terminal; JSON has no control characters.
-pub fn shown(value: &Value) -> String {
-    let text: String = value.to_string().chars().flat_map(plain).collect();
-    if text.chars().count() <= VALUE_CHARS_MAX {
-        return text;
+/// Characters that two long texts begin with, but for a few, so that where they differ is shown; none where both are short.
+fn same(from: &str, to: &str) -> usize {
+    if from.chars().count().max(to.chars().count()) <= VALUE_CHARS_MAX {
+        return 0;
     }
-    text.chars().take(VALUE_CHARS_MAX).chain(['…']).collect()
+    let alike = from.chars().zip(to.chars()).take_while(|(a, b)| a == b).count();
+    alike.saturating_sub(VALUE_CHARS_MAX / 4)
+}
+
+/// A value on one line. It may be anybody's text, and must not steer the terminal; JSON has no control characters.
+fn whole(value: &Value) -> String {
+    value.to_string().chars().flat_map(plain).collect()
+}
+
+/// As much of a text as is shown, from there.
+fn part(text: &str, begin: usize) -> String {
+    let mut part = if begin > 0 { "…".to_owned() } else { String::new() };
+    part.extend(text.chars().skip(begin).take(VALUE_CHARS_MAX));
+    if text.chars().count() > begin + VALUE_CHARS_MAX {
+        part.push('…');
+    }
+    part
 }
 
 fn plain(c: char) -> Vec<char> {
@@ -134,5 +151,15 @@ mod tests {
         );
         assert!(plan(&a_plan(), true).contains("\u{1b}[32m+ room/desk\u{1b}[0m"));
         assert_eq!(line(&a_plan().steps[2], true), "room/old unchanged (now held by `cli`) (dry run)");
+    }
+
+    #[test]
+    fn long_texts_are_shown_where_they_differ() {
+        let long = |end: &str| json!(format!("{}{end}", "x".repeat(500)));
+        let change = FieldChange { path: "text".to_owned(), from: Some(long("red")), to: Some(long("blue")) };
+        let mut text = String::new();
+        field(&mut text, &change, false);
+        assert!(text.contains("xred\"\n") && text.contains("xblue\"\n") && text.contains(": …x"), "{text}");
+        assert!(text.len() < 300, "{text}");
     }
 }

@@ -23,7 +23,7 @@ pub async fn list(ctx: &Ctx, kind: Kind, room: Option<&str>) -> Result<Vec<Value
     }
     let project = ctx.project()?;
     let room_id = match (room, kind) {
-        (Some(room), Kind::ScheduledTask | Kind::Session) => {
+        (Some(room), Kind::ScheduledTask | Kind::Session | Kind::Service) => {
             Some(crate::cli::commands::rooms::find(&project, room).await?.id)
         }
         _ => None,
