@@ -103,12 +103,16 @@ fn what_was_changed_by_hand_is_explained() {
 fn what_is_not_ready_is_waited_for_in_vain() {
     let (_server, person) = repository();
     person.run(&["apply", "-f", "specs"]).ok();
-    person.run(&["mailbox", "create", "--address", "a@b.example", "--room", "desk", "--queue", "q"]).ok();
-    person.run(&["wait", "mailbox/a@b.example"]).ok();
-    person.run(&["rooms", "update", "desk", "--disabled"]).ok();
+    let template = "version: v1\nkind: ServiceTemplate\nmetadata: {name: fails}\n\
+                    container: {image: 'meshagent/cli:default', command: /nonexistent/program}\n";
+    let source = template.replace('\n', "\n  ");
+    let instance = "version: v1\nkind: ServiceInstance\nmetadata:\n  name: fails\n  annotations: {meshagent.room: desk}\n";
+    person.file("fails.yaml", &format!("{instance}source: |\n  {source}\n"));
+    person.run(&["apply", "-f", "fails.yaml", "--source", "other"]).ok();
     person
-        .run(&["wait", "mailbox/a@b.example", "--timeout", "1s"])
-        .fails(1, &["timed out waiting for mailbox/a@b.example", "disabled"]);
+        .run(&["wait", "service-instance/fails", "--room", "desk", "--timeout", "2s"])
+        .fails(1, &["timed out waiting for service-instance/fails"]);
+    person.run(&["rooms", "update", "desk", "--disabled"]).ok();
     person.run(&["wait", "room/desk", "--timeout", "1s"]).fails(1, &["it is disabled"]);
 }
 

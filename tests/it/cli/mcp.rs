@@ -233,7 +233,7 @@ fn what_cannot_be_is_refused_with_the_next_step() {
         (
             &["http", "--room", ROOM, "--url", "http://127.0.0.1:9/mcp"],
             1,
-            "does not answer as an MCP server: Connection refused",
+            "does not answer as an MCP server: Client error",
         ),
         (&["http", "--room", ROOM, "--url", "nowhere"], 1, "the address is no URL"),
         (&["sse", "--room", ROOM, "--url", "http://127.0.0.1:9/sse"], 1, "does not answer as an MCP server"),
