@@ -23,6 +23,7 @@ mod parse;
 mod port;
 mod problem;
 mod project;
+mod project_role;
 mod room_roles;
 mod route;
 mod route_rules;
@@ -71,6 +72,7 @@ pub use port::{
 };
 pub use problem::{Problem, nearest, summary};
 pub use project::{Project, Room, ServiceAccount};
+pub use project_role::{ProjectRole, ProjectRoles, all_roles, fewest_roles, roles_imply};
 pub use room_roles::{RoleDefinition, RoomRole, RoomRoles};
 pub use route::{
     Backend, BackendRef, Compression, Content, CorsRule, PathType, Route, RoutePath, TargetPort,

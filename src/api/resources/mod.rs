@@ -10,7 +10,7 @@ use super::route::Route;
 use super::{Api, Problem};
 use crate::app::plan::{Found, Resource, kind_names, resource};
 use crate::control::health::Health;
-use crate::id::{Position, ProjectId};
+use crate::id::{Position, ProjectId, ServiceAccountId};
 use crate::projection::World;
 use crate::spec::{self, Kind, nearest};
 use axum::Json;
@@ -218,6 +218,9 @@ async fn remove(
     let (id, found) = find(&world, project, resource, &name, wanted.room.as_deref())?;
     if let Some(why) = resource.keep(&found.key) {
         return Err(Problem::bad_request(format!("{} cannot be deleted: {why}", found.key)));
+    }
+    if resource.kind() == Kind::ServiceAccount {
+        crate::api::accounts::not_of_operator(&world, &caller, ServiceAccountId::new(project, id))?;
     }
     api.app.delete_resource(&caller.actor(), project, (resource.kind(), id)).await?;
     Ok(Json(json!({"ok": true})))

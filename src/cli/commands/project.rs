@@ -1,5 +1,7 @@
 //! `meshagent project …`.
 
+mod users;
+
 use crate::cli::args;
 use crate::cli::error::CliError;
 use crate::cli::output::{self, Format, OutputArgs, Table};
@@ -29,6 +31,9 @@ pub enum Command {
         /// Id or key of the project
         project: String,
     },
+    /// Members: people, by address, and their roles in the project
+    #[command(subcommand)]
+    Users(users::Command),
     /// Set what each role of a user may do in rooms, from a file of kind RoomRoles
     #[command(after_help = "Example of a file:\n  \
                             version: v1\n  kind: RoomRoles\n  roles:\n    viewer:\n      participant:\n        \
@@ -76,6 +81,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             output::note(format!("Active project: {} ({})", project.name, project.id));
             Ok(())
         }
+        Command::Users(command) => users::run(ctx, command).await,
         Command::SetRoomRoles { file } => {
             let roles = room_roles(&args::read_text(&file)?)?;
             ctx.project()?.set_settings(ROOM_ROLES, &json!(roles)).await?;

@@ -7,6 +7,7 @@ mod feeds;
 mod files;
 mod llm;
 mod managed;
+mod members;
 mod oauth;
 mod plan;
 mod proxy;
