@@ -146,7 +146,9 @@ async fn subscribers_hear_of_users_over_kills() {
 #[tokio::test(flavor = "multi_thread")]
 async fn members_work_by_their_roles_from_the_command_line() {
     let mut server = Server::start(&[]);
-    let users = |verb: &[&str]| [&["project", "users"], verb].concat();
+    fn users<'a>(verb: &[&'a str]) -> Vec<&'a str> {
+        [&["project", "users"], verb].concat()
+    }
     command(&server, &users(&["add", "Ann@example.com", "--role", "developer,api_key_inventory"]));
     let shown = command(&server, &users(&["list"]));
     assert!(shown.contains("ann@example.com") && shown.contains("developer, api_key_inventory"), "{shown}");
