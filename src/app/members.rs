@@ -7,7 +7,7 @@ pub use crate::domain::project::ROOM_ROLES;
 use crate::domain::room::{Command, Room};
 use crate::id::{ProjectId, RoomId};
 use crate::projection::World;
-use crate::spec::{ApiScope, ProjectRole, ProjectRoles, RoomRole, RoomRoles, roles_imply};
+use crate::spec::{ApiScope, ProjectRole, ProjectRoles, RoleSettings, RoomRole, roles_imply};
 use serde_json::Value;
 
 impl App {
@@ -58,9 +58,9 @@ impl App {
         Ok(self.room_roles(id)?.scope(role))
     }
 
-    fn room_roles(&self, room: RoomId) -> Result<RoomRoles, Error> {
+    fn room_roles(&self, room: RoomId) -> Result<RoleSettings, Error> {
         let Some(settings) = self.settings_document(room.project(), ROOM_ROLES) else {
-            return Ok(RoomRoles::default());
+            return Ok(RoleSettings::default());
         };
         serde_json::from_value(Value::Object(settings.document)).map_err(|error| Error::Invalid {
             code: "settings-invalid",

@@ -99,6 +99,9 @@ pub struct Settings {
     /// Whether the vault has a secret of this revision.
     #[serde(default)]
     pub has_secret: bool,
+    /// Notes of those who keep it as a resource of its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug)]
@@ -304,7 +307,12 @@ mod tests {
 
     fn set(text: &str) -> SettingsSet {
         let document = json!({"text": text}).as_object().unwrap().clone();
-        let settings = Settings { revision: Uuid::from_u128(1), document, has_secret: false };
+        let settings = Settings {
+            revision: Uuid::from_u128(1),
+            document,
+            has_secret: false,
+            annotations: BTreeMap::new(),
+        };
         SettingsSet { name: "router".into(), settings }
     }
 

@@ -168,7 +168,7 @@ fn find(
     {
         return Ok((id, found));
     }
-    let wanted = resource.canonical(name);
+    let wanted = resource.named(world, project, name);
     let all = resource.all(world, project);
     let same: Vec<_> =
         all.iter().filter(|(_, key)| key.name == wanted && is_wanted(room, key.room.as_deref())).collect();

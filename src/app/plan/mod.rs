@@ -90,6 +90,8 @@ pub struct Asked {
     pub templates: BTreeMap<String, String>,
     /// The instances among them.
     pub instances: BTreeSet<Key>,
+    /// Whether what roles may do in rooms is a document of its own.
+    pub room_roles: bool,
 }
 
 impl Asked {
@@ -98,6 +100,8 @@ impl Asked {
         for (key, wanted) in documents {
             if key.kind == Kind::ServiceTemplate {
                 asked.templates.extend(kinds::template_source(wanted));
+            } else if key.kind == Kind::RoomRoles {
+                asked.room_roles = true;
             } else if key.kind == Kind::ServiceInstance {
                 asked.instances.insert(key.clone());
             }

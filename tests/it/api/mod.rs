@@ -10,6 +10,7 @@ mod managed;
 mod members;
 mod oauth;
 mod plan;
+mod project_kind;
 mod proxy;
 mod rooms;
 mod routes;
