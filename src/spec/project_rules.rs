@@ -1,13 +1,14 @@
 //! Rules of `kind: Project` beyond its schema, and its settings documents by their own types.
 
 use super::llm::{Budgets, ProviderSettings, check_base_url, check_budgets};
-use super::problem::{Finding, Path, Step};
+use super::problem::{Finding, Path, shown};
 use super::project::{Project, ProjectSettings};
 use super::room_roles::RoleSettings;
 use super::router::Router;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// What is wrong with a document.
 pub(super) fn check(project: &Project) -> Vec<Finding> {
@@ -17,10 +18,14 @@ pub(super) fn check(project: &Project) -> Vec<Finding> {
         say(Path::of("metadata.name"), "the name is empty", "write the name of the project, or its key");
     }
     let at = Path::of("members");
-    if project.members.as_ref().is_some_and(std::collections::BTreeMap::is_empty) {
+    if project.members.as_ref().is_some_and(BTreeMap::is_empty) {
         say(at.clone(), "no member is named", "leave `members` out to leave them as they are");
     }
+    let mut seen = BTreeMap::new();
     for (user, roles) in project.members.iter().flatten() {
+        if let Some(same) = seen.insert(user.trim().to_lowercase(), user) {
+            say(at.key(user), &format!("`{}` is the same address", shown(same)), "name it once");
+        }
         if user.trim().is_empty() || user.chars().any(char::is_control) {
             say(at.key(user), "a member is named by an address", "such as ann@example.com");
         } else if roles.is_empty() {
@@ -91,7 +96,7 @@ impl Finding {
     /// Whether it is about something in this.
     #[cfg(test)]
     fn is_in(&self, key: &str) -> bool {
-        self.path.0.contains(&Step::Key(key.to_owned()))
+        self.path.0.contains(&super::problem::Step::Key(key.to_owned()))
     }
 }
 
@@ -131,8 +136,13 @@ mod tests {
 
     #[test]
     fn members_have_addresses_and_roles() {
-        for members in [json!({}), json!({" ": ["admin"]}), json!({"ann@x": []}), json!({"a\nb": ["admin"]})]
-        {
+        for members in [
+            json!({}),
+            json!({" ": ["admin"]}),
+            json!({"ann@x": []}),
+            json!({"a\nb": ["admin"]}),
+            json!({"A@x": ["admin"], "a@x": ["member"]}),
+        ] {
             assert_eq!(findings(json!({"members": members})).len(), 1, "{members}");
         }
     }

@@ -1,7 +1,7 @@
 //! Why a plan cannot be made. All of it at once, each at its document and field.
 
 use super::{Key, kind_names};
-use crate::spec::{self, Kind};
+use crate::spec;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;

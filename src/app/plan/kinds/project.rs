@@ -9,7 +9,7 @@ use crate::app::plan::problem::{Code, Problem};
 use crate::app::project_members::state;
 use crate::domain::member;
 use crate::domain::project::{Command, Project, ROOM_ROLES, Refused, Settings, Wanted};
-use crate::domain::project_member::{self, MEMBERS_MAX, manages};
+use crate::domain::project_member::{self, manages};
 use crate::id::{ProjectId, StreamId};
 use crate::projection::{ProjectView, World};
 use crate::spec::{
@@ -127,8 +127,8 @@ impl Resource for Projects {
             problems.push(problem("key", text).hint("leave it out"));
         }
         let members = document.get("members").and_then(Value::as_object);
-        if members.is_some_and(|members| members.len() > MEMBERS_MAX) {
-            problems.push(problem("members", Refused::TooManyMembers.to_string()));
+        if let Some(members) = members {
+            problems.extend(unkept(members).map(|why| problem("members", why)));
         }
         let stays_managed = members.is_none_or(|members| {
             let roles =
@@ -206,6 +206,21 @@ fn plain_members(members: Map<String, Value>) -> Map<String, Value> {
     }
     let read = all.into_iter().map(|(user, roles)| (user, json!(fewest_roles(&roles))));
     read.chain(unread).collect()
+}
+
+/// Most bytes of the members of one document, as JSON: below what one fact takes.
+const MEMBERS_BYTES_MAX: usize = 768 * 1024;
+
+/// Why members cannot be kept.
+fn unkept(members: &Map<String, Value>) -> Option<String> {
+    if json!(members).to_string().len() > MEMBERS_BYTES_MAX {
+        return Some(format!(
+            "the members have more than {MEMBERS_BYTES_MAX} bytes; name fewer, or roles that give several"
+        ));
+    }
+    let roles = |roles: &Value| serde_json::from_value::<ProjectRoles>(roles.clone()).unwrap_or_default();
+    let all = members.iter().map(|(user, named)| (user.clone(), roles(named)));
+    project_member::plain(all).err().map(|refused: Refused| refused.to_string())
 }
 
 /// What the state has against a settings document.

@@ -230,7 +230,8 @@ impl Kind {
             | Self::Secret
             | Self::ApiKey
             | Self::ServiceTemplate
-            | Self::ServiceInstance => [text("/name"), text("/id")],
+            | Self::ServiceInstance
+            | Self::RoomRoles => [text("/name"), text("/id")],
         }
     }
 
