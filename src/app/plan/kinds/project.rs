@@ -45,7 +45,8 @@ impl Resource for Projects {
             version: Version::V1,
             kind: ProjectKind::Mark,
             metadata: NamedMetadata { name: state.name.clone(), annotations: state.annotations.clone() },
-            key: Some(state.key.clone()),
+            // Keys are of one server; documents go from one to another.
+            key: None,
             members: Some(members.collect()).filter(|members: &BTreeMap<_, _>| !members.is_empty()),
             settings: None,
         });
@@ -77,7 +78,6 @@ impl Resource for Projects {
 
     fn unsaid(&self) -> &'static [&'static str] {
         &[
-            "/key",
             "/members",
             "/settings/openai",
             "/settings/anthropic",
@@ -103,10 +103,14 @@ impl Resource for Projects {
     }
 
     fn settle(&self, world: &World, project: ProjectId, wanted: &mut Value) {
-        if let (Some(state), Some(name)) = (state(world, project), wanted.pointer_mut("/metadata/name"))
-            && *name == state.key.as_str()
-        {
+        let Some(state) = state(world, project) else { return };
+        if let Some(name) = wanted.pointer_mut("/metadata/name").filter(|name| **name == state.key.as_str()) {
             *name = json!(state.name);
+        }
+        if wanted.get("key").is_some_and(|key| *key == state.key.as_str())
+            && let Some(wanted) = wanted.as_object_mut()
+        {
+            wanted.remove("key");
         }
     }
 
