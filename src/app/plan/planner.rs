@@ -282,9 +282,6 @@ impl<'a> Planner<'a> {
         if let Some(found) = &found {
             holdings::keep_unsaid(one.resource, &found.document, &mut wanted);
         }
-        let checked = one.resource.check(&Ground { asked, ..*self.ground }, &one.key, &wanted, id);
-        self.problems
-            .extend(checked.into_iter().map(|problem| Problem { document: Some(one.index), ..problem }));
         let own = || own_fields(&one.resource.plain(one.value.clone()));
         let fields = self.request.exact.clone().unwrap_or_else(own);
         step.action = match (id, &found) {
@@ -295,6 +292,10 @@ impl<'a> Planner<'a> {
             }
             _ => Action::Create,
         };
+        // What other sources hold of it is in it now.
+        let checked = one.resource.check(&Ground { asked, ..*self.ground }, &one.key, &wanted, id);
+        self.problems
+            .extend(checked.into_iter().map(|problem| Problem { document: Some(one.index), ..problem }));
         let generation = match step.action {
             Action::Update => step.generation + 1,
             Action::Create | Action::Replace => 1,

@@ -434,10 +434,11 @@ async fn what_people_make_acts_with_no_more_than_their_rights() {
         json!({"version": "v1", "kind": "Service", "metadata": {"name": name}, "container": all})
     };
     let token = |api: Value| json!({"environment": [{"name": "T", "token": {"identity": "x", "api": api, "role": "agent"}}]});
-    let acting = json!({"version": "v1", "kind": "Service", "metadata": {"name": "acting"},
-        "container": {"image": "meshagent/cli:default", "command": "true",
-            "environment": [{"name": "K", "secret": {"id": "x"}}]},
-        "run_as": {"email": "default@service.one.localhost"}});
+    let acting = service(
+        "acting",
+        json!({"run_as": {"email": "default@service.one.localhost"},
+            "environment": [{"name": "K", "secret": {"id": "x"}}]}),
+    );
     for (body, fields) in
         [(acting, ["secret", "run_as"]), (service("all", token(json!({"admin": {}}))), ["admin", "admin"])]
     {

@@ -118,16 +118,13 @@ impl Resource for Projects {
         let Some(state) = state(ground.world, ground.project) else { return vec![] };
         let problem = |path: &str, text: String| Problem::of(Code::Invalid, None, key, text).at(path);
         if old.is_none() {
-            let text = format!(
-                "documents are applied to the project `{}` (key `{}`), not to this one",
-                state.name, state.key
-            );
-            let hint = format!("write `{}`, or apply with a key of the other project", state.name);
+            let text = format!("documents are applied to the project `{}`, not to this one", state.name);
+            let hint = format!("write `{}` or its key, or apply with a key of the other project", state.name);
             return vec![problem("metadata.name", text).hint(hint)];
         }
         let mut problems = vec![];
-        if let Some(other) = document.get("key").and_then(Value::as_str).filter(|other| *other != state.key) {
-            let text = format!("the key of the project is `{}` and does not change to `{other}`", state.key);
+        if document.get("key").is_some() {
+            let text = "this is not the key of the project, and a project's key does not change".to_owned();
             problems.push(problem("key", text).hint("leave it out"));
         }
         let members = document.get("members").and_then(Value::as_object);
