@@ -120,7 +120,7 @@ mod tests {
         }});
         assert!(findings(good).is_empty());
         for (name, document, inner) in [
-            ("router", json!({"rules": [{"name": "a", "then": {}, "x": 1}]}), "rules"),
+            ("router", json!({"rules": [{"name": "a", "then": {}, "x": 1}]}), "router"),
             ("budgets", json!({"limits": 3}), "limits"),
             ("openai", json!({"base_url": "ftp://x"}), "base_url"),
             ("openai", json!({}), "base_url"),
