@@ -50,6 +50,7 @@ pub struct RoomRolesMark {
     pub id: Uuid,
     /// Counts their changes from 1.
     pub generation: u64,
+    pub created_at: DateTime<Utc>,
 }
 
 /// Fact: a settings document is now this. What is secret of it is in the vault under the revision.
@@ -191,11 +192,12 @@ impl Project {
         Ok(if updated == Updated::default() { vec![] } else { vec![Event::ProjectUpdated(updated)] })
     }
 
-    fn set_settings(mut self, set: &SettingsSet) -> Self {
+    fn set_settings(mut self, set: &SettingsSet, at: DateTime<Utc>) -> Self {
         let was_there = self.settings.insert(set.name.clone(), set.settings.clone()).is_some();
         if set.name == ROOM_ROLES && (self.room_roles.is_some() || !was_there) {
             let mark = self.room_roles.map(|mark| RoomRolesMark { generation: mark.generation + 1, ..mark });
-            self.room_roles = mark.or(Some(RoomRolesMark { id: set.settings.revision, generation: 1 }));
+            self.room_roles =
+                mark.or(Some(RoomRolesMark { id: set.settings.revision, generation: 1, created_at: at }));
         } else {
             self.generation += 1;
         }
@@ -273,7 +275,7 @@ impl Entity for Project {
                 generation: 1,
                 room_roles: None,
             }),
-            Event::ProjectSettingsSet(set) => state.map(|project| project.set_settings(set)),
+            Event::ProjectSettingsSet(set) => state.map(|project| project.set_settings(set, at)),
             Event::ProjectSettingsRemoved(removed) => {
                 state.map(|project| project.remove_settings(&removed.name))
             }
@@ -428,7 +430,8 @@ mod tests {
         for revision in [5, 6] {
             run(&mut state, Command::SetSettings(set(revision))).unwrap();
         }
-        let mark = RoomRolesMark { id: Uuid::from_u128(5), generation: 2 };
+        let created_at = DateTime::UNIX_EPOCH;
+        let mark = RoomRolesMark { id: Uuid::from_u128(5), generation: 2, created_at };
         assert_eq!((state.room_roles, state.generation), (Some(mark), 1));
         run(&mut state, remove()).unwrap();
         assert_eq!((state.room_roles, state.generation), (None, 1));

@@ -1,6 +1,6 @@
 //! Rules of `kind: Project` beyond its schema, and its settings documents by their own types.
 
-use super::llm::{Budgets, ProviderSettings, check_base_url, check_budgets};
+use super::llm::{Budgets, ProviderSettings, check_base_url, check_budgets, without_values};
 use super::problem::{Finding, Path, shown};
 use super::project::{Project, ProjectSettings};
 use super::room_roles::RoleSettings;
@@ -75,7 +75,7 @@ fn shaped<T: DeserializeOwned>(at: &Path, document: &Map<String, Value>) -> Resu
             serde_path_to_error::Segment::Map { key } => path.key(key),
             _ => path,
         });
-        Finding::new(path, error.inner().to_string())
+        Finding::new(path, without_values(&error.inner().to_string()))
     })
 }
 
@@ -124,6 +124,7 @@ mod tests {
             ("budgets", json!({"limits": 3}), "limits"),
             ("openai", json!({"base_url": "ftp://x"}), "base_url"),
             ("openai", json!({}), "base_url"),
+            ("openai", json!({"base_url": ["sk-secret"]}), "base_url"),
             ("grok", json!({"api_key": "secret"}), "api_key"),
             ("room-roles", json!({"roles": {"owner": {}}}), "room-roles"),
         ] {

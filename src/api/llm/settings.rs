@@ -12,7 +12,7 @@ use crate::domain::project::Settings;
 use crate::llm::Provider;
 use crate::llm::upstream::Endpoint;
 use crate::spec::RoleSettings;
-use crate::spec::llm::{Budgets, ProviderSettings, check_base_url, check_budgets};
+use crate::spec::llm::{Budgets, ProviderSettings, check_base_url, check_budgets, without_values};
 use crate::spec::router::Router;
 use crate::vault::Secret;
 use axum::Json;
@@ -140,17 +140,6 @@ fn shaped<T: DeserializeOwned>(body: Value) -> Result<T, Problem> {
         let why = without_values(&why);
         invalid(if at == "." { why } else { format!("`{at}`: {why}") })
     })
-}
-
-/// The texts of serde quote values where the type is wrong; what was expected comes behind them.
-fn without_values(why: &str) -> String {
-    match why.split_once(" \"") {
-        None => why.to_owned(),
-        Some((before, rest)) => match rest.rsplit_once("\", expected ") {
-            Some((_, expected)) => format!("{before}, expected {expected}"),
-            None => before.to_owned(),
-        },
-    }
 }
 
 fn object(value: &impl Serialize) -> Map<String, Value> {

@@ -7,6 +7,7 @@ use crate::app::past::{Last, Moment};
 use crate::app::plan::Resource;
 use crate::id::{Position, ProjectId};
 use crate::projection::World;
+use uuid::Uuid;
 
 /// What happened to resources of the kind since a position: by what there was then.
 pub(super) async fn since(
@@ -16,6 +17,10 @@ pub(super) async fn since(
     world: &World,
     from: Position,
 ) -> Result<Vec<Waiting>, Problem> {
+    let newest = world.position_of(project, &resource.stream(project, Uuid::nil()));
+    if newest.is_none_or(|newest| newest <= from) {
+        return Ok(vec![]);
+    }
     let was = api.app.world_at(project, Moment::At(from)).await?;
     let versions = Versions::of(world, project);
     let mut waiting = vec![];

@@ -54,7 +54,7 @@ impl Resource for RoomRoles {
             metadata: RoomRolesMetadata { name, annotations },
             roles: read.roles,
         });
-        Some(Found { key: key(), document, generation: mark.generation, created_at: None })
+        Some(Found { key: key(), document, generation: mark.generation, created_at: Some(mark.created_at) })
     }
 
     fn generation(&self, world: &World, project: ProjectId, id: Uuid) -> Option<u64> {
