@@ -196,6 +196,7 @@ async fn update(
     Body(body): Body<AccountBody>,
 ) -> Result<Json<Value>, Problem> {
     let id = find(&api.app.world(), project, &text)?;
+    not_of_operator(&api.app.world(), &caller, id)?;
     let mut profile = body.profile()?;
     let operator = super::auth::OPERATOR_ANNOTATION;
     if let Some(old) = api.app.world().account(id).and_then(|a| a.profile.annotations.get(operator)) {
@@ -212,8 +213,21 @@ async fn remove(
     Path((_, text)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     let id = find(&api.app.world(), project, &text)?;
+    not_of_operator(&api.app.world(), &caller, id)?;
     api.app.delete_account(&caller.actor(), id).await?;
     Ok(Json(json!({})))
+}
+
+/// People have no hand in the accounts that operate the server.
+pub(super) fn not_of_operator(world: &World, caller: &Caller, id: ServiceAccountId) -> Result<(), Problem> {
+    let notes = world.account(id).map(|account| &account.profile.annotations);
+    let operates = notes.is_some_and(|notes| notes.contains_key(super::auth::OPERATOR_ANNOTATION));
+    if operates && caller.user().is_some() {
+        return Err(Problem::forbidden(
+            "the service account operates this server; use an API key of the project to change it",
+        ));
+    }
+    Ok(())
 }
 
 async fn keys(
@@ -265,6 +279,7 @@ async fn revoke(
 ) -> Result<Json<Value>, Problem> {
     let world = api.app.world();
     let account = find(&world, project, &text)?;
+    not_of_operator(&world, &caller, account)?;
     let missing = || {
         Problem::not_found(format!("no API key `{key}` of this service account; it may be revoked already"))
     };

@@ -1,10 +1,11 @@
 //! Who calls, and whether the route is for them: decided here, before any handler runs.
 
+use super::roles::User;
 use super::{Api, Problem};
 use crate::app::key::ApiKeyText;
 use crate::app::token::Bearer;
 use crate::app::{Actor, App};
-use crate::id::{ApiKeyId, ProjectId, ServiceAccountId};
+use crate::id::{ApiKeyId, ProjectId, RoomId, ServiceAccountId};
 use crate::vault::Secret;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::HeaderMap;
@@ -23,9 +24,10 @@ pub enum Access {
     Open,
     /// Any valid credential.
     SignedIn,
-    /// A service account or a participant of the project in the path. Participants see their own room only.
+    /// A service account, a member or a participant of the project in the path. Participants see their own room only, members
+    /// what their roles say ([`super::roles`]).
     Member,
-    /// A service account of the project in the path.
+    /// A service account of the project in the path, or a member with the role that [`super::roles`] asks for.
     Account,
     /// A service account that operates this server.
     Operator,
@@ -36,8 +38,15 @@ pub enum Access {
 /// A verified caller.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    Account { id: ServiceAccountId, key: ApiKeyId, name: String, operator: bool },
+    Account {
+        id: ServiceAccountId,
+        key: ApiKeyId,
+        name: String,
+        operator: bool,
+    },
     Participant(Box<Bearer>),
+    /// A person by a token of their own.
+    User(Box<User>),
 }
 
 impl Caller {
@@ -46,6 +55,7 @@ impl Caller {
         match self {
             Self::Account { id, .. } => id.project(),
             Self::Participant(bearer) => bearer.project,
+            Self::User(user) => user.project,
         }
     }
 
@@ -54,6 +64,7 @@ impl Caller {
         match self {
             Self::Account { name, .. } => Actor::new("service-account", name),
             Self::Participant(bearer) => Actor::new("participant", &bearer.name),
+            Self::User(user) => Actor::new("user", &user.name),
         }
     }
 
@@ -63,18 +74,41 @@ impl Caller {
         match self {
             Self::Account { name, .. } => name,
             Self::Participant(bearer) => &bearer.name,
+            Self::User(user) => &user.name,
         }
     }
 
-    /// Participants reach only the room their token is for.
+    /// Participants reach only the room their token is for. Where people may go, the guard of the route has said.
     pub fn check_room(&self, room: &str) -> Result<(), Problem> {
         match self {
-            Self::Account { .. } => Ok(()),
+            Self::Account { .. } | Self::User(_) => Ok(()),
             Self::Participant(bearer) if bearer.room.as_deref() == Some(room) => Ok(()),
             Self::Participant(_) => Err(Problem::forbidden(format!(
                 "this participant token is not for room `{room}`; use an API key"
             ))),
         }
+    }
+
+    /// The caller in a room: a person is a participant there, with what its role lets it do.
+    pub(super) fn in_room(&self, api: &Api, room: RoomId) -> Result<Self, Problem> {
+        match self {
+            Self::User(user) => Ok(Self::Participant(Box::new(user.participant(api, room)?))),
+            other => Ok(other.clone()),
+        }
+    }
+
+    /// The person who calls, where it is one.
+    pub(super) fn user(&self) -> Option<&User> {
+        match self {
+            Self::User(user) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// Whether the project is one that the caller may see.
+    pub(super) fn sees_project(&self, project: ProjectId) -> bool {
+        let is_stranger = self.user().is_some_and(|user| user.roles.is_empty());
+        self.is_operator() || (project == self.project() && !is_stranger)
     }
 
     pub(super) fn is_operator(&self) -> bool {
@@ -84,7 +118,7 @@ impl Caller {
 
 /// Middleware of every route: verifies the credential and holds it against the route's [`Access`].
 pub(super) async fn guard(
-    State((api, access)): State<(Api, Access)>,
+    State((api, access, operation)): State<(Api, Access, &'static str)>,
     path: RawPathParams,
     mut request: Request,
     next: Next,
@@ -101,6 +135,9 @@ pub(super) async fn guard(
     let caller = identify(&api.app, bearer.as_deref()).await?;
     let project = path.iter().find(|(name, _)| *name == "project_id").map(|(_, value)| value.to_owned());
     allow(access, &caller, project.as_deref(), request.uri().path())?;
+    if let Caller::User(user) = &caller {
+        super::roles::check(&api, user, operation, &path)?;
+    }
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
@@ -123,7 +160,7 @@ fn allow(access: Access, caller: &Caller, project: Option<&str>, path: &str) -> 
     }
     match (access, caller) {
         (Access::Open | Access::SignedIn | Access::Member | Access::Models, _)
-        | (Access::Account, Caller::Account { .. }) => Ok(()),
+        | (Access::Account, Caller::Account { .. } | Caller::User(_)) => Ok(()),
         (Access::Account, Caller::Participant(_)) => {
             Err(Problem::forbidden("participant tokens cannot do this; use an API key of the project"))
         }
@@ -145,6 +182,10 @@ pub(super) async fn identify(app: &App, bearer: Option<&str>) -> Result<Caller, 
         return by_key(app, bearer).await;
     }
     let bearer = app.verify(bearer).await.map_err(|error| Problem::unauthorized(error.to_string()))?;
+    if let Some(name) = bearer.user {
+        let roles = crate::app::project_members::roles(&app.world(), bearer.project, &name);
+        return Ok(Caller::User(Box::new(User { project: bearer.project, name, roles })));
+    }
     Ok(Caller::Participant(Box::new(bearer)))
 }
 

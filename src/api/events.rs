@@ -84,6 +84,13 @@ fn filter(caller: &Caller, wanted: &Wanted) -> Result<Filter, Problem> {
         Caller::Account { .. } => {
             return Err(Problem::forbidden("this credential may read the events of its own project only"));
         }
+        // The table of roles let in those only who manage the project.
+        Caller::User(user) if wanted.project.is_none_or(|project| project == user.project) => {
+            Some(user.project)
+        }
+        Caller::User(_) => {
+            return Err(Problem::forbidden("this credential may read the events of its own project only"));
+        }
         Caller::Participant(_) => {
             return Err(Problem::forbidden("participant tokens cannot read the event log; use an API key"));
         }

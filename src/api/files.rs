@@ -15,6 +15,7 @@ use crate::domain::access::{self, Need, StoragePath};
 use crate::error_code::RoomCode;
 use crate::id::{ProjectId, RoomId};
 use crate::spec::grant::FileAction;
+use crate::spec::{ProjectRole, RoomRole};
 use axum::Json;
 use axum::extract::{FromRequestParts, Query, RawPathParams, Request, State};
 use axum::http::request::Parts;
@@ -183,9 +184,14 @@ impl Place {
         room: &str,
         path: &str,
     ) -> Result<Self, Problem> {
+        if let Some(user) = caller.user() {
+            let room = api.app.world().find_room(project, room).map(|(room, _)| room);
+            user.must_in(api, room, RoomRole::Guest, ProjectRole::RoomManager)?;
+        }
         let (room, state) = super::rooms::find(api, project, caller, room)?;
         let path = path.trim_matches('/').to_owned();
-        Ok(Self { project, room, room_name: state.name.to_string(), path, caller: caller.clone() })
+        let caller = caller.in_room(api, room)?;
+        Ok(Self { project, room, room_name: state.name.to_string(), path, caller })
     }
 
     fn of_agent(
@@ -207,9 +213,13 @@ impl Place {
             let text = "this participant token is not for this agent's room, if there is such an agent; use an API key";
             return Err(Problem::forbidden(text));
         }
+        if let Caller::User(user) = caller {
+            let room = found.as_ref().ok().map(|(room, _)| *room);
+            user.must_in(api, room, RoomRole::Guest, ProjectRole::AgentManager)?;
+        }
         let (room, room_name) = found?;
         let path = path.trim_matches('/').to_owned();
-        Ok(Self { project, room, room_name, path, caller: caller.clone() })
+        Ok(Self { project, room, room_name, path, caller: caller.in_room(api, room)? })
     }
 
     /// Participants may do what their token's storage grant says; service accounts everything.

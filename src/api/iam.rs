@@ -1,13 +1,16 @@
-//! Roles of users in rooms (REST reference §5.3). What a role may do is the settings document `room-roles`.
+//! Roles of people in the project and in its rooms (REST reference §5.3). What a role may do in rooms is the settings document
+//! `room-roles`.
 
 use super::auth::{Access, Caller, InProject};
 use super::body::Body;
 use super::paging::Paging;
 use super::route::Route;
 use super::{Api, Problem};
+use crate::app::project_members::{How, state};
 use crate::domain::room::Room;
 use crate::id::{ProjectId, RoomId};
-use crate::spec::RoomRole;
+use crate::projection::World;
+use crate::spec::{ProjectRole, RoomRole, all_roles};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::Method;
@@ -22,12 +25,12 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(method, path, name, summary, Access::Account, handler)
     };
     vec![
-        route(Method::GET, POLICY, "get_policy", "Roles of users in a room", get(policy)),
+        route(Method::GET, POLICY, "get_policy", "Roles of people in the project or in a room", get(policy)),
         route(
             Method::POST,
             "/accounts/projects/{project_id}/iam/{resource_type}/{resource_id}/policy:grant",
             "grant_roles",
-            "Give a user roles in a room, in place of those it had",
+            "Give a person roles in the project or in a room, in place of those they had",
             post(grant),
         )
         .takes::<GrantBody>(),
@@ -35,7 +38,7 @@ pub(super) fn routes() -> Vec<Route> {
             Method::POST,
             "/accounts/projects/{project_id}/iam/{resource_type}/{resource_id}/policy:revoke",
             "revoke_roles",
-            "Take all roles in a room from a user",
+            "Take all roles in the project or in a room from a person",
             post(revoke),
         )
         .takes::<RevokeBody>(),
@@ -55,7 +58,7 @@ struct Subject {
 #[derive(Debug, Deserialize, JsonSchema)]
 struct GrantBody {
     subject: Subject,
-    /// `guest`, `viewer`, `operator`, `developer`, `admin`.
+    /// In a room `guest`, `viewer`, `operator`, `developer`, `admin`; in the project `member`, `developer`, `admin` and finer ones.
     roles: Vec<String>,
 }
 
@@ -69,7 +72,7 @@ impl Subject {
     fn user(self) -> Result<String, Problem> {
         if self.kind != "user" {
             return Err(Problem::bad_request(format!(
-                "roles in rooms are given to users here, not to a subject of type `{}`",
+                "roles are given to users here, not to a subject of type `{}`",
                 self.kind.chars().take(32).collect::<String>()
             )));
         }
@@ -89,25 +92,58 @@ fn role(text: &String) -> Result<RoomRole, Problem> {
     })
 }
 
-fn resource(
-    api: &Api,
-    project: ProjectId,
-    caller: &Caller,
-    kind: &str,
-    id: &str,
-) -> Result<(RoomId, Room), Problem> {
-    if kind != "room" {
-        return Err(Problem::not_found(format!(
-            "this server keeps roles in rooms, none for a resource of type `{}`",
-            kind.chars().take(32).collect::<String>()
-        )));
-    }
-    super::rooms::find(api, project, caller, id)
+/// What roles are in.
+enum Place {
+    Project,
+    Room(RoomId, Box<Room>),
 }
 
-fn wire_room(id: RoomId, room: &Room) -> Value {
+/// The resource of a path, if the caller may say who has roles in it.
+fn place(api: &Api, project: ProjectId, caller: &Caller, kind: &str, id: &str) -> Result<Place, Problem> {
+    let shown = |text: &str| text.chars().take(64).collect::<String>();
+    match kind {
+        "project" => {
+            if let Some(user) = caller.user() {
+                user.must(ProjectRole::Admin)?;
+            }
+            let world = api.app.world();
+            let known = state(&world, project);
+            let is_own = id.parse() == Ok(project) || known.is_some_and(|state| state.key == id);
+            if is_own {
+                Ok(Place::Project)
+            } else {
+                Err(Problem::not_found(format!("`{}` is not the project of this path, {project}", shown(id))))
+            }
+        }
+        "room" => {
+            if let Some(user) = caller.user() {
+                let room = api.app.world().find_room(project, id).map(|(room, _)| room);
+                user.must_in(api, room, RoomRole::Admin, ProjectRole::RoomManager)?;
+            }
+            let (id, room) = super::rooms::find(api, project, caller, id)?;
+            Ok(Place::Room(id, Box::new(room)))
+        }
+        other => Err(Problem::not_found(format!(
+            "this server keeps roles in the project and in rooms, none for a resource of type `{}`",
+            shown(other)
+        ))),
+    }
+}
+
+pub(super) fn wire_room(id: RoomId, room: &Room) -> Value {
     json!({"type": "room", "id": id.to_string(), "name": room.name, "metadata": room.metadata,
         "annotations": room.annotations})
+}
+
+pub(super) fn wire_project(world: &World, project: ProjectId) -> Value {
+    let state = state(world, project);
+    json!({"type": "project", "id": project.to_string(), "name": state.map(|state| state.name.as_str()),
+        "metadata": {}, "annotations": state.map(|state| state.annotations.clone()).unwrap_or_default()})
+}
+
+/// A person as a subject.
+pub(super) fn subject(user: &str) -> Value {
+    json!({"type": "user", "id": user, "name": user, "email": user})
 }
 
 async fn policy(
@@ -117,19 +153,25 @@ async fn policy(
     Path((_, kind, id)): Path<(String, String, String)>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Value>, Problem> {
-    let (id, room) = resource(&api, project, &caller, &kind, &id)?;
-    let page = paging.cut(room.users.iter().collect())?;
+    let world = api.app.world();
+    let (resource, all): (Value, Vec<(&String, Value)>) = match &place(&api, project, &caller, &kind, &id)? {
+        Place::Project => {
+            let members = state(&world, project).into_iter().flat_map(|state| state.members.iter());
+            let members = members.map(|(user, roles)| (user, json!(all_roles(roles))));
+            (wire_project(&world, project), members.collect())
+        }
+        Place::Room(id, room) => {
+            let users = world.room(*id).into_iter().flat_map(|room| room.users.iter());
+            (wire_room(*id, room), users.map(|(user, roles)| (user, json!(roles))).collect())
+        }
+    };
+    let page = paging.cut(all)?;
     let grants: Vec<Value> = page
         .items
         .iter()
-        .map(|(user, roles)| {
-            let subject = json!({"type": "user", "id": user, "name": user, "email": user});
-            json!({"resource": wire_room(id, &room), "subject": subject, "direct_roles": roles})
-        })
+        .map(|(user, roles)| json!({"resource": resource, "subject": subject(user), "direct_roles": roles}))
         .collect();
-    Ok(Json(json!({
-        "resource": wire_room(id, &room), "access_grants": grants, "continuation_token": page.next,
-    })))
+    Ok(Json(json!({"resource": resource, "access_grants": grants, "continuation_token": page.next})))
 }
 
 async fn grant(
@@ -139,10 +181,17 @@ async fn grant(
     Path((_, kind, id)): Path<(String, String, String)>,
     Body(body): Body<GrantBody>,
 ) -> Result<Json<Value>, Problem> {
-    let (id, _) = resource(&api, project, &caller, &kind, &id)?;
-    let roles = body.roles.iter().map(role).collect::<Result<Vec<_>, _>>()?;
-    api.app.grant_room_roles(&caller.actor(), id, &body.subject.user()?, roles).await?;
-    Ok(Json(json!({"ok": true})))
+    match place(&api, project, &caller, &kind, &id)? {
+        Place::Project => {
+            let roles = super::members::read_roles(&body.roles)?;
+            super::members::set(&api, &caller, project, (&body.subject.user()?, roles, How::Set)).await
+        }
+        Place::Room(id, _) => {
+            let roles = body.roles.iter().map(role).collect::<Result<Vec<_>, _>>()?;
+            api.app.grant_room_roles(&caller.actor(), id, &body.subject.user()?, roles).await?;
+            Ok(Json(json!({"ok": true})))
+        }
+    }
 }
 
 async fn revoke(
@@ -152,7 +201,11 @@ async fn revoke(
     Path((_, kind, id)): Path<(String, String, String)>,
     Body(body): Body<RevokeBody>,
 ) -> Result<Json<Value>, Problem> {
-    let (id, _) = resource(&api, project, &caller, &kind, &id)?;
-    api.app.revoke_room_roles(&caller.actor(), id, &body.subject.user()?).await?;
-    Ok(Json(json!({"ok": true})))
+    match place(&api, project, &caller, &kind, &id)? {
+        Place::Project => super::members::unset(&api, &caller, project, &body.subject.user()?).await,
+        Place::Room(id, _) => {
+            api.app.revoke_room_roles(&caller.actor(), id, &body.subject.user()?).await?;
+            Ok(Json(json!({"ok": true})))
+        }
+    }
 }

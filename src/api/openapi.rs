@@ -1,6 +1,7 @@
 //! The OpenAPI document, made from the table of routes.
 
 use super::auth::Access;
+use super::roles::{Need, needed};
 use super::route::{Route, routes};
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -56,7 +57,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         operation["security"] = json!([]);
     } else {
         operation["security"] = json!([{"bearer": []}]);
-        operation["description"] = json!(format!("For: {}.", who(route.access)));
+        operation["description"] = json!(format!("For: {}.", who(route)));
     }
     if let Some(schema) = route.body {
         let schema = schema(generator);
@@ -65,7 +66,19 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     operation
 }
 
-fn who(access: Access) -> &'static str {
+fn who(route: &Route) -> String {
+    let people = match needed(route.name) {
+        Need::SignedIn | Need::Settings | Need::SeesKind | Need::ManagesKind => String::new(),
+        Need::Role(role) => format!("; of its members those with the role {role}"),
+        Need::InRoom(least, or) => {
+            format!("; of its members those with the role {least} in the room, or {or} in the project")
+        }
+    };
+    let of_project = matches!(route.access, Access::Account | Access::Member);
+    format!("{}{}", who_else(route.access), if of_project { people.as_str() } else { "" })
+}
+
+fn who_else(access: Access) -> &'static str {
     match access {
         Access::Open => "everybody",
         Access::SignedIn => "any valid credential",

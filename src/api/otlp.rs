@@ -94,7 +94,7 @@ async fn by_token(
 pub(super) fn session_of(api: &Api, caller: &Caller) -> Result<SessionId, Problem> {
     let room = match caller {
         Caller::Participant(bearer) => bearer.room.as_deref(),
-        Caller::Account { .. } => None,
+        Caller::Account { .. } | Caller::User(_) => None,
     };
     let room = room.ok_or_else(|| {
         Problem::forbidden(

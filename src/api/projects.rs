@@ -97,6 +97,10 @@ async fn whoami(State(api): State<Api>, caller: Caller) -> Json<Value> {
         Caller::Participant(bearer) => {
             json!({"id": bearer.name, "email": bearer.name, "type": "user"})
         }
+        Caller::User(user) => {
+            let profile = super::members::profile(&user.name);
+            json!({"id": user.name, "email": user.name, "type": "user", "user": profile})
+        }
     })
 }
 
@@ -109,6 +113,7 @@ async fn profile(
     let (id, email) = match &caller {
         Caller::Account { id, .. } => (id.to_string(), email(&world, *id)),
         Caller::Participant(bearer) => (bearer.name.clone(), bearer.name.clone()),
+        Caller::User(user) => (user.name.clone(), user.name.clone()),
     };
     if user != "me" && user != id {
         return Err(Problem::not_found(format!(
@@ -141,12 +146,8 @@ fn wire(id: ProjectId, view: &ProjectView) -> Value {
 
 async fn list(State(api): State<Api>, caller: Caller) -> Json<Value> {
     let world = api.app.world();
-    let operator = matches!(caller, Caller::Account { operator: true, .. });
-    let projects: Vec<Value> = world
-        .projects()
-        .filter(|(id, _)| operator || *id == caller.project())
-        .map(|(id, view)| wire(id, view))
-        .collect();
+    let seen = world.projects().filter(|(id, _)| caller.sees_project(*id));
+    let projects: Vec<Value> = seen.map(|(id, view)| wire(id, view)).collect();
     Json(json!({"projects": projects}))
 }
 
@@ -170,9 +171,8 @@ async fn by_key(
     Path(key): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let world = api.app.world();
-    let operator = matches!(caller, Caller::Account { operator: true, .. });
     let named = |view: &ProjectView| view.project.as_ref().is_some_and(|p| p.state.key == key);
-    let found = world.projects().find(|(id, view)| named(view) && (operator || *id == caller.project()));
+    let found = world.projects().find(|(id, view)| named(view) && caller.sees_project(*id));
     found.map(|(id, view)| Json(wire(id, view))).ok_or_else(|| {
         Problem::not_found(format!("no project with key `{key}` that this credential may use"))
     })

@@ -105,6 +105,11 @@ fn acting(api: &Api, caller: &Caller) -> Result<Acting, Problem> {
     let bearer = match caller {
         Caller::Account { id, .. } => return Ok(Acting { account: *id, itself: true }),
         Caller::Participant(bearer) => bearer,
+        Caller::User(_) => {
+            return Err(Problem::forbidden(
+                "people use no secrets here; use an API key, or a service with `run_as`",
+            ));
+        }
     };
     let world = api.app.world();
     if let Some(service) = bearer.service {

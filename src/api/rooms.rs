@@ -3,14 +3,17 @@
 use super::auth::{Access, Caller, InProject};
 use super::body::Body;
 use super::paging::Paging;
+use super::roles::User;
 use super::route::Route;
 use super::{Api, Problem};
 use crate::app::Error;
+use crate::app::members::room_role;
 use crate::app::token::Mint;
+use crate::domain::member;
 use crate::domain::room::{Created, Room, Updated};
 use crate::id::{ProjectId, RoomId};
 use crate::name::RoomName;
-use crate::spec::ApiScope;
+use crate::spec::{ApiScope, ProjectRole, RoomRole};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{Method, StatusCode};
@@ -18,7 +21,7 @@ use axum::routing::{delete, get, post, put};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a token that `connect` hands out is good for, seconds.
 pub const CONNECT_TOKEN_SECONDS: i64 = 24 * 60 * 60;
@@ -121,14 +124,20 @@ pub(super) fn room_name(text: String) -> Result<RoomName, Problem> {
 
 async fn list(
     State(api): State<Api>,
+    caller: Caller,
     InProject(project): InProject,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Value>, Problem> {
     let world = api.app.world();
     // Rooms of managed agents are found by their agents.
     let shown = |id: RoomId| paging.wants_all() || world.agent_of(id).is_none();
-    let mut rooms: Vec<_> =
-        world.rooms(project).filter(|(id, r)| shown(*id) && paging.wants(r.name.as_str())).collect();
+    // People see the rooms where they have a role, and those who may see the inventory all of them.
+    let user = caller.user().filter(|user| !user.has(ProjectRole::RoomInventory));
+    let seen = |id: RoomId| user.is_none_or(|user| room_role(&world, id, &user.name).is_some());
+    let mut rooms: Vec<_> = world
+        .rooms(project)
+        .filter(|(id, r)| shown(*id) && paging.wants(r.name.as_str()) && seen(*id))
+        .collect();
     rooms.sort_by(|a, b| a.1.name.cmp(&b.1.name));
     let page = paging.cut(rooms)?;
     let items: Vec<Value> = page.items.iter().map(|(id, room)| wire(*id, room)).collect();
@@ -141,12 +150,20 @@ async fn create(
     InProject(project): InProject,
     Body(body): Body<NewRoom>,
 ) -> Result<Json<Value>, Problem> {
+    let name = room_name(body.name)?;
+    let world = api.app.world();
+    let there = world.room_named(project, name.as_str()).map(|(id, _)| id);
+    if let (Some(user), Some(_)) = (caller.user(), there) {
+        user.must_in(&api, there, RoomRole::Guest, ProjectRole::RoomInventory)?;
+    }
+    // Whoever makes a room is at home in it.
+    let own = |user: &User| (user.name.clone(), BTreeSet::from([RoomRole::Admin]));
     let created = Created {
-        name: room_name(body.name)?,
+        name,
         metadata: body.metadata.unwrap_or_default(),
         annotations: body.annotations.unwrap_or_default(),
         enabled: true,
-        users: None,
+        users: caller.user().map(|user| BTreeMap::from([own(user)])),
     };
     let id = api.app.create_room(&caller.actor(), project, created, body.if_not_exists).await?;
     let (id, room) = find(&api, project, &caller, &id.to_string())?;
@@ -213,6 +230,12 @@ async fn connect(
     }
     let hosted = api.host.open(id).await?;
     let for_user = body.email.is_some();
+    let own = caller.user().map(|user| user.name.as_str());
+    if let (Some(own), Some(other)) = (own, &body.email)
+        && member::key(other) != own
+    {
+        return Err(Problem::forbidden(format!("`{own}` cannot connect as somebody else; use an API key")));
+    }
     let mut mint = Mint::new(project, body.email.unwrap_or_else(|| caller.name().to_owned()));
     mint.room = Some(room.name.to_string());
     mint.lifetime_seconds = Some(CONNECT_TOKEN_SECONDS);
@@ -220,6 +243,10 @@ async fn connect(
         Caller::Account { .. } => {
             let user = if for_user { api.app.user_scope(id, &mint.name)? } else { None };
             mint.api = Some(user.unwrap_or_else(ApiScope::full));
+        }
+        Caller::User(user) => {
+            mint.name.clone_from(&user.name);
+            mint.api = Some(api.app.scope_of_role(id, &user.name)?);
         }
         // No more than the caller has.
         Caller::Participant(bearer) => {

@@ -49,6 +49,7 @@ pub fn routes() -> Vec<Route> {
     let mut all = vec![];
     all.extend(super::system::routes());
     all.extend(super::projects::routes());
+    all.extend(super::members::routes());
     all.extend(super::access::routes());
     all.extend(super::iam::routes());
     all.extend(super::accounts::routes());
@@ -83,7 +84,8 @@ pub fn routes() -> Vec<Route> {
 pub fn router(api: Api) -> Router {
     let mut router = Router::new();
     for route in routes() {
-        let guarded = route.handler.route_layer(from_fn_with_state((api.clone(), route.access), guard));
+        let guarded =
+            route.handler.route_layer(from_fn_with_state((api.clone(), route.access, route.name), guard));
         router = router.route(route.path, guarded);
     }
     router

@@ -3,13 +3,12 @@
 use super::{Actor, App, Change, Decision, Error};
 use crate::domain::Entity;
 use crate::domain::member::{self, Granted};
+pub use crate::domain::project::ROOM_ROLES;
 use crate::domain::room::{Command, Room};
-use crate::id::RoomId;
-use crate::spec::{ApiScope, RoomRole, RoomRoles};
+use crate::id::{ProjectId, RoomId};
+use crate::projection::World;
+use crate::spec::{ApiScope, ProjectRole, ProjectRoles, RoleSettings, RoomRole, roles_imply};
 use serde_json::Value;
-
-/// Name of the settings document that says what each role may do.
-pub const ROOM_ROLES: &str = "room-roles";
 
 impl App {
     /// Gives a user these roles in a room, in place of those it had.
@@ -37,34 +36,64 @@ impl App {
         .await
     }
 
-    /// A user's role in a room, the greatest that it has.
-    #[must_use]
-    pub fn room_role(&self, room: RoomId, user: &str) -> Option<RoomRole> {
-        let world = self.world();
-        world.room(room)?.users.get(&member::key(user))?.last().copied()
-    }
-
     /// What a user may do in a room by its role. `None` where the room never named a user: whoever has a key
     /// of the project decides then. Where it did, those without a role may not enter, also when all roles were revoked.
     pub fn user_scope(&self, id: RoomId, user: &str) -> Result<Option<ApiScope>, Error> {
-        let world = self.world();
-        let Some(room) = world.room(id).filter(|room| room.by_roles) else { return Ok(None) };
-        let Some(role) = self.room_role(id, user) else {
-            return Err(Error::Forbidden(format!(
-                "`{user}` has no role in room `{}`; give it one with `meshagent iam grant`",
-                room.name
-            )));
-        };
-        Ok(Some(self.room_roles(id)?.scope(role)))
+        if self.world().room(id).is_some_and(|room| room.by_roles) {
+            self.scope_of_role(id, user).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
-    fn room_roles(&self, room: RoomId) -> Result<RoomRoles, Error> {
+    /// What a user may do in a room by its role there; refused where it has none.
+    pub fn scope_of_role(&self, id: RoomId, user: &str) -> Result<ApiScope, Error> {
+        let world = self.world();
+        let Some(role) = room_role(&world, id, user) else {
+            let room = world.room(id).map(|room| room.name.to_string()).unwrap_or_default();
+            return Err(Error::Forbidden(format!(
+                "`{user}` has no role in room `{room}`; give it one with `meshagent iam grant`"
+            )));
+        };
+        Ok(self.room_roles(id)?.scope(role))
+    }
+
+    fn room_roles(&self, room: RoomId) -> Result<RoleSettings, Error> {
         let Some(settings) = self.settings_document(room.project(), ROOM_ROLES) else {
-            return Ok(RoomRoles::default());
+            return Ok(RoleSettings::default());
         };
         serde_json::from_value(Value::Object(settings.document)).map_err(|error| Error::Invalid {
             code: "settings-invalid",
             text: format!("the project's settings `{ROOM_ROLES}` cannot be read: {error}; set them anew"),
         })
     }
+}
+
+/// A user's role in a room: the greatest of those it was given there and those that its roles in the project give in all
+/// rooms.
+#[must_use]
+pub fn room_role(world: &World, room: RoomId, user: &str) -> Option<RoomRole> {
+    let own = world.room(room)?.users.get(&member::key(user)).and_then(|roles| roles.last().copied());
+    own.max(of_project(&super::project_members::roles(world, room.project(), user)))
+}
+
+/// The role in all rooms that roles in the project give.
+fn of_project(roles: &ProjectRoles) -> Option<RoomRole> {
+    if roles_imply(roles, ProjectRole::RoomManager) {
+        Some(RoomRole::Admin)
+    } else if roles_imply(roles, ProjectRole::Developer) {
+        Some(RoomRole::Developer)
+    } else {
+        None
+    }
+}
+
+/// The rooms where a user has a role, each with the roles it was given there.
+pub fn direct_roles<'a>(
+    world: &'a World,
+    project: ProjectId,
+    user: &str,
+) -> impl Iterator<Item = (RoomId, &'a Room, &'a std::collections::BTreeSet<RoomRole>)> {
+    let user = member::key(user);
+    world.rooms(project).filter_map(move |(id, room)| Some((id, room, room.users.get(&user)?)))
 }

@@ -50,7 +50,9 @@ impl App {
         if let Some(secret) = &secret {
             self.vault.put(&secret_id(project, revision)?, secret).await?;
         }
-        let settings = Settings { revision, document, has_secret: secret.is_some() };
+        let annotations =
+            self.settings_document(project, name).map(|old| old.annotations).unwrap_or_default();
+        let settings = Settings { revision, document, has_secret: secret.is_some(), annotations };
         let set = SettingsSet { name: name.to_owned(), settings };
         let done = self.change_settings(actor, project, name, Command::SetSettings(set)).await;
         if done.is_err() && secret.is_some() {

@@ -1,8 +1,8 @@
 //! Who may visit the sites of a room that are not public, and the cookies by which browsers show it.
 
+use super::members::room_role;
 use super::token::{Bearer, Grant, Mint, ROUTE_GRANT, SIGNED_IN_GRANT, SITE_GRANT, TokenError};
 use super::{App, Error};
-use crate::domain::member;
 use crate::id::RoomId;
 use crate::projection::World;
 use serde_json::json;
@@ -47,7 +47,7 @@ impl App {
 }
 
 /// Whether somebody may visit a room's sites: a token for the room or its sites, or, of a token that is for no room
-/// or agent, a name that has a role in the room now.
+/// or agent, a name that has a role in the room now, also by its roles in the project.
 #[must_use]
 pub fn may_visit(world: &World, room: RoomId, bearer: &Bearer) -> bool {
     let Some(state) = world.room(room).filter(|_| bearer.project == room.project()) else { return false };
@@ -56,5 +56,5 @@ pub fn may_visit(world: &World, room: RoomId, bearer: &Bearer) -> bool {
         return true;
     }
     let is_for_nothing = bearer.room.is_none() && bearer.site.is_none() && bearer.agent.is_none();
-    is_for_nothing && state.users.contains_key(&member::key(&bearer.name))
+    is_for_nothing && room_role(world, room, &bearer.name).is_some()
 }

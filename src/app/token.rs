@@ -4,6 +4,7 @@
 //! did (REST reference §3.2).
 
 use super::{App, Error};
+use crate::domain::member;
 use crate::id::{ApiKeyId, ProjectId, ServiceId};
 use crate::spec::ApiScope;
 use crate::vault::{Secret, SecretId};
@@ -47,6 +48,8 @@ struct Claims {
     rest: Map<String, Value>,
 }
 
+/// Grant of a token by which a person acts in the project, with the roles it has there then: its address.
+pub const USER_GRANT: &str = "user";
 /// Grant by which a token's bearer may visit the sites of a room: its name.
 pub const SITE_GRANT: &str = "site";
 /// Grant of cookies of sites: the domain where they count.
@@ -69,6 +72,8 @@ pub struct Bearer {
     pub agent: Option<String>,
     /// Name of the room whose sites its bearer may visit.
     pub site: Option<String>,
+    /// The person who acts by the token, where it is for a person and for nothing else.
+    pub user: Option<String>,
     /// The one domain where it counts; it is a cookie of a site then, and no participant.
     pub route: Option<String>,
     /// Of a cookie: the key it ends with. It gives nothing.
@@ -278,6 +283,11 @@ fn read(
         }
         None => None,
     };
+    // A token that is for a room, an agent or a site never reaches beyond it, whomever it names.
+    let beside = ["room", "agent", SITE_GRANT, ROUTE_GRANT];
+    let is_of_user = service.is_none() && role == "user" && beside.iter().all(|name| text(name).is_none());
+    let user = text(USER_GRANT).map(|user| member::key(&user));
+    let user = user.filter(|user| is_of_user && *user == member::key(&claims.name));
     let signed_in = text(SIGNED_IN_GRANT).and_then(|key| Uuid::parse_str(&key).ok());
     Ok(Bearer {
         project,
@@ -288,6 +298,7 @@ fn read(
         room: text("room"),
         agent: text("agent"),
         site: text(SITE_GRANT),
+        user,
         route: text(ROUTE_GRANT),
         signed_in_with: signed_in.map(|uuid| ApiKeyId::new(project, uuid)),
         expires_at: claims.exp,

@@ -27,6 +27,8 @@ pub fn kinds() -> impl Iterator<Item = &'static dyn Resource> {
 pub fn plural(kind: Kind) -> String {
     let one = singular(kind);
     match one.strip_suffix('y') {
+        // Its name says that it is about several.
+        _ if kind == Kind::RoomRoles => one,
         Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{stem}ies"),
         _ if one.ends_with(['s', 'x']) => format!("{one}es"),
         _ => format!("{one}s"),

@@ -5,8 +5,8 @@
 
 use super::{
     account, controller, declared_key, feed, feed_subscription, git_source, instance, inventory, llm_logger,
-    mailbox, managed_agent, member, names, object, project, room, route, scheduled_task, secret, service,
-    service_instance, service_template, session, subscription, upcast, webhook,
+    mailbox, managed_agent, member, names, object, project, project_member, room, route, scheduled_task,
+    secret, service, service_instance, service_template, session, subscription, upcast, webhook,
 };
 use serde::{Deserialize, Serialize};
 
@@ -115,8 +115,12 @@ events! {
     NameReleased(names::Key) = "names.released" v 1;
     ObjectNoted(object::Object) = "object.noted" v 1;
     ProjectCreated(project::Created) = "project.created" v 1;
+    ProjectMemberChanged(project_member::Granted) = "project.member-changed" v 1;
+    ProjectMemberGranted(project_member::Granted) = "project.member-granted" v 1;
+    ProjectMemberRevoked(project_member::Revoked) = "project.member-revoked" v 1;
     ProjectSettingsRemoved(project::SettingsRemoved) = "project.settings-removed" v 1;
     ProjectSettingsSet(project::SettingsSet) = "project.settings-set" v 1;
+    ProjectUpdated(project::Updated) = "project.updated" v 1;
     RoomCreated(room::Created) = "room.created" v 1;
     RoomDeleted(Nothing) = "room.deleted" v 1;
     RoomUpdated(room::Updated) = "room.updated" v 1;

@@ -20,6 +20,7 @@ pub mod member;
 pub mod names;
 pub mod object;
 pub mod project;
+pub mod project_member;
 pub mod room;
 pub mod route;
 pub mod schedule;

@@ -69,6 +69,9 @@ pub type Table<T> = OrdMap<Uuid, Slot<T>>;
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct ProjectView {
+    /// Of the project.
+    #[serde(default)]
+    pub id: Uuid,
     pub project: Option<Slot<Project>>,
     pub names: Option<Slot<Names>>,
     pub rooms: Table<Room>,
@@ -131,7 +134,10 @@ impl ProjectView {
         let version = Mark { version: recorded.version, position: recorded.position };
         match stream.category() {
             Names::CATEGORY => fold_one(&mut self.names, version, event, at),
-            Project::CATEGORY => fold_one(&mut self.project, version, event, at),
+            Project::CATEGORY => {
+                self.id = Uuid::parse_str(stream.key()).unwrap_or_default();
+                fold_one(&mut self.project, version, event, at);
+            }
             RoomId::CATEGORY => {
                 fold(&mut self.rooms, stream, version, event, at);
                 self.tell_subscribers(recorded, event);
@@ -189,8 +195,7 @@ impl ProjectView {
         if !is_note && self.objects.is_empty() {
             return;
         }
-        let Ok(id) = Uuid::parse_str(stream.key()) else { return };
-        let is_there = self.mark(stream).is_some();
+        let Some((id, is_there)) = self.noted(stream, event) else { return };
         if !is_note && (is_there || !self.objects.contains_key(&id)) {
             return;
         }
@@ -203,6 +208,26 @@ impl ProjectView {
             }
             if !object.is_plain() {
                 self.objects.insert(id, object.clone());
+            }
+        }
+    }
+
+    /// The resource that a note is about, or that a fact of the stream may have ended, and whether it is there.
+    fn noted(&self, stream: &StreamId, event: &Event) -> Option<(Uuid, bool)> {
+        let is_there = self.mark(stream).is_some();
+        if stream.category() != Project::CATEGORY {
+            return Some((Uuid::parse_str(stream.key()).ok()?, is_there));
+        }
+        // Two kinds of resources have their facts in this stream; the project itself never ends.
+        let roles = self.project.as_ref().and_then(|slot| slot.state.room_roles);
+        match (event, roles) {
+            (Event::ObjectNoted(object), Some(mark)) if object.kind == "RoomRoles" => Some((mark.id, true)),
+            (Event::ObjectNoted(object), _) if object.kind == "Project" => Some((self.id, is_there)),
+            (Event::ObjectNoted(_), _) => None,
+            _ => {
+                let noted = self.objects.iter().find(|(_, object)| object.kind == "RoomRoles");
+                let id = *noted?.0;
+                Some((id, roles.is_some_and(|mark| mark.id == id)))
             }
         }
     }

@@ -82,6 +82,11 @@ impl Desk for Submission {
     async fn login(&self, credentials: Credentials) -> Result<Submitter, Reply> {
         let token = credentials.password.expose_str().unwrap_or_default().trim();
         match self.parts.intake.app().verify(token).await {
+            // Mail goes out from rooms; which of them a person may speak for is not said anywhere.
+            Ok(bearer) if bearer.user.is_some() => Err(Reply::new(
+                535,
+                "5.7.8 this is a person's token for the project; use a participant token of the mailbox's room",
+            )),
             Ok(bearer) => Ok(Submitter { project: bearer.project, name: bearer.name, room: bearer.room }),
             Err(TokenError::Unavailable) => {
                 Err(Reply::new(454, "4.7.0 tokens cannot be checked now; try again"))

@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 
 /// Schema extension: other names of fields, as `{other: name}`.
 pub(super) const ALIASES: &str = "x-aliases";
+/// Words that a message spells out.
+const LISTED_MAX: usize = 20;
 
 /// Walks one tree along one schema.
 pub(super) struct Check<'a> {
@@ -104,7 +106,11 @@ impl<'a> Check<'a> {
         match node.as_str() {
             Some(text) if words.contains(&text) => {}
             Some(text) => {
-                let message = format!("`{}` is not one of {}", shown(text), listing(words.iter().copied()));
+                let message = if words.len() > LISTED_MAX {
+                    format!("`{}` is none of the {} known here", shown(text), words.len())
+                } else {
+                    format!("`{}` is not one of {}", shown(text), listing(words.iter().copied()))
+                };
                 let finding = Finding::new(path.clone(), message);
                 let near = nearest(text, words.iter().copied());
                 self.findings.push(match near {

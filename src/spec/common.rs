@@ -43,6 +43,7 @@ kind_marks! {
     SecretKind = "Secret";
     ApiKeyKind = "ApiKey";
     ServiceInstanceKind = "ServiceInstance";
+    RoomRolesKind = "RoomRoles";
 }
 
 /// Name and notes of a service or service template.

@@ -2,8 +2,8 @@
 
 use super::common::{Annotations, annotation};
 use super::{
-    ApiKey, Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Secret, Service,
-    ServiceAccount, ServiceInstance, ServiceTemplate, Subscription, service,
+    ApiKey, Feed, GitSource, Mailbox, ManagedAgent, Project, Room, RoomRoles, Route, ScheduledTask, Secret,
+    Service, ServiceAccount, ServiceInstance, ServiceTemplate, Subscription, service,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -14,6 +14,7 @@ use std::fmt;
 #[allow(clippy::large_enum_variant, reason = "documents are few and short-lived")]
 pub enum Document {
     Project(Project),
+    RoomRoles(RoomRoles),
     Room(Room),
     ServiceAccount(ServiceAccount),
     Secret(Secret),
@@ -35,6 +36,7 @@ impl Document {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Project(_) => Kind::Project,
+            Self::RoomRoles(_) => Kind::RoomRoles,
             Self::Room(_) => Kind::Room,
             Self::ServiceAccount(_) => Kind::ServiceAccount,
             Self::Secret(_) => Kind::Secret,
@@ -56,6 +58,7 @@ impl Document {
     pub fn name(&self) -> &str {
         match self {
             Self::Project(project) => &project.metadata.name,
+            Self::RoomRoles(roles) => &roles.metadata.name,
             Self::Room(room) => &room.metadata.name,
             Self::ServiceAccount(account) => &account.metadata.name,
             Self::Secret(secret) => &secret.metadata.name,
@@ -82,6 +85,7 @@ impl Document {
     pub fn annotations(&self) -> Option<&Annotations> {
         match self {
             Self::Project(project) => Some(&project.metadata.annotations),
+            Self::RoomRoles(roles) => Some(&roles.metadata.annotations),
             Self::Room(room) => Some(&room.metadata.annotations),
             Self::ServiceAccount(account) => Some(&account.metadata.annotations),
             Self::Secret(secret) => Some(&secret.metadata.annotations),
@@ -103,6 +107,7 @@ impl Document {
     pub fn room(&self) -> Option<&str> {
         match self {
             Self::Project(_)
+            | Self::RoomRoles(_)
             | Self::Room(_)
             | Self::ServiceAccount(_)
             | Self::Secret(_)
@@ -125,6 +130,7 @@ impl Document {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     Project,
+    RoomRoles,
     Room,
     ServiceAccount,
     Secret,
@@ -143,8 +149,9 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they depend on each other.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 16] = [
         Kind::Project,
+        Kind::RoomRoles,
         Kind::Room,
         Kind::ServiceAccount,
         Kind::Secret,
@@ -165,6 +172,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Kind::Project => "Project",
+            Kind::RoomRoles => "RoomRoles",
             Kind::Room => "Room",
             Kind::ServiceAccount => "ServiceAccount",
             Kind::Secret => "Secret",
@@ -186,6 +194,7 @@ impl Kind {
     pub const fn slug(self) -> &'static str {
         match self {
             Kind::Project => "project",
+            Kind::RoomRoles => "room-roles",
             Kind::Room => "room",
             Kind::ServiceAccount => "service-account",
             Kind::Secret => "secret",

@@ -227,6 +227,30 @@ pub fn check_budgets(budgets: &Budgets) -> Result<(), String> {
     Ok(())
 }
 
+/// The texts of serde quote values where the type is wrong; what was expected comes behind them.
+#[must_use]
+pub fn without_values(why: &str) -> String {
+    match why.split_once(" \"") {
+        None => why.to_owned(),
+        Some((before, rest)) => match rest.rsplit_once("\", expected ") {
+            Some((_, expected)) => format!("{before}, expected {expected}"),
+            None => before.to_owned(),
+        },
+    }
+}
+
+/// What is wrong with the address of a provider. The text may have a password in it, and is not repeated.
+pub fn check_base_url(text: &str) -> Result<(), String> {
+    let url = url::Url::parse(text).map_err(|error| format!("`base_url` is no URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err("`base_url` begins with http:// or https:// and names a host".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err("`base_url` has no user, no password and no query".to_owned());
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

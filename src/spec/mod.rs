@@ -24,6 +24,8 @@ mod port;
 mod problem;
 mod project;
 pub mod reconcile;
+mod project_role;
+mod project_rules;
 mod room_roles;
 mod route;
 mod route_rules;
@@ -48,8 +50,8 @@ pub use agent::{
 pub use api_key::ApiKey;
 pub use common::{
     Annotations, ApiKeyKind, FeedKind, GitSourceKind, MailboxKind, ManagedAgentKind, Metadata, NamedMetadata,
-    ProjectKind, RoomKind, RouteKind, ScheduledTaskKind, SecretKind, SecretRef, ServiceAccountKind,
-    ServiceInstanceKind, ServiceKind, ServiceTemplateKind, SubscriptionKind, Version,
+    ProjectKind, RoomKind, RoomRolesKind, RouteKind, ScheduledTaskKind, SecretKind, SecretRef,
+    ServiceAccountKind, ServiceInstanceKind, ServiceKind, ServiceTemplateKind, SubscriptionKind, Version,
 };
 pub use container::{
     ConfigMount, Container, EmptyDirMount, EnvironmentTemplate, EnvironmentVariable, FileMount, ImageMount,
@@ -72,8 +74,10 @@ pub use port::{
     RESERVED_PORT, RequireApproval,
 };
 pub use problem::{Problem, nearest, summary};
-pub use project::{Project, Room, ServiceAccount};
-pub use room_roles::{RoleDefinition, RoomRole, RoomRoles};
+pub use project::{Project, ProjectSettings, Room, ServiceAccount};
+pub use project_role::{ProjectRole, ProjectRoles, all_roles, fewest_roles, roles_imply};
+pub use project_rules::kept_settings;
+pub use room_roles::{ROOM_ROLES_NAME, RoleDefinition, RoleSettings, RoomRole, RoomRoles, RoomRolesMetadata};
 pub use route::{
     Backend, BackendRef, Compression, Content, CorsRule, PathType, Route, RoutePath, TargetPort,
 };

@@ -5,8 +5,8 @@ use super::problem::{Finding, Mark, Path, Problem, Step, nearest, shown};
 use super::schema::{self, Spec};
 use super::tree::{self, Node, Shape};
 use super::{
-    ApiKey, Feed, GitSource, Mailbox, ManagedAgent, Project, Room, Route, ScheduledTask, Secret, Service,
-    ServiceAccount, ServiceInstance, ServiceTemplate, Subscription,
+    ApiKey, Feed, GitSource, Mailbox, ManagedAgent, Project, Room, RoomRoles, Route, ScheduledTask, Secret,
+    Service, ServiceAccount, ServiceInstance, ServiceTemplate, Subscription,
 };
 use super::{ApiScope, Document, Kind, rules, sops};
 use serde::de::DeserializeOwned;
@@ -196,6 +196,7 @@ pub(super) fn document(node: &Node) -> Result<Document, Vec<Finding>> {
     let kind = kind(node).map_err(|finding| vec![finding])?;
     let document = match kind {
         Kind::Project => typed::<Project>(node).map(|(_, document)| document),
+        Kind::RoomRoles => typed::<RoomRoles>(node).map(|(_, document)| document),
         Kind::Room => typed::<Room>(node).map(|(_, document)| document),
         Kind::ServiceAccount => typed::<ServiceAccount>(node).map(|(_, document)| document),
         Kind::Secret => typed::<Secret>(node).map(|(_, document)| document),

@@ -1,6 +1,8 @@
-//! What each role of a user may do in the rooms of a project (`kind: RoomRoles`, the settings document `room-roles`).
+//! What each role of a user may do in the rooms of a project: `kind: RoomRoles`, and the settings document `room-roles`.
 
 use super::ApiScope;
+use super::common::{Annotations, RoomRolesKind, Version};
+use super::problem::{Finding, Path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -81,10 +83,56 @@ impl fmt::Display for RoomRole {
     }
 }
 
-/// The document, without its `version` and `kind`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The one name of a RoomRoles document: a project has one.
+pub const ROOM_ROLES_NAME: &str = "default";
+
+/// What roles of users may do in the rooms of the project. Roles that are left out may do what they usually may.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoomRoles {
+    pub version: Version,
+    pub kind: RoomRolesKind,
+    #[serde(default)]
+    pub metadata: RoomRolesMetadata,
+    pub roles: BTreeMap<RoomRole, RoleDefinition>,
+}
+
+/// Name and notes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoomRolesMetadata {
+    /// `default`; a project has one such document.
+    #[serde(default = "only_name")]
+    pub name: String,
+    /// Notes by key.
+    #[serde(default)]
+    pub annotations: Annotations,
+}
+
+fn only_name() -> String {
+    ROOM_ROLES_NAME.to_owned()
+}
+
+impl Default for RoomRolesMetadata {
+    fn default() -> Self {
+        Self { name: only_name(), annotations: Annotations::new() }
+    }
+}
+
+/// What is wrong with a document.
+pub(super) fn check(document: &RoomRoles) -> Vec<Finding> {
+    if document.metadata.name == ROOM_ROLES_NAME {
+        return vec![];
+    }
+    let text = format!("a project has one document of this kind, named `{ROOM_ROLES_NAME}`");
+    let finding = Finding::new(Path::of("metadata.name"), text);
+    vec![finding.hint("write this name, or leave `metadata` out")]
+}
+
+/// The settings document: the same without what makes it a document.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoleSettings {
     pub roles: BTreeMap<RoomRole, RoleDefinition>,
 }
 
@@ -107,7 +155,7 @@ pub struct RoleScope {
     pub api: ApiScope,
 }
 
-impl RoomRoles {
+impl RoleSettings {
     /// What a role may do.
     #[must_use]
     pub fn scope(&self, role: RoomRole) -> ApiScope {
@@ -139,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_project_says_what_a_role_may() {
-        let roles: RoomRoles = serde_json::from_value(json!({"roles": {
+        let roles: RoleSettings = serde_json::from_value(json!({"roles": {
             "viewer": {"participant": {"api": {"queues": {"send": ["in"]}}}}, "guest": {"site_user": true},
         }}))
         .unwrap();
@@ -152,7 +200,7 @@ mod tests {
             json!({"role": {}}),
             json!([]),
         ] {
-            assert!(serde_json::from_value::<RoomRoles>(bad).is_err());
+            assert!(serde_json::from_value::<RoleSettings>(bad).is_err());
         }
     }
 }

@@ -8,8 +8,8 @@ use super::{
     ServiceTemplate, Subscription, is_feed_name, is_folder, is_stamp,
 };
 use super::{
-    EVENT_PREFIX, EVENTS, EnvironmentVariable, api_key, git_source_rules, managed_agent_rules, reconcile,
-    route_rules, schedule::Schedule, secret, service_instance,
+    EVENT_PREFIX, EVENTS, EnvironmentVariable, api_key, git_source_rules, managed_agent_rules, project_rules,
+    reconcile, room_roles, route_rules, schedule::Schedule, secret, service_instance,
 };
 use crate::name::{QueueName, RoomName};
 use std::collections::BTreeSet;
@@ -18,7 +18,8 @@ use std::collections::BTreeSet;
 pub(super) fn check(document: &Document) -> Vec<Finding> {
     let mut out = Findings(Vec::new());
     match document {
-        Document::Project(project) => out.name(&project.metadata.name),
+        Document::Project(project) => out.0.extend(project_rules::check(project)),
+        Document::RoomRoles(roles) => out.0.extend(room_roles::check(roles)),
         Document::Room(room) => {
             if let Err(error) = RoomName::new(room.metadata.name.as_str()) {
                 out.say("metadata.name", error.to_string());

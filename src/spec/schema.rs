@@ -1,8 +1,8 @@
 //! JSON Schema of every kind, made from the types.
 
 use super::{
-    ApiKey, ApiScope, Document, Feed, GitSource, Kind, Mailbox, ManagedAgent, Project, Room, Route,
-    ScheduledTask, Secret, Service, ServiceAccount, ServiceInstance, ServiceTemplate, Subscription,
+    ApiKey, ApiScope, Document, Feed, GitSource, Kind, Mailbox, ManagedAgent, Project, Room, RoomRoles,
+    Route, ScheduledTask, Secret, Service, ServiceAccount, ServiceInstance, ServiceTemplate, Subscription,
 };
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
@@ -30,6 +30,7 @@ macro_rules! kinds {
 
 kinds!(
     Project,
+    RoomRoles,
     Room,
     ServiceAccount,
     Secret,
@@ -49,7 +50,7 @@ kinds!(
 static SCOPE: LazyLock<Value> = LazyLock::new(make::<ApiScope>);
 
 /// Every kind, in the order in which they depend on each other.
-pub const fn kinds() -> [Kind; 15] {
+pub const fn kinds() -> [Kind; 16] {
     Kind::ALL
 }
 

@@ -1,10 +1,10 @@
-//! Users of rooms: what their roles let them do, and who is told of it.
+//! Users of rooms and members of projects: what their roles let them do, and who is told of it.
 
 use crate::events::{command, rest};
 use crate::support::server::Server;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use meshagent::client::rest::{ProjectRest, ServiceBody, ServiceScope};
+use meshagent::client::rest::{Bearer, ProjectRest, Rest, ServiceBody, ServiceScope};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -93,7 +93,8 @@ async fn grants_that_cannot_be_are_refused() {
             "type `group`",
         ),
         ("room", "attic", json!({"subject": user, "roles": ["admin"]}), "no room `attic`"),
-        ("project", "desk", json!({"subject": user, "roles": ["admin"]}), "roles in rooms"),
+        ("project", "desk", json!({"subject": user, "roles": ["admin"]}), "not the project"),
+        ("feed", "desk", json!({"subject": user, "roles": ["admin"]}), "type `feed`"),
     ] {
         let said = project.change_policy(kind, id, "grant", &body).await.unwrap_err().to_string();
         assert!(said.contains(why), "{said}");
@@ -139,4 +140,32 @@ async fn subscribers_hear_of_users_over_kills() {
         assert_eq!((&item["event"], &item["data"]["user"]["roles"]), (&json!(event), &roles), "{item}");
         assert_eq!(item["data"]["user"]["email"], "ann@example.com");
     }
+}
+
+/// Over kills: what was granted last holds, for tokens that were made before.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_work_by_their_roles_from_the_command_line() {
+    let mut server = Server::start(&[]);
+    fn users<'a>(verb: &[&'a str]) -> Vec<&'a str> {
+        [&["project", "users"], verb].concat()
+    }
+    command(&server, &users(&["add", "Ann@example.com", "--role", "developer,api_key_inventory"]));
+    let shown = command(&server, &users(&["list"]));
+    assert!(shown.contains("ann@example.com") && shown.contains("developer, api_key_inventory"), "{shown}");
+    let token = command(&server, &users(&["token", "ann@example.com"]));
+    let ann = Rest::new(&server.url, Some(Bearer::new(token.trim()))).unwrap();
+    let project = ann.project(&server.project_id);
+    project.create_room("desk", false, &json!(null), &json!(null)).await.unwrap();
+    assert!(project.add_member("eve@example.com", &["admin".to_owned()]).await.is_err());
+    assert_eq!(project.own_role().await.unwrap()["role"], "developer");
+    command(&server, &users(&["update", "ann@example.com", "--role", "member"]));
+    server.kill_9();
+    server.restart();
+    let refused =
+        project.create_room("two", false, &json!(null), &json!(null)).await.unwrap_err().to_string();
+    assert!(refused.contains("has not the role room_creator"), "{refused}");
+    assert_eq!(command(&server, &users(&["list", "-o", "json"])).matches("@").count(), 1);
+    command(&server, &users(&["remove", "ann@example.com"]));
+    let refused = project.own_role().await.unwrap_err().to_string();
+    assert!(refused.contains("is no member of the project"), "{refused}");
 }

@@ -42,6 +42,14 @@ async fn connect(
     let (id, agent) = api.app.agent_named(project, &agent)?;
     let agent_name = &agent.spec.metadata.name;
     let email = body.email.map(|email| email.trim().to_lowercase()).filter(|email| !email.is_empty());
+    if let Some(other) =
+        email.as_deref().filter(|email| caller.user().is_some_and(|user| user.name != *email))
+    {
+        return Err(Problem::forbidden(format!(
+            "`{}` cannot speak for `{other}`; use an API key",
+            caller.name()
+        )));
+    }
     let name = email.unwrap_or_else(|| caller.name().to_owned());
     let hosted = api.host.open(id.room()).await?;
     let jwt = api.app.caller_token(id, agent_name, name, CONNECT_TOKEN_SECONDS).await?;

@@ -27,6 +27,7 @@ use super::Api;
 use super::auth::{Caller, bearer, identify};
 use crate::app::plan::Resource;
 use crate::crd::names::{self, GROUP, VERSION};
+use crate::spec::ProjectRole;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -62,10 +63,14 @@ impl Asked {
         self.parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// Refused unless it comes from a service account, to which everything of its project is open.
+    /// Refused unless it comes from a service account, to which everything of its project is open, or from somebody who
+    /// manages the project.
     fn account(&self) -> Result<(), Refusal> {
         match &self.caller {
             Caller::Account { .. } => Ok(()),
+            Caller::User(user) => {
+                user.must(ProjectRole::Admin).map_err(|problem| Refusal::forbidden(problem.message))
+            }
             Caller::Participant(_) => Err(Refusal::forbidden(
                 "participant tokens cannot read or change resources; use an API key of the project",
             )),

@@ -105,7 +105,7 @@ fn reading(asked: &Asked) -> Result<(), Refusal> {
     }
     match asked.caller {
         Caller::Account { .. } => Ok(()),
-        Caller::Participant(_) => asked.account(),
+        Caller::Participant(_) | Caller::User(_) => asked.account(),
     }
 }
 

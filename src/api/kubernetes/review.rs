@@ -4,7 +4,6 @@
 
 use super::discovery::VERBS;
 use super::{Asked, Refusal, json_as, namespaces};
-use crate::api::auth::Caller;
 use crate::crd::names::{self, GROUP};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -81,9 +80,9 @@ fn read(body: &[u8]) -> Result<Review, Refusal> {
 
 /// Why the caller may not; none where it may.
 fn reason(asked: &Asked, attributes: &Attributes) -> Option<&'static str> {
-    let Caller::Account { .. } = asked.caller else {
-        return Some("participant tokens cannot read or change resources");
-    };
+    if asked.account().is_err() {
+        return Some("this takes an API key of the project, or the role admin in it");
+    }
     let Attributes { namespace, verb, group, resource, .. } = attributes;
     if !namespace.is_empty() && namespaces::find(asked, namespace).is_err() {
         return Some("the namespace is another project's");

@@ -7,7 +7,7 @@ use crate::app::delegation::{Delegation, Subject};
 use crate::domain::access::{Need, check};
 use crate::id::{ProjectId, ServiceAccountId};
 use crate::llm::{Provider, budget, headers};
-use crate::spec::ApiScope;
+use crate::spec::{ApiScope, ProjectRole};
 use axum::http::HeaderMap;
 
 /// A verified user of models.
@@ -141,6 +141,12 @@ fn of_caller(api: &Api, caller: &Caller, all: &HeaderMap) -> Result<User, Proble
             let scope = Some(bearer.api.clone().unwrap_or_default());
             Ok(User { project: bearer.project, name: bearer.name.clone(), room, scope, delegation: None })
         }
+        Caller::User(user) => {
+            check_project(user.project, all)?;
+            user.must(ProjectRole::LlmProxyUser)?;
+            let (project, name, room) = (user.project, user.name.clone(), String::new());
+            Ok(User { project, name, room, scope: None, delegation: None })
+        }
     }
 }
 
@@ -174,6 +180,7 @@ fn is_subject(api: &Api, caller: &Caller, subject: &Subject) -> bool {
             named(&id.to_string(), &name)
         }),
         ("agent", Caller::Participant(bearer)) => named(&bearer.name, &bearer.name) && bearer.role == "agent",
+        ("user", Caller::User(user)) => named(&user.name, &user.name),
         ("user", Caller::Participant(bearer)) => named(&bearer.name, &bearer.name) && bearer.role == "user",
         _ => false,
     }
@@ -184,6 +191,7 @@ fn account(api: &Api, caller: &Caller) -> Option<ServiceAccountId> {
     let bearer = match caller {
         Caller::Account { id, .. } => return Some(*id),
         Caller::Participant(bearer) => bearer,
+        Caller::User(_) => return None,
     };
     let world = api.app.world();
     if let Some(key) = bearer.key {

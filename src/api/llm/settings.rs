@@ -11,8 +11,8 @@ use crate::app::ROOM_ROLES;
 use crate::domain::project::Settings;
 use crate::llm::Provider;
 use crate::llm::upstream::Endpoint;
-use crate::spec::RoomRoles;
-use crate::spec::llm::{Budgets, ProviderSettings, check_budgets};
+use crate::spec::RoleSettings;
+use crate::spec::llm::{Budgets, ProviderSettings, check_base_url, check_budgets, without_values};
 use crate::spec::router::Router;
 use crate::vault::Secret;
 use axum::Json;
@@ -96,7 +96,7 @@ async fn write(
             let router = shaped::<Router>(body)?.checked().map_err(invalid)?;
             (object(&router), None)
         }
-        (None, ROOM_ROLES) => (object(&shaped::<RoomRoles>(body)?), None),
+        (None, ROOM_ROLES) => (object(&shaped::<RoleSettings>(body)?), None),
         (None, other) if NOT_KEPT.contains(&other) => {
             return Err(Problem::new(
                 StatusCode::NOT_IMPLEMENTED,
@@ -140,17 +140,6 @@ fn shaped<T: DeserializeOwned>(body: Value) -> Result<T, Problem> {
         let why = without_values(&why);
         invalid(if at == "." { why } else { format!("`{at}`: {why}") })
     })
-}
-
-/// The texts of serde quote values where the type is wrong; what was expected comes behind them.
-fn without_values(why: &str) -> String {
-    match why.split_once(" \"") {
-        None => why.to_owned(),
-        Some((before, rest)) => match rest.rsplit_once("\", expected ") {
-            Some((_, expected)) => format!("{before}, expected {expected}"),
-            None => before.to_owned(),
-        },
-    }
 }
 
 fn object(value: &impl Serialize) -> Map<String, Value> {
@@ -197,15 +186,8 @@ fn provider_settings(
 }
 
 fn base(text: &str) -> Result<Url, String> {
-    // The text may have a password in it.
-    let url = Url::parse(text).map_err(|error| format!("`base_url` is no URL: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err("`base_url` begins with http:// or https:// and names a host".to_owned());
-    }
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-        return Err("`base_url` has no user, no password and no query".to_owned());
-    }
-    Ok(url)
+    check_base_url(text)?;
+    Url::parse(text).map_err(|error| format!("`base_url` is no URL: {error}"))
 }
 
 /// Where a project's provider is.

@@ -11,7 +11,7 @@ use super::route::Route;
 use super::{Api, Problem};
 use crate::app::plan::{Found, Resource, kind_names, resource};
 use crate::control::health::Health;
-use crate::id::{Position, ProjectId};
+use crate::id::{Position, ProjectId, ServiceAccountId};
 use crate::projection::World;
 use crate::spec::{self, Kind, nearest};
 use axum::Json;
@@ -171,7 +171,7 @@ fn find(
     {
         return Ok((id, found));
     }
-    let wanted = resource.canonical(name);
+    let wanted = resource.named(world, project, name);
     let all = resource.all(world, project);
     let same: Vec<_> =
         all.iter().filter(|(_, key)| key.name == wanted && is_wanted(room, key.room.as_deref())).collect();
@@ -221,6 +221,9 @@ async fn remove(
     let (id, found) = find(&world, project, resource, &name, wanted.room.as_deref())?;
     if let Some(why) = resource.keep(&found.key) {
         return Err(Problem::bad_request(format!("{} cannot be deleted: {why}", found.key)));
+    }
+    if resource.kind() == Kind::ServiceAccount {
+        crate::api::accounts::not_of_operator(&world, &caller, ServiceAccountId::new(project, id))?;
     }
     api.app.delete_resource(&caller.actor(), project, (resource.kind(), id)).await?;
     Ok(Json(json!({"ok": true})))

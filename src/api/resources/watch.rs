@@ -2,6 +2,8 @@
 //! log can still tell cheaply. A watcher is told states and not each fact between two looks. How it is written is up to a
 //! [`Form`]: that of this API here, that of Kubernetes in [`crate::api::kubernetes`].
 
+mod settings;
+
 use super::versions::Versions;
 use super::{health, is_wanted, wire};
 use crate::api::{Api, Problem};
@@ -264,6 +266,9 @@ async fn since(
     if from > world.position {
         let text = format!("position {from} is not there yet, the newest is {}; list again", world.position);
         return Err(Problem::bad_request(text));
+    }
+    if resource.kind() == Kind::RoomRoles {
+        return settings::since(api, project, resource, world, from).await;
     }
     let category = resource.stream(project, Uuid::nil()).category().to_owned();
     let filter = Filter { categories: vec![category], project: Some(project), ..Filter::all() };

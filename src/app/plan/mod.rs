@@ -98,6 +98,8 @@ pub struct Asked {
     pub going: BTreeSet<Uuid>,
     /// What others hold may be taken.
     pub force: bool,
+    /// Whether what roles may do in rooms is a document of its own.
+    pub room_roles: bool,
 }
 
 impl Asked {
@@ -106,6 +108,8 @@ impl Asked {
         for (key, wanted) in documents {
             if key.kind == Kind::ServiceTemplate {
                 asked.templates.extend(kinds::template_source(wanted));
+            } else if key.kind == Kind::RoomRoles {
+                asked.room_roles = true;
             } else if key.kind == Kind::ServiceInstance {
                 asked.instances.insert(key.clone());
             }

@@ -75,14 +75,15 @@ struct Planner<'a> {
 
 /// What a document is about: its kind, its name, and its room where its kind has one. `room` is for those that do not
 /// say theirs.
-fn key_of(resource: &dyn Resource, value: &Value, room: Option<&str>) -> Key {
+fn key_of(ground: &Ground<'_>, resource: &dyn Resource, value: &Value, room: Option<&str>) -> Key {
     let written = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let said = Some(written("/metadata/annotations/meshagent.room")).filter(|room| !room.is_empty()).or(room);
     let room = match resource.home() {
         Home::Project => None,
         Home::Room | Home::RoomOrProject => said.map(str::to_owned),
     };
-    Key::new(resource.kind(), room, resource.canonical(written(resource.name_at())))
+    let name = resource.named(ground.world, ground.project, written(resource.name_at()));
+    Key::new(resource.kind(), room, name)
 }
 
 impl<'a> Planner<'a> {
@@ -155,7 +156,7 @@ impl<'a> Planner<'a> {
             return Err(unreadable(index, kind_text, written("/metadata/name"), value));
         };
         let name = written(resource.name_at());
-        let key = key_of(resource, value, self.request.room.as_deref());
+        let key = key_of(self.ground, resource, value, self.request.room.as_deref());
         if let Some(missing) = self.ground.values.missing(index) {
             return Err(vec![missing.problem(index, &key)]);
         }
@@ -219,7 +220,7 @@ impl<'a> Planner<'a> {
     fn keys(&self) -> HashSet<Key> {
         let key = |value: &Value| {
             let kind = value.pointer("/kind").and_then(Value::as_str).and_then(Kind::from_text)?;
-            Some(key_of(kinds::resource(kind)?, value, self.request.room.as_deref()))
+            Some(key_of(self.ground, kinds::resource(kind)?, value, self.request.room.as_deref()))
         };
         self.request.documents.iter().filter_map(key).collect()
     }
@@ -281,12 +282,10 @@ impl<'a> Planner<'a> {
         };
         let Some(mut wanted) = one.wanted.clone() else { return step };
         let found = id.and_then(|id| one.resource.read(world, project, id));
+        one.resource.settle(world, project, &mut wanted);
         if let Some(found) = &found {
             holdings::keep_unsaid(one.resource, &found.document, &mut wanted);
         }
-        let checked = one.resource.check(&Ground { asked, ..*self.ground }, &one.key, &wanted, id);
-        self.problems
-            .extend(checked.into_iter().map(|problem| Problem { document: Some(one.index), ..problem }));
         let own = || own_fields(&one.resource.plain(one.value.clone()));
         let fields = self.request.exact.clone().unwrap_or_else(own);
         step.action = match (id, &found) {
@@ -297,6 +296,10 @@ impl<'a> Planner<'a> {
             }
             _ => Action::Create,
         };
+        // What other sources hold of it is in it now.
+        let checked = one.resource.check(&Ground { asked, ..*self.ground }, &one.key, &wanted, id);
+        self.problems
+            .extend(checked.into_iter().map(|problem| Problem { document: Some(one.index), ..problem }));
         let generation = match step.action {
             Action::Update => step.generation + 1,
             Action::Create | Action::Replace => 1,

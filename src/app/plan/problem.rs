@@ -1,7 +1,7 @@
 //! Why a plan cannot be made. All of it at once, each at its document and field.
 
 use super::{Key, kind_names};
-use crate::spec::{self, Kind};
+use crate::spec;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
@@ -146,10 +146,7 @@ pub(super) fn unreadable(index: usize, kind: &str, name: &str, value: &Value) ->
     if let Err(problems) = spec::document_from_json(value.clone()) {
         return problems.into_iter().map(of_spec).collect();
     }
-    let why = match Kind::from_text(kind) {
-        Some(Kind::Project) => "projects are made with `meshagent project create`",
-        _ => "documents of this kind are not applied",
-    };
+    let why = "documents of this kind are not applied";
     let hint = format!("kinds that are applied: {}", kind_names().collect::<Vec<_>>().join(", "));
     let (code, message) = (Code::Invalid, why.to_owned());
     let (kind, name, path) = (kind.to_owned(), name.to_owned(), String::new());

@@ -5,10 +5,10 @@ use crate::cli::output::{self, Format, OutputArgs, Table};
 use crate::cli::resolve::Ctx;
 use serde_json::{Value, json};
 
-/// Work with roles of users in rooms. What a role may do: `meshagent project set-room-roles`.
+/// Work with roles of people in the project and in its rooms. What a role may do in rooms: `meshagent project set-room-roles`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Show who has which roles in a room
+    /// Show who has which roles in the project or in a room
     Policy {
         #[command(flatten)]
         resource: Resource,
@@ -18,7 +18,7 @@ pub enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Give a user roles in a room, in place of those it had
+    /// Give somebody roles in the project or in a room, in place of those they had
     #[command(
         after_help = "Example:\n  meshagent iam grant --resource-type room --resource-id my-room \\\n      \
                             --subject-type user --subject-id ann@example.com --role operator"
@@ -28,11 +28,12 @@ pub enum Command {
         resource: Resource,
         #[command(flatten)]
         subject: Subject,
-        /// Role: guest, viewer, operator, developer or admin; may be given several times
+        /// Role: in a room guest, viewer, operator, developer or admin; in the project member, developer, admin or a finer
+        /// one; may be given several times
         #[arg(long = "role", value_name = "ROLE", required = true, value_delimiter = ',')]
         roles: Vec<String>,
     },
-    /// Take all roles in a room from a user
+    /// Take all roles in the project or in a room from somebody
     Revoke {
         #[command(flatten)]
         resource: Resource,
@@ -43,10 +44,10 @@ pub enum Command {
 
 #[derive(Debug, clap::Args)]
 pub struct Resource {
-    /// What the roles are in; this server has roles in rooms
+    /// What the roles are in: project or room
     #[arg(long, value_name = "TYPE")]
     resource_type: String,
-    /// Id or name of the room
+    /// Id or key of the project; id or name of the room
     #[arg(long, value_name = "ID")]
     resource_id: String,
 }

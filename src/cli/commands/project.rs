@@ -1,12 +1,14 @@
 //! `meshagent project …`.
 
+mod users;
+
 use crate::cli::args;
 use crate::cli::error::CliError;
 use crate::cli::output::{self, Format, OutputArgs, Table};
 use crate::cli::resolve::Ctx;
 use crate::client::rest::Project;
-use crate::spec::RoomRoles;
 use crate::spec::router::Router;
+use crate::spec::{ROOM_ROLES_NAME, RoleSettings, RoomRolesMetadata};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -29,6 +31,9 @@ pub enum Command {
         /// Id or key of the project
         project: String,
     },
+    /// Members: people, by address, and their roles in the project
+    #[command(subcommand)]
+    Users(users::Command),
     /// Set what each role of a user may do in rooms, from a file of kind RoomRoles
     #[command(after_help = "Example of a file:\n  \
                             version: v1\n  kind: RoomRoles\n  roles:\n    viewer:\n      participant:\n        \
@@ -76,6 +81,7 @@ pub async fn run(ctx: &Ctx, command: Command) -> Result<(), CliError> {
             output::note(format!("Active project: {} ({})", project.name, project.id));
             Ok(())
         }
+        Command::Users(command) => users::run(ctx, command).await,
         Command::SetRoomRoles { file } => {
             let roles = room_roles(&args::read_text(&file)?)?;
             ctx.project()?.set_settings(ROOM_ROLES, &json!(roles)).await?;
@@ -127,7 +133,7 @@ fn router(text: &str) -> Result<Router, CliError> {
 }
 
 /// Reads a document of kind RoomRoles.
-fn room_roles(text: &str) -> Result<RoomRoles, CliError> {
+fn room_roles(text: &str) -> Result<RoleSettings, CliError> {
     let wrong = |why: String| {
         CliError::user(format!("this is no RoomRoles document: {why}"))
             .hint("`meshagent project set-room-roles --help` shows one")
@@ -137,6 +143,16 @@ fn room_roles(text: &str) -> Result<RoomRoles, CliError> {
     let (version, kind) = (fields.remove("version"), fields.remove("kind"));
     if version != Some(json!("v1")) || kind != Some(json!("RoomRoles")) {
         return Err(wrong("it begins with `version: v1` and `kind: RoomRoles`".to_owned()));
+    }
+    // As `apply` takes it; there is one, so that its name says nothing.
+    if let Some(metadata) = fields.remove("metadata") {
+        let metadata: RoomRolesMetadata = serde_path_to_error::deserialize(metadata)
+            .map_err(|error| wrong(format!("`metadata.{}`: {}", error.path(), error.inner())))?;
+        if metadata.name != ROOM_ROLES_NAME {
+            return Err(wrong(format!(
+                "`metadata.name`: a project has one such document, named `{ROOM_ROLES_NAME}`"
+            )));
+        }
     }
     if !fields.contains_key("roles") {
         return Err(wrong("`roles` is missing".to_owned()));
@@ -201,6 +217,8 @@ mod tests {
         let head = "version: v1\nkind: RoomRoles\n";
         let read = |rest: &str| room_roles(&format!("{head}{rest}")).map_err(|error| error.to_string());
         assert_eq!(read("roles: {viewer: {site_user: true}}").unwrap().roles.len(), 1);
+        assert!(read("metadata: {name: default}\nroles: {viewer: {}}").is_ok());
+        assert!(read("metadata: {name: other}\nroles: {}").unwrap_err().contains("metadata.name"));
         assert!(room_roles("roles: {}").unwrap_err().to_string().contains("begins with"));
         assert!(read("").unwrap_err().contains("`roles` is missing"));
         assert!(read("roles: {owner: {}}").unwrap_err().contains("owner"));

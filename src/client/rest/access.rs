@@ -72,6 +72,32 @@ impl ProjectRest {
         self.rest.post(&self.at(&["iam", resource_type, resource_id, &last]), body).await.map(drop)
     }
 
+    /// Members of the project: `{user, direct_roles}` each.
+    pub async fn members(&self, filter: Option<&str>) -> Result<Vec<Value>, RestError> {
+        let query: Vec<(&str, String)> =
+            filter.map(|filter| ("filter", filter.to_owned())).into_iter().collect();
+        self.rest.pages(&self.at(&["users"]), &query, "users").await
+    }
+
+    /// Gives somebody roles in the project, in place of those they had.
+    pub async fn add_member(&self, user: &str, roles: &[String]) -> Result<(), RestError> {
+        let body = json!({"user_id": user, "roles": roles});
+        self.rest.post(&self.at(&["users"]), &body).await.map(drop)
+    }
+
+    pub async fn update_member(&self, user: &str, roles: &[String]) -> Result<(), RestError> {
+        self.rest.put(&self.at(&["users", user]), &json!({"roles": roles})).await.map(drop)
+    }
+
+    pub async fn remove_member(&self, user: &str) -> Result<(), RestError> {
+        self.rest.delete(&self.at(&["users", user])).await.map(drop)
+    }
+
+    /// The caller's roles in the project, and what follows from them.
+    pub async fn own_role(&self) -> Result<Value, RestError> {
+        self.rest.get(&self.at(&["role"]), &[]).await
+    }
+
     /// Mints a participant token; `request` is `{name, grants}` or `{name, room_name, role, api}`.
     pub async fn participant_token(&self, request: &Value) -> Result<String, RestError> {
         let mut answer = self.rest.post(&self.at(&["participant-tokens"]), request).await?;

@@ -9,7 +9,9 @@ mod api_key;
 mod feed;
 pub(in crate::app) mod git_source;
 mod mailbox;
+mod project;
 mod room;
+mod room_roles;
 mod route;
 pub(super) mod secret;
 mod service;
@@ -35,7 +37,9 @@ use std::fmt;
 use uuid::Uuid;
 
 /// Every kind, in the order in which they depend on each other.
-pub const KINDS: [&dyn Resource; 14] = [
+pub const KINDS: [&dyn Resource; 16] = [
+    &project::Projects,
+    &room_roles::RoomRoles,
     &room::Rooms,
     &account::Accounts,
     &secret::Secrets,
@@ -154,6 +158,11 @@ pub trait Resource: Sync {
         name.to_owned()
     }
 
+    /// The name by which a resource is known here, where it has several.
+    fn named(&self, _: &World, _: ProjectId, name: &str) -> String {
+        self.canonical(name)
+    }
+
     /// Every resource of the kind.
     fn all(&self, world: &World, project: ProjectId) -> Vec<(Uuid, Key)>;
 
@@ -186,6 +195,9 @@ pub trait Resource: Sync {
         document
     }
 
+    /// Has a document that is wanted say what it means here.
+    fn settle(&self, _: &World, _: ProjectId, _wanted: &mut Value) {}
+
     /// Pointers of fields that stay as they are where a document does not say them.
     fn unsaid(&self) -> &'static [&'static str] {
         &[]
@@ -199,6 +211,11 @@ pub trait Resource: Sync {
     /// Why it is never pruned, where it is not.
     fn keep(&self, _key: &Key) -> Option<&'static str> {
         None
+    }
+
+    /// Whether pruning lets go of it, and never deletes it.
+    fn outlives(&self) -> bool {
+        false
     }
 
     /// Why it cannot be deleted, where something that stays is made of it; `going` goes too.

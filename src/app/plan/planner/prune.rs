@@ -104,6 +104,8 @@ impl Planner<'_> {
         let others: Vec<&str> = self.others(id).collect();
         let (action, note) = if self.request.spared.contains(&id) {
             (Action::Unchanged, Some("let go; it was there before this source held it".to_owned()))
+        } else if resource.outlives() {
+            (Action::Unchanged, Some("let go; documents do not delete it".to_owned()))
         } else if others.is_empty() {
             (Action::Delete, None)
         } else {

@@ -24,13 +24,14 @@ pub enum Kind {
     ApiKey,
     ServiceTemplate,
     ServiceInstance,
+    RoomRoles,
 }
 
 /// A kind, its names, its columns with the place of each in a resource.
 type Entry = (Kind, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// Each kind with its name, other ways to write it, and its table's columns (JSON pointers).
-const KINDS: [Entry; 16] = [
+const KINDS: [Entry; 17] = [
     (
         Kind::Project,
         &["project", "projects"],
@@ -117,6 +118,11 @@ const KINDS: [Entry; 16] = [
             ("rotation", "/document/rotation"),
             ("state", "/status/conditions/0/reason"),
         ],
+    ),
+    (
+        Kind::RoomRoles,
+        &["room-roles", "roomroles"],
+        &[("id", "/id"), ("name", "/name"), ("generation", "/generation")],
     ),
     (
         Kind::ServiceTemplate,
@@ -224,7 +230,8 @@ impl Kind {
             | Self::Secret
             | Self::ApiKey
             | Self::ServiceTemplate
-            | Self::ServiceInstance => [text("/name"), text("/id")],
+            | Self::ServiceInstance
+            | Self::RoomRoles => [text("/name"), text("/id")],
         }
     }
 

@@ -43,9 +43,12 @@ pub async fn list(ctx: &Ctx, kind: Kind, room: Option<&str>) -> Result<Vec<Value
             None => Ok(project.feeds().await?),
         },
         Kind::Subscription => subscriptions(&project, room).await,
-        Kind::GitSource | Kind::Secret | Kind::ApiKey | Kind::ServiceTemplate | Kind::ServiceInstance => {
-            values(project.resources(kind.name(), &in_room(room)).await?)
-        }
+        Kind::GitSource
+        | Kind::Secret
+        | Kind::ApiKey
+        | Kind::ServiceTemplate
+        | Kind::ServiceInstance
+        | Kind::RoomRoles => values(project.resources(kind.name(), &in_room(room)).await?),
     }
 }
 
@@ -85,7 +88,12 @@ pub async fn look_up(
             ctx.project()?.service_account(name).await?.map(serde_json::to_value).transpose()?
         }
         Kind::Agent => ctx.project()?.agent(name).await?.map(serde_json::to_value).transpose()?,
-        Kind::GitSource | Kind::Secret | Kind::ApiKey | Kind::ServiceTemplate | Kind::ServiceInstance => {
+        Kind::GitSource
+        | Kind::Secret
+        | Kind::ApiKey
+        | Kind::ServiceTemplate
+        | Kind::ServiceInstance
+        | Kind::RoomRoles => {
             let found = ctx.project()?.resource(kind.name(), name, &in_room(room)).await?;
             found.map(serde_json::to_value).transpose()?
         }
@@ -133,7 +141,7 @@ pub async fn delete(ctx: &Ctx, kind: Kind, resource: &Value, room: Option<&str>)
             project.delete_feed_subscription(feed, id).await?;
         }
         Kind::GitSource => project.delete_source(name).await?,
-        Kind::Secret | Kind::ApiKey | Kind::ServiceTemplate | Kind::ServiceInstance => {
+        Kind::Secret | Kind::ApiKey | Kind::ServiceTemplate | Kind::ServiceInstance | Kind::RoomRoles => {
             project.delete_resource(kind.name(), id).await?;
         }
         Kind::Session => project.kill_session(id).await?,
