@@ -115,6 +115,8 @@ impl<'a> Asked<'a> {
             ("user" | "service_account", Caller::Account { .. }, "me") => of(roles_of(caller), None),
             ("user", Caller::User(user), "me") => of(user.roles.clone(), Some(user.name.clone())),
             ("user", Caller::Participant(_), "me") => Ok(None),
+            // Participants see who is in a room, not who has which roles in the project.
+            ("user", Caller::Participant(_), id) => of(ProjectRoles::new(), Some(address(caller, id)?)),
             ("user", _, id) => {
                 let name = address(caller, id)?;
                 if let Some(user) = caller.user().filter(|user| user.name != name) {

@@ -6,6 +6,7 @@ mod sessions;
 use super::auth::{Access, Caller, InProject};
 use super::body::{self, Body};
 use super::paging::Paging;
+use super::roles::hold;
 use super::route::Route;
 use super::{Api, Problem};
 use crate::domain::managed_agent::ManagedAgent;
@@ -77,7 +78,7 @@ async fn create(
     InProject(project): InProject,
     Body(body): Body<NewAgent>,
 ) -> Result<Json<Value>, Problem> {
-    let spec = body::spec(body.configuration)?;
+    let spec: spec::ManagedAgent = hold(&caller, body::spec(body.configuration)?)?;
     let id = api.app.create_agent(&caller.actor(), project, spec, body.if_not_exists).await?;
     let (id, agent) = api.app.agent_named(project, &id.to_string())?;
     Ok(Json(wire(id, &agent)))
@@ -100,7 +101,8 @@ async fn update(
     Body(body): Body<Changed>,
 ) -> Result<Json<Value>, Problem> {
     let (id, _) = api.app.agent_named(project, &agent)?;
-    api.app.update_agent(&caller.actor(), id, body::spec(body.configuration)?).await?;
+    let spec: spec::ManagedAgent = hold(&caller, body::spec(body.configuration)?)?;
+    api.app.update_agent(&caller.actor(), id, spec).await?;
     Ok(Json(json!({})))
 }
 

@@ -2,12 +2,14 @@
 //!
 //! One table for all routes, by operation id. A route that is not in it is for those who manage the project.
 
+use super::auth::Caller;
 use super::{Api, Problem};
 use crate::app::members::room_role;
 use crate::app::token::Bearer;
 use crate::id::{ProjectId, RoomId};
 use crate::spec::{Kind, ProjectRole, ProjectRoles, RoomRole, roles_imply};
 use axum::extract::RawPathParams;
+use serde_json::Value;
 
 /// What a route asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,7 +97,8 @@ fn needed_for_things(operation: &str) -> Need {
         "create_service_account" => Role(ServiceAccountCreator),
         "update_service_account" | "delete_service_account" => Role(ServiceAccountManager),
         "list_api_keys" => Role(ApiKeyInventory),
-        "create_api_key" => Role(ApiKeyCreator),
+        // A key may do everything in the project, and so may whoever makes one.
+        "create_api_key" => Role(Admin),
         "delete_api_key" => Role(ApiKeyManager),
 
         "list_llm_loggers" | "get_llm_logger" => Role(LlmLoggerInventory),
@@ -184,6 +187,38 @@ impl User {
     }
 }
 
+/// Fields whose texts mean nothing to the server.
+const FREE: [&str; 4] = ["annotations", "metadata", "payload", "properties"];
+
+/// Refuses a service, an agent or a task of somebody who does not manage the project, if it would act with what the
+/// project's accounts keep: secrets, `run_as`, tokens with `admin` or `secrets`.
+pub(super) fn hold<T: serde::Serialize>(caller: &Caller, spec: T) -> Result<T, Problem> {
+    let Some(user) = caller.user().filter(|user| !user.has(ProjectRole::Admin)) else { return Ok(spec) };
+    let written = serde_json::to_value(&spec).map_err(|error| Problem::bad_request(error.to_string()))?;
+    match beyond(&written) {
+        None => Ok(spec),
+        Some(field) => Err(Problem::forbidden(format!(
+            "`{}` may not set `{field}`, by which it would act with more than their own rights; that takes the role admin",
+            user.name
+        ))),
+    }
+}
+
+/// The first field that reaches beyond a person's own rights.
+fn beyond(value: &Value) -> Option<&str> {
+    let reaches = |key: &str| key.contains("secret") || matches!(key, "run_as" | "admin");
+    match value {
+        Value::Object(fields) => {
+            fields.iter().filter(|(key, _)| !FREE.contains(&key.as_str())).find_map(|(key, inner)| {
+                let is_said = !inner.is_null() && *inner != Value::Bool(false);
+                if reaches(key) && is_said { Some(key.as_str()) } else { beyond(inner) }
+            })
+        }
+        Value::Array(items) => items.iter().find_map(beyond),
+        _ => None,
+    }
+}
+
 /// Holds a person against what the route of an operation asks.
 pub(super) fn check(api: &Api, user: &User, operation: &str, path: &RawPathParams) -> Result<(), Problem> {
     let param = |name: &str| path.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
@@ -236,6 +271,27 @@ mod tests {
         let known: Vec<&str> = super::super::routes().iter().map(|route| route.name).collect();
         for name in names {
             assert!(known.contains(&name), "no route is called {name}");
+        }
+    }
+
+    #[test]
+    fn what_reaches_beyond_a_person_is_found() {
+        use serde_json::json;
+        for (spec, field) in [
+            (json!({"container": {"environment": [{"name": "A", "secret": {"id": "x"}}]}}), Some("secret")),
+            (json!({"run_as": {"email": "ci@x"}}), Some("run_as")),
+            (
+                json!({"ports": [{"endpoints": [{"mcp": {"use_proxy_secret": "x"}}]}]}),
+                Some("use_proxy_secret"),
+            ),
+            (json!({"container": {"environment": [{"token": {"api": {"admin": {}}}}]}}), Some("admin")),
+            (
+                json!({"container": {"environment": [{"token": {"api": {"llm": {}, "admin": null, "secrets": null}}}]}}),
+                None,
+            ),
+            (json!({"metadata": {"annotations": {"secret": "x"}}, "container": {"pull_secret": null}}), None),
+        ] {
+            assert_eq!(beyond(&spec), field, "{spec}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::auth::{Access, Caller, InProject};
 use super::body::{self, Body};
+use super::roles::hold;
 use super::route::Route;
 use super::{Api, Problem};
 use crate::app::Error;
@@ -193,7 +194,7 @@ async fn create(
     place: Place,
     Body(body): Body<Value>,
 ) -> Result<Json<spec::Service>, Problem> {
-    let spec = read(&api, body).await?;
+    let spec = hold(&caller, read(&api, body).await?)?;
     let id = api.app.create_service(&caller.actor(), place.project, place.room, spec).await?;
     answer(&api, id)
 }
@@ -211,7 +212,7 @@ async fn update(
     Body(body): Body<Value>,
 ) -> Result<Json<spec::Service>, Problem> {
     let id = place.find(&api.app.world())?.0;
-    let spec = read(&api, body).await?;
+    let spec = hold(&caller, read(&api, body).await?)?;
     api.app.update_service(&caller.actor(), id, spec).await?;
     answer(&api, id)
 }

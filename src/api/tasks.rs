@@ -3,6 +3,7 @@
 use super::auth::{Access, Caller, InProject};
 use super::body::{self, Body};
 use super::paging::Paging;
+use super::roles::hold;
 use super::route::Route;
 use super::{Api, Problem};
 use crate::app::Error;
@@ -144,7 +145,8 @@ async fn create(
     Body(body): Body<TaskBody>,
 ) -> Result<Json<Value>, Problem> {
     let (room, _) = super::rooms::find(&api, project, &caller, &room)?;
-    let id = api.app.create_task(&caller.actor(), room, body::spec(body.spec)?).await?;
+    let spec: spec::ScheduledTask = hold(&caller, body::spec(body.spec)?)?;
+    let id = api.app.create_task(&caller.actor(), room, spec).await?;
     Ok(Json(json!({"task_id": id.to_string()})))
 }
 
@@ -192,7 +194,8 @@ async fn update(
     Body(body): Body<TaskBody>,
 ) -> Result<Json<Value>, Problem> {
     let id = find(&api.app.world(), project, &text)?.0;
-    api.app.update_task(&caller.actor(), id, body::spec(body.spec)?).await?;
+    let spec: spec::ScheduledTask = hold(&caller, body::spec(body.spec)?)?;
+    api.app.update_task(&caller.actor(), id, spec).await?;
     Ok(Json(json!({})))
 }
 

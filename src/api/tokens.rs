@@ -122,6 +122,13 @@ fn of_room(api: &Api, user: &User, body: TokenBody) -> Result<Mint, Problem> {
              `grants` and `api`, or use an API key",
         ));
     }
+    if let Some(role) = body.role.as_deref().filter(|role| *role != "user") {
+        // Others in the room, and what was delegated to an agent, go by this.
+        return Err(Problem::forbidden(format!(
+            "people mint tokens for users, not for the role `{}`; leave `role` out, or use an API key",
+            role.chars().take(32).collect::<String>()
+        )));
+    }
     let room =
         body.room_name.ok_or_else(|| Problem::bad_request("give the `room_name` that the token is for"))?;
     let name = body.name.or(body.email).unwrap_or_else(|| user.name.clone());
@@ -138,7 +145,6 @@ fn of_room(api: &Api, user: &User, body: TokenBody) -> Result<Mint, Problem> {
     let id = found.map(|(id, _)| id).ok_or_else(|| Problem::from(crate::app::Error::no_room(&room)))?;
     let as_participant = user.participant(api, id)?;
     let mut mint = Mint::new(user.project, name);
-    mint.role = body.role;
     mint.room = as_participant.room;
     mint.api = as_participant.api;
     mint.lifetime_seconds = Some(CONNECT_TOKEN_SECONDS);

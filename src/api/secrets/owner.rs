@@ -69,7 +69,7 @@ impl FromRequestParts<Api> for Owned {
         let caller = Caller::from_request_parts(parts, api).await?;
         let Caller::Account { id, .. } = caller else {
             return Err(Problem::forbidden(
-                "participant tokens own no secrets; use an API key of the project",
+                "participant tokens and people own no secrets; use an API key of the project",
             ));
         };
         let params = params(parts, api).await?;

@@ -321,15 +321,16 @@ async fn tokens_of_people_are_for_them_and_for_nothing_else() {
         json!({"name": "x", "grants": [{"name": USER_GRANT, "scope": "root@example.com"}]}),
         json!({"name": "x", "room_name": "den", "api": {"admin": {}}}),
         json!({"name": "root@example.com", "room_name": "den"}),
+        json!({"name": "lamp", "room_name": "den", "role": "agent"}),
         json!({"email": "someone@example.com", "room_name": "den"}),
     ] {
         let answer = mint(body.clone()).await;
         assert!(answer.0.is_client_error(), "{body}: {}", answer.1);
     }
-    let (status, made) = mint(json!({"name": "lamp", "room_name": "den", "role": "agent"})).await;
+    let (status, made) = mint(json!({"name": "lamp", "room_name": "den", "role": "user"})).await;
     assert_eq!(status, StatusCode::OK, "{made}");
     let lamp = p.app.verify(made["token"].as_str().unwrap()).await.unwrap();
-    assert_eq!((lamp.room.as_deref(), lamp.role.as_str(), lamp.user.is_none()), (Some("den"), "agent", true));
+    assert_eq!((lamp.room.as_deref(), lamp.role.as_str(), lamp.user.is_none()), (Some("den"), "user", true));
     assert!(lamp.api.unwrap().storage.is_none() && lamp.expires_at.is_some());
 
     // A grant beside one for a room, of another name, or of an agent makes nobody a person.
@@ -418,4 +419,51 @@ async fn questions_about_people_are_answered_from_their_roles() {
     let (_, own) = p.by(&ann, Method::GET, "/role", json!({})).await;
     assert_eq!((&own["role"], &own["capabilities"]["feed_manager"]), (&json!("developer"), &json!(true)));
     assert_eq!(p.ok(Method::GET, "/role", None).await["role"], "admin");
+}
+
+#[tokio::test]
+async fn what_people_make_acts_with_no_more_than_their_rights() {
+    let p = Platform::new().await;
+    p.ok(Method::POST, "/rooms", Some(json!({"name": "den"}))).await;
+    let developer = p.member("dev@example.com", &["developer"]).await;
+    let admin = p.member("ann@example.com", &["admin"]).await;
+    let service = |name: &str, container: Value| {
+        let container = container.as_object().unwrap().clone();
+        let mut all = json!({"image": "meshagent/cli:default", "command": "true"});
+        all.as_object_mut().unwrap().extend(container);
+        json!({"version": "v1", "kind": "Service", "metadata": {"name": name}, "container": all})
+    };
+    let token = |api: Value| json!({"environment": [{"name": "T", "token": {"identity": "x", "api": api, "role": "agent"}}]});
+    let acting = service(
+        "acting",
+        json!({"run_as": {"email": "default@service.one.localhost"},
+            "environment": [{"name": "K", "secret": {"id": "x"}}]}),
+    );
+    for (body, fields) in
+        [(acting, ["secret", "run_as"]), (service("all", token(json!({"admin": {}}))), ["admin", "admin"])]
+    {
+        for path in ["/services", "/rooms/den/services"] {
+            let answer = p.by(&developer, Method::POST, path, body.clone()).await;
+            assert_eq!(answer.0, StatusCode::FORBIDDEN, "{path}: {}", answer.1);
+            let named =
+                fields.iter().any(|field| message(&answer).contains(&format!("may not set `{field}`")));
+            assert!(named, "{}", answer.1);
+        }
+    }
+    let plain = service("plain", token(json!({"queues": {}, "llm": {}})));
+    let answer = p.by(&developer, Method::POST, "/rooms/den/services", plain).await;
+    assert_eq!(answer.0, StatusCode::OK, "{}", answer.1);
+    let all = service("all", token(json!({"admin": {}})));
+    let answer = p.by(&admin, Method::POST, "/rooms/den/services", all).await;
+    assert_eq!(answer.0, StatusCode::OK, "{}", answer.1);
+    let keys =
+        p.by(&developer, Method::POST, "/service-accounts/default/api-keys", json!({"name": "k"})).await;
+    assert_eq!(keys.0, StatusCode::FORBIDDEN, "{}", keys.1);
+    // A participant asks about rooms, not about who has which roles in the project.
+    let mut mint = Mint::new(p.project, "guest");
+    mint.room = Some("den".into());
+    let guest = p.app.mint(mint).await.unwrap();
+    let asked = json!({"subject": {"type": "user", "id": "ann@example.com"}, "relation": "admin",
+        "resource": {"type": "project", "id": p.project.to_string()}});
+    assert_eq!(p.by(&guest, Method::POST, "/access:test", asked).await.1["allowed"], false);
 }
