@@ -67,7 +67,7 @@ macro_rules! look_ups {
 
 impl World {
     /// Version of this fold's shape. A snapshot of another version is discarded and the log replayed.
-    pub const VERSION: u32 = 11;
+    pub const VERSION: u32 = 12;
 
     #[must_use]
     pub fn project(&self, id: ProjectId) -> Option<&ProjectView> {
