@@ -1,0 +1,311 @@
+//! The pods of this server as the API server showed them last: listed once, then followed. Questions cost no request.
+//!
+//! What is not in the list is absent only while the list is followed; once that is cut, everything is unknown.
+
+use super::K8sPod;
+use super::fault::{Fault, ask};
+use super::state::{Seen, Stage};
+use crate::runtime::{InstanceKey, LogSink, Observed, OutputLine, RunState, Stream};
+use futures_util::StreamExt as _;
+use kube::Api;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Pods asked for at a time.
+const PAGE: u32 = 500;
+/// How long one watch lasts, seconds; the next begins where it ended.
+const WATCH_SECONDS: u32 = 60;
+/// A watch that the API server did not end by then is dead.
+const WATCH_LIMIT: Duration = Duration::from_secs(75);
+/// First pause after the API server was not reached; each further one is twice as long.
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How many of the pods that went are remembered.
+const GONE_MAX: usize = 1024;
+
+#[derive(Debug)]
+enum Link {
+    /// Not listed yet; why, where that was tried.
+    Never(Option<String>),
+    Up,
+    Down(String),
+}
+
+struct Inner {
+    link: Link,
+    /// By name.
+    pods: BTreeMap<String, Seen>,
+    /// Where the troubles of pods that this run of the server started are told.
+    sinks: BTreeMap<String, LogSink>,
+    /// The newest that went: how they were then, by the API server's own identifier.
+    gone: VecDeque<Seen>,
+}
+
+/// What is known of the pods.
+pub(super) struct View {
+    inner: Mutex<Inner>,
+    changes: watch::Sender<u64>,
+    exits: watch::Sender<u64>,
+}
+
+fn count(counter: &watch::Sender<u64>) {
+    counter.send_modify(|count| *count = count.wrapping_add(1));
+}
+
+fn is_over(seen: &Seen) -> bool {
+    seen.run() != RunState::Running
+}
+
+impl View {
+    pub fn new() -> Self {
+        let inner = Inner {
+            link: Link::Never(None),
+            pods: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            gone: VecDeque::new(),
+        };
+        let (changes, exits) = (watch::Sender::new(0), watch::Sender::new(0));
+        Self { inner: Mutex::new(inner), changes, exits }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the ends of instances.
+    pub fn exits(&self) -> watch::Receiver<u64> {
+        self.exits.subscribe()
+    }
+
+    /// Counts all changes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// `Err` says why the pods are not known now.
+    pub fn link(&self) -> Result<(), String> {
+        match &self.inner().link {
+            Link::Up => Ok(()),
+            Link::Never(None) => Err("the pods of the cluster are not listed yet".to_owned()),
+            Link::Never(Some(why)) | Link::Down(why) => Err(why.clone()),
+        }
+    }
+
+    /// Whether the pods were ever listed.
+    pub fn was_listed(&self) -> bool {
+        !matches!(self.inner().link, Link::Never(_))
+    }
+
+    pub fn get(&self, name: &str) -> Option<Seen> {
+        self.inner().pods.get(name).cloned()
+    }
+
+    /// How a pod was when it went.
+    pub fn last_of(&self, uid: &str) -> Option<Seen> {
+        self.inner().gone.iter().rev().find(|seen| seen.uid == uid).cloned()
+    }
+
+    pub fn observed(&self) -> Vec<(InstanceKey, Observed)> {
+        let inner = self.inner();
+        let is_up = matches!(inner.link, Link::Up);
+        let all = inner.pods.values();
+        let mut all: Vec<_> = all
+            .map(|seen| (seen.key.clone(), if is_up { seen.observed() } else { Observed::Unknown }))
+            .collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    pub fn observed_one(&self, name: &str) -> Observed {
+        let inner = self.inner();
+        match (&inner.link, inner.pods.get(name)) {
+            (Link::Up, seen) => seen.map_or(Observed::Absent, Seen::observed),
+            (Link::Never(_) | Link::Down(_), _) => Observed::Unknown,
+        }
+    }
+
+    /// Takes a newer state of a pod; with a `sink` its troubles are told there from now on.
+    pub fn put(&self, seen: Seen, sink: Option<LogSink>) {
+        let mut inner = self.inner();
+        if inner.gone.iter().any(|gone| gone.uid == seen.uid) {
+            return;
+        }
+        if let Some(sink) = sink {
+            inner.sinks.insert(seen.name.clone(), sink);
+        }
+        let before = inner.pods.get(&seen.name);
+        let same = before.filter(|before| before.uid == seen.uid);
+        if same.is_some_and(|before| before.version > seen.version) {
+            return;
+        }
+        let ended = is_over(&seen) && !same.is_some_and(is_over);
+        let told = same.and_then(|before| before.trouble.as_ref());
+        let news =
+            seen.trouble.as_ref().filter(|trouble| told.map(|told| &told.reason) != Some(&trouble.reason));
+        let line = news.map(|trouble| format!("the pod: {}", trouble.text()));
+        let sink = line.and_then(|line| Some((inner.sinks.get(&seen.name)?.clone(), line)));
+        inner.pods.insert(seen.name.clone(), seen);
+        drop(inner);
+        if let Some((sink, text)) = sink {
+            sink(OutputLine { stream: Stream::Runtime, text });
+        }
+        if ended {
+            count(&self.exits);
+        }
+        count(&self.changes);
+    }
+
+    /// A pod went; `last` is how it was, where that is known.
+    pub fn forget(&self, name: &str, uid: &str, last: Option<Seen>) {
+        let mut inner = self.inner();
+        let Some(known) = inner.pods.get(name).filter(|seen| seen.uid == uid).cloned() else { return };
+        inner.pods.remove(name);
+        inner.sinks.remove(name);
+        if inner.gone.len() >= GONE_MAX {
+            inner.gone.pop_front();
+        }
+        inner.gone.push_back(last.unwrap_or(known));
+        drop(inner);
+        count(&self.exits);
+        count(&self.changes);
+    }
+
+    fn set_link(&self, link: Link) {
+        let mut inner = self.inner();
+        let was_up = matches!(inner.link, Link::Up);
+        let is_up = matches!(link, Link::Up);
+        inner.link = match (link, &inner.link) {
+            (Link::Down(why), Link::Never(_)) => Link::Never(Some(why)),
+            (link, _) => link,
+        };
+        drop(inner);
+        if was_up != is_up {
+            // Whoever plans looks again.
+            count(&self.exits);
+        }
+        count(&self.changes);
+    }
+
+    /// Lists the pods that a selector chooses and follows them, for ever.
+    pub async fn follow(&self, api: Api<K8sPod>, selector: String) {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let Err(fault) = self.once(&api, &selector, &mut pause).await;
+            if fault.code() == Some(410) {
+                // Too far behind: listed anew, and known meanwhile.
+                tokio::time::sleep(PAUSE_FIRST).await;
+                continue;
+            }
+            let why = fault.to_string();
+            if self.link() != Err(why.clone()) {
+                tracing::warn!(error = why, "the pods of services are not known now");
+            }
+            self.set_link(Link::Down(why));
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Until something fails.
+    async fn once(
+        &self,
+        api: &Api<K8sPod>,
+        selector: &str,
+        pause: &mut Duration,
+    ) -> Result<std::convert::Infallible, Fault> {
+        let mut version = self.list(api, selector).await?;
+        self.set_link(Link::Up);
+        *pause = PAUSE_FIRST;
+        loop {
+            let watched = tokio::time::timeout(WATCH_LIMIT, self.watch(api, selector, version));
+            version = watched.await.map_err(|_| Fault::Late)??;
+        }
+    }
+
+    /// Takes everything there is; what is not there went. The version that it was as of.
+    async fn list(&self, api: &Api<K8sPod>, selector: &str) -> Result<String, Fault> {
+        let before: BTreeSet<(String, String)> =
+            self.inner().pods.values().map(|seen| (seen.name.clone(), seen.uid.clone())).collect();
+        let mut parameters = ListParams::default().labels(selector).limit(PAGE);
+        let mut listed: BTreeSet<String> = BTreeSet::new();
+        let version = loop {
+            let page = ask(api.list(&parameters)).await?;
+            for seen in page.items.iter().filter_map(Seen::of) {
+                listed.insert(seen.uid.clone());
+                self.put(seen, None);
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => break page.metadata.resource_version.unwrap_or_default(),
+            }
+        };
+        // What came while it was listed is not among `before`, and is followed by the watch.
+        for (name, uid) in before.iter().filter(|(_, uid)| !listed.contains(uid)) {
+            self.forget(name, uid, None);
+        }
+        Ok(version)
+    }
+
+    /// One watch, until the API server ends it; the version to go on from.
+    async fn watch(&self, api: &Api<K8sPod>, selector: &str, since: String) -> Result<String, Fault> {
+        let parameters = WatchParams::default().labels(selector).timeout(WATCH_SECONDS);
+        let mut events = std::pin::pin!(ask(api.watch(&parameters, &since)).await?);
+        let mut version = since;
+        while let Some(event) = events.next().await {
+            match event? {
+                WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
+                    version = pod.metadata.resource_version.clone().unwrap_or(version);
+                    if let Some(seen) = Seen::of(&pod) {
+                        self.put(seen, None);
+                    }
+                }
+                WatchEvent::Deleted(pod) => {
+                    version = pod.metadata.resource_version.clone().unwrap_or(version);
+                    if let Some(seen) = Seen::of(&pod) {
+                        self.put(seen.clone(), None);
+                        self.forget(&seen.name.clone(), &seen.uid.clone(), Some(seen));
+                    }
+                }
+                WatchEvent::Bookmark(mark) => version = mark.metadata.resource_version,
+                WatchEvent::Error(status) => return Err(Fault::Kube(kube::Error::Api(status))),
+            }
+        }
+        Ok(version)
+    }
+
+    /// Waits until `holds` says so of a pod, at most so long. `None` is a pod that is not there, or another one.
+    pub async fn until(
+        &self,
+        name: &str,
+        uid: &str,
+        limit: Duration,
+        holds: impl Fn(Option<&Seen>) -> bool,
+    ) -> bool {
+        let mut changes = self.changes();
+        let wait = async {
+            loop {
+                changes.borrow_and_update();
+                let seen = self.get(name).filter(|seen| seen.uid == uid);
+                if holds(seen.as_ref()) {
+                    return;
+                }
+                if changes.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        };
+        tokio::time::timeout(limit, wait).await.is_ok()
+    }
+}
+
+/// Whether it began to run, or never will.
+pub(super) fn is_settled(seen: Option<&Seen>) -> bool {
+    seen.is_none_or(|seen| matches!(seen.stage, Stage::Running | Stage::Ended { .. } | Stage::Hopeless))
+}
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;
