@@ -171,6 +171,9 @@ pub enum RuntimeError {
     CommandEmpty { key: InstanceKey },
     #[error("the command or environment of `{key}` is too large: {detail}")]
     RequestTooLarge { key: InstanceKey, detail: String },
+    /// The text says what is wrong with its spec.
+    #[error("`{key}` cannot be started as it is written: {detail}")]
+    Malformed { key: InstanceKey, detail: String },
     #[error("`{key}` runs already ({}); stop it first", handle.as_deref().unwrap_or("unnamed"))]
     AlreadyRunning { key: InstanceKey, handle: Option<String> },
     #[error("cannot {action} `{key}`: {detail}")]

@@ -359,7 +359,8 @@ fn refusal(error: &RuntimeError) -> Refused {
         RuntimeError::ImageNotSupported { .. } => reason::IMAGE_NOT_SUPPORTED,
         RuntimeError::CommandMalformed { .. }
         | RuntimeError::CommandEmpty { .. }
-        | RuntimeError::RequestTooLarge { .. } => reason::BAD_COMMAND,
+        | RuntimeError::RequestTooLarge { .. }
+        | RuntimeError::Malformed { .. } => reason::BAD_COMMAND,
         RuntimeError::NoEngine { .. } => reason::NO_ENGINE,
         RuntimeError::NotMounted { .. } => reason::NOT_MOUNTED,
         RuntimeError::AlreadyRunning { .. } | RuntimeError::Os { .. } => reason::START_FAILED,

@@ -15,6 +15,8 @@ const CAUSES_MAX: usize = 8;
 pub(super) enum Fault {
     Kube(kube::Error),
     Late,
+    /// The node of a pod does not end it.
+    Node,
 }
 
 impl Fault {
@@ -48,6 +50,7 @@ impl fmt::Display for Fault {
                     REQUEST_LIMIT.as_secs()
                 );
             }
+            Self::Node => return f.write_str("the node does not end what ran before; look at the node"),
             Self::Kube(error) => error,
         };
         if let kube::Error::Api(status) = error {

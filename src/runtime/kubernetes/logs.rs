@@ -1,11 +1,11 @@
 //! The output of a pod, line by line: followed until the pod is over, and gone on with after a cut, no line twice.
 
 use super::fault::{Fault, ask};
-use super::state::Seen;
+use super::state::{Seen, Stage};
 use super::view::View;
 use super::{CONTAINER_NAME, K8sPod};
 use crate::runtime::output::Lines;
-use crate::runtime::{LogSink, OutputLine, RunState, Stream};
+use crate::runtime::{LogSink, OutputLine, Stream};
 use futures_util::AsyncReadExt as _;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -81,10 +81,9 @@ impl Follower {
     /// Until the pod is over and all that it wrote was passed on.
     pub async fn run(self) {
         let mut changes = self.view.changes();
-        let begun = |seen: Option<&Seen>| {
-            seen.is_none_or(|seen| matches!(seen.run(), RunState::Exited { .. }) || has_run(seen))
-        };
-        while !begun(self.seen().as_ref()) {
+        let begun =
+            |seen: Option<Seen>| seen.is_none_or(|seen| seen.stage == Stage::Running || seen.is_over());
+        while !begun(self.seen()) {
             if changes.changed().await.is_err() {
                 return;
             }
@@ -103,29 +102,44 @@ impl Follower {
             }
         });
         let mut pause = PAUSE_FIRST;
+        let mut is_told = false;
         loop {
-            let was_over = self.seen().is_none_or(|seen| seen.run() != RunState::Running);
+            let was_over = self.seen().is_none_or(|seen| seen.is_over());
             let since = cursor.lock().unwrap_or_else(PoisonError::into_inner).since();
             let mut lines = Lines::new(Stream::Stdout, Arc::clone(&stamped));
             match self.stream(since, &mut lines).await {
                 Ok(true) => pause = PAUSE_FIRST,
                 Ok(false) => {}
-                Err(fault) if fault.is_absent() => {
-                    // What the list missed is told here.
-                    return self.view.forget(&self.name, &self.uid, None);
-                }
                 Err(fault) => {
-                    tracing::debug!(pod = self.name, error = %fault, "the output of a pod is not read")
+                    if self.is_gone(&fault).await {
+                        return;
+                    }
+                    if !std::mem::replace(&mut is_told, true) {
+                        let text = format!("the output of the pod is not read: {fault}");
+                        (self.sink)(OutputLine { stream: Stream::Runtime, text });
+                    }
                 }
             }
-            lines.end();
             if was_over {
-                return;
+                // A line that was cut comes whole with the next stream; there is none.
+                return lines.end();
             }
             cursor.lock().unwrap_or_else(PoisonError::into_inner).resume();
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// Whether there is no such pod any more. That its node does not know it says nothing of the pod.
+    async fn is_gone(&self, fault: &Fault) -> bool {
+        if self.seen().is_none() {
+            return true;
+        }
+        if !fault.is_absent() {
+            return false;
+        }
+        let found = ask(self.api.get_opt(&self.name)).await;
+        found.is_ok_and(|found| self.view.is_another(found.as_ref(), &self.name, &self.uid))
     }
 
     fn seen(&self) -> Option<Seen> {
@@ -151,11 +165,6 @@ impl Follower {
         }
         Ok(any)
     }
-}
-
-/// Whether there is output to ask for.
-fn has_run(seen: &Seen) -> bool {
-    matches!(seen.stage, super::state::Stage::Running | super::state::Stage::Ended { .. })
 }
 
 #[cfg(test)]

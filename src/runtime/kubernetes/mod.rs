@@ -45,9 +45,8 @@ use view::{View, is_settled};
 const CONTAINER_NAME: &str = "main";
 /// How long a start waits for the first list of pods.
 const LISTED_LIMIT: Duration = Duration::from_secs(10);
-/// How long a start waits for the container to run. One that is still being prepared then counts as running; one that no
-/// node takes has failed.
-const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a start waits for the container to run. What becomes of one that takes longer is observed.
+const START_LIMIT: Duration = Duration::from_secs(10);
 /// How often a start whose name is taken makes room for itself.
 const CREATE_TRIES_MAX: u32 = 3;
 /// Minor version of Kubernetes 1 from which on images can be mounted.
@@ -178,8 +177,13 @@ impl KubernetesRuntime {
                 }
                 Err(fault) => fault,
             };
-            if fault.code() != Some(409) {
-                return Err(refused(fault.to_string()));
+            match fault.code() {
+                Some(409) => {}
+                // It is the same every time.
+                Some(400 | 422) => {
+                    return Err(RuntimeError::Malformed { key: key.clone(), detail: fault.to_string() });
+                }
+                _ => return Err(refused(fault.to_string())),
             }
             let found = ask(self.pods.get_opt(&name)).await.map_err(|fault| refused(fault.to_string()))?;
             let Some(found) = found else { continue };
@@ -194,7 +198,7 @@ impl KubernetesRuntime {
             let is_own = names::label(&found, names::SERVER) == Some(self.settings.server.as_str());
             if is_own {
                 self.view.put(seen.clone(), None);
-                if seen.run() == RunState::Running && !seen.is_going {
+                if !seen.is_over() && !seen.is_going {
                     return Err(RuntimeError::AlreadyRunning { key: key.clone(), handle: Some(seen.name) });
                 }
             }
@@ -218,15 +222,27 @@ impl KubernetesRuntime {
         Ok(())
     }
 
-    /// Waits until it runs, or says why it will not.
+    /// Makes room for a start: what has ended goes. What never came to run goes too, and is why this start fails.
+    async fn make_room(&self, key: &InstanceKey) -> Result<(), RuntimeError> {
+        let refused = |detail: String| RuntimeError::Os { action: "start", key: key.clone(), detail };
+        let name = names::pod_name(key);
+        let Some((seen, run)) = self.view.get(&name).zip(self.view.run(&name)) else { return Ok(()) };
+        let ended = matches!(run, Some(RunState::Exited { .. }));
+        if !ended && !seen.is_going {
+            return Err(RuntimeError::AlreadyRunning { key: key.clone(), handle: Some(seen.name) });
+        }
+        self.remove(&seen, remove::LEFT_OVER_GRACE).await.map_err(|fault| refused(fault.to_string()))?;
+        let never_ran = ended && !matches!(seen.stage, Stage::Ended { .. } | Stage::Running);
+        if never_ran { Err(refused(seen.why())) } else { Ok(()) }
+    }
+
+    /// Waits a little until it runs, or says why it will not. What is still being prepared is unknown.
     async fn settle(&self, seen: &Seen) -> Result<Observed, String> {
         let _late = self.view.until(&seen.name, &seen.uid, START_LIMIT, is_settled).await;
-        let Some(now) = self.view.get(&seen.name).filter(|now| now.uid == seen.uid) else {
-            return Ok(Observed::Unknown);
-        };
-        match (now.stage, &now.trouble) {
-            (Stage::Hopeless | Stage::Unschedulable, Some(trouble)) => Err(trouble.text()),
-            _ => Ok(now.observed()),
+        match self.view.get(&seen.name).filter(|now| now.uid == seen.uid) {
+            Some(now) if now.stage == Stage::Hopeless => Err(now.why()),
+            Some(now) => Ok(self.view.observed_one(&now.name)),
+            None => Ok(Observed::Unknown),
         }
     }
 
@@ -273,12 +289,7 @@ impl Runtime for KubernetesRuntime {
         let key = request.key.clone();
         let refused = |detail: String| RuntimeError::Os { action: "start", key: key.clone(), detail };
         self.listed(&key).await?;
-        if let Some(seen) = self.view.get(&names::pod_name(&key)) {
-            if seen.run() == RunState::Running && !seen.is_going {
-                return Err(RuntimeError::AlreadyRunning { key, handle: Some(seen.name) });
-            }
-            self.remove(&seen, remove::LEFT_OVER_GRACE).await.map_err(|fault| refused(fault.to_string()))?;
-        }
+        self.make_room(&key).await?;
         let Made { pod, secrets } = self.prepare(&request).await?;
         let seen = self.create(&key, &pod).await?;
         self.view.put(seen.clone(), Some(Arc::clone(&request.log_sink)));
@@ -307,11 +318,11 @@ impl Runtime for KubernetesRuntime {
         let Some(seen) = known else {
             return self.view.link().map(|()| Observed::Absent).map_err(failed);
         };
-        let ran = seen.run() == RunState::Running;
+        let ran = !seen.is_over();
         let last = self.remove(&seen, grace).await.map_err(|fault| failed(fault.to_string()))?;
-        let state = match last.run() {
-            RunState::Running => RunState::Exited { code: None, signal: None },
-            over => remove::by_signal(over, ran),
+        let state = match last.stage {
+            Stage::Ended { code, signal } => remove::by_signal(RunState::Exited { code, signal }, ran),
+            _ => RunState::Exited { code: None, signal: None },
         };
         Ok(Observed::Present { handle: Some(last.name), state, started_at: last.started_at })
     }

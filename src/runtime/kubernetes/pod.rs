@@ -1,7 +1,7 @@
 //! From what to start to the pod that does it, and the Secrets that go with it. Pure.
 //!
-//! Every pod is confined as the Pod Security Standard `restricted` wants it, whatever is asked for. Secret values stand
-//! in the Secrets alone, never in the pod.
+//! Every pod is confined as the Pod Security Standard `restricted` wants it, whatever is asked for. The values of variables
+//! stand in the Secrets alone, never in the pod.
 
 use super::mounts::Mounted;
 use super::names::{self, labels, pod_name};
@@ -31,6 +31,8 @@ const TMP: &str = "/tmp";
 /// What a pod asks a node to keep free for it, at most what it may use.
 const REQUESTED_MILLI_CPUS: i64 = 50;
 const REQUESTED_BYTES: i64 = 128 * 1024 * 1024;
+/// What a pod may write beside the files of its room, its output included; one that writes more is evicted.
+const DISK_BYTES: i64 = 8 * 1024 * 1024 * 1024;
 /// Most bytes of all values in one Secret; the API server takes 1 MiB.
 const SECRET_BYTES_MAX: usize = 1024 * 1024;
 /// Where credentials of Docker Hub stand.
@@ -149,15 +151,19 @@ fn confined(writable_root: bool) -> SecurityContext {
 }
 
 fn resources(settings: &PodSettings) -> ResourceRequirements {
-    let all = |bytes: i64, milli: i64| {
-        let cpu = Quantity(format!("{milli}m"));
-        BTreeMap::from([("memory".to_owned(), Quantity(bytes.to_string())), ("cpu".to_owned(), cpu)])
+    let all = |bytes: i64, milli: i64, disk: i64| {
+        let each = [
+            ("memory", bytes.to_string()),
+            ("cpu", format!("{milli}m")),
+            ("ephemeral-storage", disk.to_string()),
+        ];
+        Some(each.into_iter().map(|(name, value)| (name.to_owned(), Quantity(value))).collect())
     };
     let limits = settings.limits;
     let requested = (REQUESTED_BYTES.min(limits.memory_bytes), REQUESTED_MILLI_CPUS.min(limits.milli_cpus));
     ResourceRequirements {
-        limits: Some(all(limits.memory_bytes, limits.milli_cpus)),
-        requests: Some(all(requested.0, requested.1)),
+        limits: all(limits.memory_bytes, limits.milli_cpus, DISK_BYTES),
+        requests: all(requested.0, requested.1, REQUESTED_BYTES),
         claims: None,
     }
 }
@@ -214,7 +220,7 @@ pub(super) fn own(secret: &mut Secret, name: &str, uid: &str) {
     }]);
 }
 
-/// Kubernetes replaces `$(NAME)` in words and values; doubled, a dollar stands for itself.
+/// Kubernetes replaces `$(NAME)` in words; doubled, a dollar stands for itself.
 fn literally(text: &str) -> String {
     text.replace('$', "$$")
 }
@@ -239,7 +245,7 @@ fn working_dir(request: &StartRequest) -> Option<String> {
     chosen.or_else(|| is_own_image(&request.image).then(|| TMP.to_owned()))
 }
 
-/// The variables in order. Secret ones are put into `kept` and named.
+/// The variables in order. Their values are put into `kept` and named.
 fn environment(
     request: &StartRequest,
     secret: &str,
@@ -254,20 +260,17 @@ fn environment(
             all.push(EnvVar { name: (*name).to_owned(), value: Some(TMP.to_owned()), value_from: None });
         }
     }
+    // All of them: also an address may be one that nobody else is to know.
     for (index, (name, value)) in request.env.iter().enumerate() {
-        let variable = match value {
-            EnvValue::Plain(text) => {
-                EnvVar { name: name.clone(), value: Some(literally(text)), value_from: None }
-            }
-            EnvValue::Secret(value) => {
-                let key = format!("env-{index}");
-                kept.insert(key.clone(), ByteString(value.expose().to_vec()));
-                let from = SecretKeySelector { name: secret.to_owned(), key, optional: None };
-                let value_from = EnvVarSource { secret_key_ref: Some(from), ..EnvVarSource::default() };
-                EnvVar { name: name.clone(), value: None, value_from: Some(value_from) }
-            }
+        let value = match value {
+            EnvValue::Plain(text) => text.clone().into_bytes(),
+            EnvValue::Secret(value) => value.expose().to_vec(),
         };
-        all.push(variable);
+        let key = format!("env-{index}");
+        kept.insert(key.clone(), ByteString(value));
+        let from = SecretKeySelector { name: secret.to_owned(), key, optional: None };
+        let value_from = EnvVarSource { secret_key_ref: Some(from), ..EnvVarSource::default() };
+        all.push(EnvVar { name: name.clone(), value: None, value_from: Some(value_from) });
     }
     Ok(all)
 }

@@ -2,15 +2,15 @@
 
 use super::KubernetesRuntime;
 use super::fault::{Fault, ask};
-use super::state::Seen;
+use super::state::{GOING_LIMIT, Seen};
 use crate::runtime::RunState;
 use kube::api::{DeleteParams, Preconditions};
 use std::time::Duration;
 
 /// How long what is left over may take to end.
 pub(super) const LEFT_OVER_GRACE: Duration = Duration::from_secs(10);
-/// What a node gets beyond the grace before the pod is taken from it.
-const NODE_LIMIT: Duration = Duration::from_mins(1);
+/// How long a node is waited for beyond the grace. Whoever asks again later waits again, until [`GOING_LIMIT`].
+const NODE_LIMIT: Duration = Duration::from_secs(20);
 /// How long the API server may take to forget a pod that was taken from its node.
 const FORCED_LIMIT: Duration = Duration::from_secs(20);
 /// How often the pod of another server, which is not followed, is looked at.
@@ -37,10 +37,14 @@ impl KubernetesRuntime {
         let seconds = u32::try_from(grace.as_secs()).unwrap_or(u32::MAX).max(1);
         self.delete(seen, seconds).await?;
         if !self.is_gone(seen, grace + NODE_LIMIT).await? {
+            if self.view.going(seen).is_none_or(|going| going < GOING_LIMIT) {
+                return Err(Fault::Node);
+            }
+            // A node that is cut off may still run it: see docs/decisions/0018-pods.md.
             tracing::warn!(pod = seen.name, "its node does not end a pod; the pod is taken from the node");
             self.delete(seen, 0).await?;
             if !self.is_gone(seen, FORCED_LIMIT).await? {
-                return Err(Fault::Late);
+                return Err(Fault::Node);
             }
         }
         for secret in &seen.secrets {
@@ -79,8 +83,7 @@ impl KubernetesRuntime {
                     return Ok(true);
                 }
                 let found = ask(self.pods.get_opt(&seen.name)).await?;
-                if found.is_none_or(|pod| pod.metadata.uid.as_deref() != Some(&seen.uid)) {
-                    self.view.forget(&seen.name, &seen.uid, None);
+                if self.view.is_another(found.as_ref(), &seen.name, &seen.uid) {
                     return Ok(true);
                 }
             }

@@ -2,11 +2,12 @@
 
 use super::names::{key_of, secrets_of};
 use super::{CONTAINER_NAME, K8sPod};
-use crate::runtime::{InstanceKey, Observed, RunState};
+use crate::runtime::{InstanceKey, RunState};
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, PodStatus};
 use k8s_openapi::jiff::Timestamp;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Reasons of a container that waits for ever, or until somebody changes something: the start failed.
 const HOPELESS: [&str; 6] = [
@@ -19,6 +20,12 @@ const HOPELESS: [&str; 6] = [
 ];
 /// Reasons of a container that is being prepared as it should be.
 const PREPARING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+/// How long a pod that no node takes, or whose image or Secret is not to be had, is waited for.
+pub(super) const TROUBLED_LIMIT: Duration = Duration::from_mins(2);
+/// How long a pod may be prepared of which nothing bad is known: large images take their time.
+const PREPARED_LIMIT: Duration = Duration::from_mins(10);
+/// A pod that was deleted and is there so much later is lost with its node.
+pub(super) const GOING_LIMIT: Duration = Duration::from_mins(5);
 /// Longest text of a message, bytes.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
@@ -98,17 +105,37 @@ impl Seen {
         })
     }
 
-    /// What is told of it: what is being prepared counts as running, so that nobody starts it again.
-    pub fn run(&self) -> RunState {
+    /// Whether it is over, as far as the API server says.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Ended { .. })
+    }
+
+    /// What is told of it, `age` after it was first seen, and `going` after it was first seen to go. What is being
+    /// prepared, or about to go, is unknown: look again. What takes too long has ended.
+    pub fn run(&self, age: Duration, going: Option<Duration>) -> Option<RunState> {
+        let lost = RunState::Exited { code: None, signal: None };
         match self.stage {
-            Stage::Preparing | Stage::Unschedulable | Stage::Running => RunState::Running,
-            Stage::Hopeless => RunState::Exited { code: None, signal: None },
-            Stage::Ended { code, signal } => RunState::Exited { code, signal },
+            Stage::Ended { code, signal } => Some(RunState::Exited { code, signal }),
+            Stage::Hopeless => Some(lost),
+            _ if going.is_some_and(|going| going >= GOING_LIMIT) => Some(lost),
+            _ if self.is_going => None,
+            Stage::Running => Some(RunState::Running),
+            Stage::Unschedulable => (age >= TROUBLED_LIMIT).then_some(lost),
+            Stage::Preparing if self.trouble.is_some() => (age >= TROUBLED_LIMIT).then_some(lost),
+            Stage::Preparing => (age >= PREPARED_LIMIT).then_some(lost),
         }
     }
 
-    pub fn observed(&self) -> Observed {
-        Observed::Present { handle: Some(self.name.clone()), state: self.run(), started_at: self.started_at }
+    /// Why it never came to run, for people.
+    pub fn why(&self) -> String {
+        let unknown = || {
+            format!(
+                "it was not prepared in {} minutes; `kubectl describe pod {}` tells more",
+                PREPARED_LIMIT.as_secs() / 60,
+                self.name
+            )
+        };
+        self.trouble.as_ref().map_or_else(unknown, Trouble::text)
     }
 }
 

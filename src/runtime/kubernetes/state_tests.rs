@@ -29,39 +29,49 @@ fn terminated(state: Value) -> Value {
         "restartCount": 0, "state": {"terminated": state}}]})
 }
 
+const SOON: Duration = Duration::ZERO;
+const LATE: Duration = Duration::from_mins(3);
+const VERY_LATE: Duration = Duration::from_mins(11);
+const LOST: Option<RunState> = Some(RunState::Exited { code: None, signal: None });
+
 #[test]
-fn what_is_being_prepared_runs_and_what_cannot_be_has_ended() {
-    let exited = RunState::Exited { code: None, signal: None };
-    for (status, run, trouble) in [
-        (json!({}), RunState::Running, None),
-        (json!({"phase": "Pending"}), RunState::Running, None),
-        (waiting("ContainerCreating"), RunState::Running, None),
-        (waiting("ErrImagePull"), RunState::Running, Some("ErrImagePull: because")),
+fn what_is_being_prepared_is_unknown_and_what_cannot_be_has_ended() {
+    let unschedulable = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False",
+        "reason": "Unschedulable", "message": "0/3 nodes"}]});
+    let evicted = json!({"phase": "Failed", "reason": "Evicted", "message": "low on disk"});
+    for (status, states, trouble) in [
+        (json!({}), [None, None, LOST], None),
+        (json!({"phase": "Pending"}), [None, None, LOST], None),
+        (json!({"phase": "Unknown"}), [None, None, LOST], None),
+        (waiting("ContainerCreating"), [None, None, LOST], None),
+        (waiting("ErrImagePull"), [None, LOST, LOST], Some("ErrImagePull: because")),
         (
             waiting("CreateContainerConfigError"),
-            RunState::Running,
+            [None, LOST, LOST],
             Some("CreateContainerConfigError: because"),
         ),
-        (waiting("ImagePullBackOff"), exited, Some("ImagePullBackOff: because")),
-        (waiting("InvalidImageName"), exited, Some("InvalidImageName: because")),
-        (
-            json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False",
-                "reason": "Unschedulable", "message": "0/3 nodes"}]}),
-            RunState::Running,
-            Some("Unschedulable: 0/3 nodes"),
-        ),
-        (
-            json!({"phase": "Failed", "reason": "Evicted", "message": "low on disk"}),
-            exited,
-            Some("Evicted: low on disk"),
-        ),
-        (json!({"phase": "Succeeded"}), RunState::Exited { code: Some(0), signal: None }, None),
-        (json!({"phase": "Unknown"}), RunState::Running, None),
+        (waiting("ImagePullBackOff"), [LOST; 3], Some("ImagePullBackOff: because")),
+        (waiting("InvalidImageName"), [LOST; 3], Some("InvalidImageName: because")),
+        (unschedulable, [None, LOST, LOST], Some("Unschedulable: 0/3 nodes")),
+        (evicted, [LOST; 3], Some("Evicted: low on disk")),
+        (json!({"phase": "Succeeded"}), [Some(RunState::Exited { code: Some(0), signal: None }); 3], None),
     ] {
         let seen = seen(status.clone());
-        assert_eq!(seen.run(), run, "{status}");
-        assert_eq!(seen.trouble.map(|trouble| trouble.text()).as_deref(), trouble, "{status}");
+        assert_eq!([SOON, LATE, VERY_LATE].map(|age| seen.run(age, None)), states, "{status}");
+        assert_eq!(seen.trouble.as_ref().map(Trouble::text).as_deref(), trouble, "{status}");
+        assert!(trouble.is_none_or(|text| seen.why() == text) && !seen.why().is_empty());
     }
+}
+
+#[test]
+fn what_runs_runs_until_it_is_told_to_go_and_is_lost_when_it_does_not() {
+    let mut status = waiting("x");
+    status["containerStatuses"][0]["state"] = json!({"running": {"startedAt": "2026-01-02T03:04:05Z"}});
+    let mut seen = seen(status);
+    assert_eq!(seen.run(VERY_LATE, None), Some(RunState::Running));
+    seen.is_going = true;
+    assert_eq!(seen.run(VERY_LATE, Some(SOON)), None);
+    assert_eq!(seen.run(VERY_LATE, Some(GOING_LIMIT)), LOST);
 }
 
 #[test]
@@ -84,8 +94,8 @@ fn how_it_ended_is_told_with_its_reason() {
         ),
     ] {
         let seen = seen(terminated(state.clone()));
-        assert_eq!(seen.run(), RunState::Exited { code, signal }, "{state}");
-        assert_eq!(seen.trouble.map(|trouble| trouble.text()).as_deref(), trouble, "{state}");
+        assert_eq!(seen.run(SOON, None), Some(RunState::Exited { code, signal }), "{state}");
+        assert_eq!(seen.trouble.as_ref().map(Trouble::text).as_deref(), trouble, "{state}");
     }
 }
 

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Pods asked for at a time.
 const PAGE: u32 = 500;
@@ -34,10 +35,29 @@ enum Link {
     Down(String),
 }
 
+/// A pod, and since when it is known.
+struct Known {
+    seen: Seen,
+    since: Instant,
+    going_since: Option<Instant>,
+}
+
+impl Known {
+    fn run(&self) -> Option<RunState> {
+        self.seen.run(self.since.elapsed(), self.going_since.map(|since| since.elapsed()))
+    }
+
+    fn observed(&self) -> Observed {
+        let Some(state) = self.run() else { return Observed::Unknown };
+        let handle = Some(self.seen.name.clone());
+        Observed::Present { handle, state, started_at: self.seen.started_at }
+    }
+}
+
 struct Inner {
     link: Link,
     /// By name.
-    pods: BTreeMap<String, Seen>,
+    pods: BTreeMap<String, Known>,
     /// Where the troubles of pods that this run of the server started are told.
     sinks: BTreeMap<String, LogSink>,
     /// The newest that went: how they were then, by the API server's own identifier.
@@ -53,10 +73,6 @@ pub(super) struct View {
 
 fn count(counter: &watch::Sender<u64>) {
     counter.send_modify(|count| *count = count.wrapping_add(1));
-}
-
-fn is_over(seen: &Seen) -> bool {
-    seen.run() != RunState::Running
 }
 
 impl View {
@@ -75,7 +91,7 @@ impl View {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the ends of instances.
+    /// Counts the ends of instances, and what else changes what is observed.
     pub fn exits(&self) -> watch::Receiver<u64> {
         self.exits.subscribe()
     }
@@ -100,7 +116,19 @@ impl View {
     }
 
     pub fn get(&self, name: &str) -> Option<Seen> {
-        self.inner().pods.get(name).cloned()
+        self.inner().pods.get(name).map(|known| known.seen.clone())
+    }
+
+    /// What a pod does, where it is there; `None` within while that is not known.
+    pub fn run(&self, name: &str) -> Option<Option<RunState>> {
+        self.inner().pods.get(name).map(Known::run)
+    }
+
+    /// How long this very pod is known to be about to go.
+    pub fn going(&self, seen: &Seen) -> Option<Duration> {
+        let inner = self.inner();
+        let known = inner.pods.get(&seen.name).filter(|known| known.seen.uid == seen.uid)?;
+        known.going_since.map(|since| since.elapsed())
     }
 
     /// How a pod was when it went.
@@ -113,7 +141,7 @@ impl View {
         let is_up = matches!(inner.link, Link::Up);
         let all = inner.pods.values();
         let mut all: Vec<_> = all
-            .map(|seen| (seen.key.clone(), if is_up { seen.observed() } else { Observed::Unknown }))
+            .map(|known| (known.seen.key.clone(), if is_up { known.observed() } else { Observed::Unknown }))
             .collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
@@ -122,7 +150,7 @@ impl View {
     pub fn observed_one(&self, name: &str) -> Observed {
         let inner = self.inner();
         match (&inner.link, inner.pods.get(name)) {
-            (Link::Up, seen) => seen.map_or(Observed::Absent, Seen::observed),
+            (Link::Up, seen) => seen.map_or(Observed::Absent, Known::observed),
             (Link::Never(_) | Link::Down(_), _) => Observed::Unknown,
         }
     }
@@ -136,23 +164,27 @@ impl View {
         if let Some(sink) = sink {
             inner.sinks.insert(seen.name.clone(), sink);
         }
-        let before = inner.pods.get(&seen.name);
-        let same = before.filter(|before| before.uid == seen.uid);
-        if same.is_some_and(|before| before.version > seen.version) {
+        let same = inner.pods.get(&seen.name).filter(|known| known.seen.uid == seen.uid);
+        if same.is_some_and(|known| known.seen.version > seen.version) {
             return;
         }
-        let ended = is_over(&seen) && !same.is_some_and(is_over);
-        let told = same.and_then(|before| before.trouble.as_ref());
+        let now = Instant::now();
+        let since = same.map_or(now, |known| known.since);
+        let going_since = same.and_then(|known| known.going_since).or_else(|| seen.is_going.then_some(now));
+        let told = same.and_then(|known| known.seen.trouble.as_ref());
         let news =
             seen.trouble.as_ref().filter(|trouble| told.map(|told| &told.reason) != Some(&trouble.reason));
         let line = news.map(|trouble| format!("the pod: {}", trouble.text()));
         let sink = line.and_then(|line| Some((inner.sinks.get(&seen.name)?.clone(), line)));
-        inner.pods.insert(seen.name.clone(), seen);
+        // Whoever plans looks again whenever it would see something else.
+        let turned =
+            same.is_none_or(|known| (known.seen.stage, known.seen.is_going) != (seen.stage, seen.is_going));
+        inner.pods.insert(seen.name.clone(), Known { seen, since, going_since });
         drop(inner);
         if let Some((sink, text)) = sink {
             sink(OutputLine { stream: Stream::Runtime, text });
         }
-        if ended {
+        if turned {
             count(&self.exits);
         }
         count(&self.changes);
@@ -161,7 +193,8 @@ impl View {
     /// A pod went; `last` is how it was, where that is known.
     pub fn forget(&self, name: &str, uid: &str, last: Option<Seen>) {
         let mut inner = self.inner();
-        let Some(known) = inner.pods.get(name).filter(|seen| seen.uid == uid).cloned() else { return };
+        let Some(known) = inner.pods.get(name).filter(|known| known.seen.uid == uid) else { return };
+        let known = known.seen.clone();
         inner.pods.remove(name);
         inner.sinks.remove(name);
         if inner.gone.len() >= GONE_MAX {
@@ -171,6 +204,15 @@ impl View {
         drop(inner);
         count(&self.exits);
         count(&self.changes);
+    }
+
+    /// Whether what was found under a name is not this very pod any more, which then is forgotten.
+    pub fn is_another(&self, found: Option<&K8sPod>, name: &str, uid: &str) -> bool {
+        let other = found.is_none_or(|pod| pod.metadata.uid.as_deref() != Some(uid));
+        if other {
+            self.forget(name, uid, None);
+        }
+        other
     }
 
     fn set_link(&self, link: Link) {
@@ -227,8 +269,12 @@ impl View {
 
     /// Takes everything there is; what is not there went. The version that it was as of.
     async fn list(&self, api: &Api<K8sPod>, selector: &str) -> Result<String, Fault> {
-        let before: BTreeSet<(String, String)> =
-            self.inner().pods.values().map(|seen| (seen.name.clone(), seen.uid.clone())).collect();
+        let before: BTreeSet<(String, String)> = self
+            .inner()
+            .pods
+            .values()
+            .map(|known| (known.seen.name.clone(), known.seen.uid.clone()))
+            .collect();
         let mut parameters = ListParams::default().labels(selector).limit(PAGE);
         let mut listed: BTreeSet<String> = BTreeSet::new();
         let version = loop {

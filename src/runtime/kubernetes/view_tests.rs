@@ -87,6 +87,7 @@ fn each_end_is_counted_and_each_trouble_told_once() {
         Seen { trouble: Some(trouble), ..seen("a", version, stage) }
     };
     view.put(troubled(2, Stage::Unschedulable, "Unschedulable"), None);
+    exits.borrow_and_update();
     view.put(troubled(3, Stage::Unschedulable, "Unschedulable"), None);
     assert!(!exits.has_changed().unwrap());
     view.put(troubled(4, ENDED, "OOMKilled"), None);
@@ -98,6 +99,25 @@ fn each_end_is_counted_and_each_trouble_told_once() {
     assert!(exits.has_changed().unwrap());
     let texts: Vec<String> = lines.lock().unwrap().iter().map(|line| line.text.clone()).collect();
     assert_eq!(texts, ["the pod: Unschedulable: at 2", "the pod: OOMKilled: at 4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_stays_is_known_for_as_long_as_it_does() {
+    let view = View::new();
+    view.set_link(Link::Up);
+    view.put(seen("a", 1, Stage::Unschedulable), None);
+    assert_eq!(view.observed_one(&name()), Observed::Unknown);
+    assert_eq!(view.run(&name()), Some(None));
+    tokio::time::advance(super::super::state::TROUBLED_LIMIT).await;
+    view.put(seen("a", 2, Stage::Unschedulable), None);
+    assert_eq!(state(&view), Some(RunState::Exited { code: None, signal: None }));
+    let going = Seen { is_going: true, ..seen("a", 3, Stage::Running) };
+    view.put(going.clone(), None);
+    assert_eq!((view.observed_one(&name()), view.going(&going)), (Observed::Unknown, Some(Duration::ZERO)));
+    tokio::time::advance(super::super::state::GOING_LIMIT).await;
+    assert_eq!(state(&view), Some(RunState::Exited { code: None, signal: None }));
+    view.put(seen("b", 1, Stage::Preparing), None);
+    assert_eq!(view.observed_one(&name()), Observed::Unknown, "another pod begins anew");
 }
 
 #[tokio::test]
