@@ -189,6 +189,25 @@ impl Services {
         }
     }
 
+    /// Asks where the ports answer that offer tools, once for each run of an instance.
+    async fn locate(&self, world: &World, facts: &[Facts], outcome: &mut Outcome) {
+        let parts = &self.execute.parts;
+        for facts in facts {
+            let running = matches!(facts.observed, Observed::Present { state: RunState::Running, .. });
+            let Some(service) = world.service(facts.key.service).filter(|_| running) else { continue };
+            for num in elsewhere::tool_ports(service) {
+                let Some(number) = self.execute.probes.number(&facts.key, num) else { continue };
+                if self.execute.probes.place(&facts.key, number).is_some() {
+                    continue;
+                }
+                match parts.runtime.reach(&facts.key, number).await {
+                    Some(at) => self.execute.probes.set_place(&facts.key, number, at),
+                    None => outcome.due(parts.app.clock.now() + probe::PAUSE_NOT_READY),
+                }
+            }
+        }
+    }
+
     fn look_at(&self, target: Target, now: DateTime<Utc>) {
         let key = (target.key.clone(), target.index);
         if self.looks.busy().contains(&key) || self.looks.held_until(&key, now).is_some() {
@@ -299,6 +318,7 @@ impl Controller for Services {
         facts.retain(|facts| !busy.contains(&facts.key));
         self.begin(&facts, &mut outcome);
         self.look(&world, &facts, &mut outcome);
+        self.locate(&world, &facts, &mut outcome).await;
         self.reach_out(&world, &hosted, &mut outcome);
         if self.is_opening(&world, &live) {
             // Its host tells nobody when it is there.

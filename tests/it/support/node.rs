@@ -41,7 +41,7 @@ pub struct Node {
     folder: PathBuf,
     cuts: tokio::sync::watch::Sender<u64>,
     started: Arc<Mutex<Vec<String>>>,
-    _runtime: tokio::runtime::Runtime,
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 /// A process of a pod.
@@ -78,7 +78,7 @@ impl Node {
             let (running, over) = (HashMap::new(), HashMap::new());
             Work { client, folder: place, outputs, running, over, started: own }.run().await;
         });
-        Self { folder: folder.to_owned(), cuts, started, _runtime: runtime }
+        Self { folder: folder.to_owned(), cuts, started, runtime: Some(runtime) }
     }
 
     /// Where the process of a pod runs: files that it finds are put there.
@@ -94,6 +94,14 @@ impl Node {
     /// The names of pods in the order in which their processes were started.
     pub fn started(&self) -> Vec<String> {
         self.started.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
