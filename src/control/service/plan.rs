@@ -107,8 +107,9 @@ pub fn plan(all: &[Facts], now: DateTime<Utc>) -> Vec<Step> {
 
 fn decide(facts: &Facts, now: DateTime<Utc>) -> Option<Act> {
     match (&facts.wanted, &facts.observed) {
-        (_, Observed::Unknown) => Some(Act::Wait { until: now + LOOK_AGAIN }),
+        // Unknown forbids to start, not to end.
         (Err(why), observed) => unwanted(facts, why, observed),
+        (_, Observed::Unknown) => Some(Act::Wait { until: now + LOOK_AGAIN }),
         (Ok(wanted), Observed::Present { handle, state: RunState::Running, .. }) => {
             running(facts, wanted, handle.as_ref())
         }

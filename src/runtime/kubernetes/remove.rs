@@ -37,7 +37,7 @@ impl KubernetesRuntime {
         let seconds = u32::try_from(grace.as_secs()).unwrap_or(u32::MAX).max(1);
         self.delete(seen, seconds).await?;
         if !self.is_gone(seen, grace + NODE_LIMIT).await? {
-            if self.view.going(seen).is_none_or(|going| going < GOING_LIMIT) {
+            if self.view.going(seen) < GOING_LIMIT {
                 return Err(Fault::Node);
             }
             // A node that is cut off may still run it: see docs/decisions/0018-pods.md.

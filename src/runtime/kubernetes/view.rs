@@ -4,7 +4,7 @@
 
 use super::K8sPod;
 use super::fault::{Fault, ask};
-use super::state::{Seen, Stage};
+use super::state::{Seen, Stage, Trouble};
 use crate::runtime::{InstanceKey, LogSink, Observed, OutputLine, RunState, Stream};
 use futures_util::StreamExt as _;
 use kube::Api;
@@ -24,6 +24,10 @@ const WATCH_LIMIT: Duration = Duration::from_secs(75);
 /// First pause after the API server was not reached; each further one is twice as long.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// What a node says of a container whose Secret is not there.
+const SECRET_MISSING: &str = "CreateContainerConfigError";
+/// From then on that is told.
+const SECRET_LIMIT: Duration = Duration::from_secs(10);
 /// How many of the pods that went are remembered.
 const GONE_MAX: usize = 1024;
 
@@ -40,6 +44,8 @@ struct Known {
     seen: Seen,
     since: Instant,
     going_since: Option<Instant>,
+    /// Reason of the trouble that was told last.
+    told: Option<String>,
 }
 
 impl Known {
@@ -62,6 +68,8 @@ struct Inner {
     sinks: BTreeMap<String, LogSink>,
     /// The newest that went: how they were then, by the API server's own identifier.
     gone: VecDeque<Seen>,
+    /// Since when pods of other servers are about to go, by identifier.
+    others_going: BTreeMap<String, Instant>,
 }
 
 /// What is known of the pods.
@@ -82,6 +90,7 @@ impl View {
             pods: BTreeMap::new(),
             sinks: BTreeMap::new(),
             gone: VecDeque::new(),
+            others_going: BTreeMap::new(),
         };
         let (changes, exits) = (watch::Sender::new(0), watch::Sender::new(0));
         Self { inner: Mutex::new(inner), changes, exits }
@@ -124,11 +133,16 @@ impl View {
         self.inner().pods.get(name).map(Known::run)
     }
 
-    /// How long this very pod is known to be about to go.
-    pub fn going(&self, seen: &Seen) -> Option<Duration> {
-        let inner = self.inner();
-        let known = inner.pods.get(&seen.name).filter(|known| known.seen.uid == seen.uid)?;
-        known.going_since.map(|since| since.elapsed())
+    /// How long this very pod, which was deleted, is known to be about to go.
+    pub fn going(&self, seen: &Seen) -> Duration {
+        let mut inner = self.inner();
+        if let Some(known) = inner.pods.get(&seen.name).filter(|known| known.seen.uid == seen.uid) {
+            return known.going_since.map(|since| since.elapsed()).unwrap_or_default();
+        }
+        if inner.others_going.len() >= GONE_MAX {
+            inner.others_going.clear();
+        }
+        inner.others_going.entry(seen.uid.clone()).or_insert_with(Instant::now).elapsed()
     }
 
     /// How a pod was when it went.
@@ -171,15 +185,20 @@ impl View {
         let now = Instant::now();
         let since = same.map_or(now, |known| known.since);
         let going_since = same.and_then(|known| known.going_since).or_else(|| seen.is_going.then_some(now));
-        let told = same.and_then(|known| known.seen.trouble.as_ref());
-        let news =
-            seen.trouble.as_ref().filter(|trouble| told.map(|told| &told.reason) != Some(&trouble.reason));
+        let told = same.and_then(|known| known.told.clone());
+        let is_news = |trouble: &&Trouble| {
+            // Its Secrets are made just after it.
+            let is_early = trouble.reason == SECRET_MISSING && since.elapsed() < SECRET_LIMIT;
+            told.as_ref() != Some(&trouble.reason) && !is_early
+        };
+        let news = seen.trouble.as_ref().filter(is_news);
         let line = news.map(|trouble| format!("the pod: {}", trouble.text()));
+        let told = news.map(|trouble| trouble.reason.clone()).or(told);
         let sink = line.and_then(|line| Some((inner.sinks.get(&seen.name)?.clone(), line)));
         // Whoever plans looks again whenever it would see something else.
         let turned =
             same.is_none_or(|known| (known.seen.stage, known.seen.is_going) != (seen.stage, seen.is_going));
-        inner.pods.insert(seen.name.clone(), Known { seen, since, going_since });
+        inner.pods.insert(seen.name.clone(), Known { seen, since, going_since, told });
         drop(inner);
         if let Some((sink, text)) = sink {
             sink(OutputLine { stream: Stream::Runtime, text });

@@ -113,11 +113,14 @@ async fn a_pod_that_stays_is_known_for_as_long_as_it_does() {
     assert_eq!(state(&view), Some(RunState::Exited { code: None, signal: None }));
     let going = Seen { is_going: true, ..seen("a", 3, Stage::Running) };
     view.put(going.clone(), None);
-    assert_eq!((view.observed_one(&name()), view.going(&going)), (Observed::Unknown, Some(Duration::ZERO)));
+    assert_eq!((view.observed_one(&name()), view.going(&going)), (Observed::Unknown, Duration::ZERO));
     tokio::time::advance(super::super::state::GOING_LIMIT).await;
     assert_eq!(state(&view), Some(RunState::Exited { code: None, signal: None }));
     view.put(seen("b", 1, Stage::Preparing), None);
     assert_eq!(view.observed_one(&name()), Observed::Unknown, "another pod begins anew");
+    assert_eq!(view.going(&going), Duration::ZERO, "one that is not followed counts from the first question");
+    tokio::time::advance(super::super::state::GOING_LIMIT).await;
+    assert_eq!(view.going(&going), super::super::state::GOING_LIMIT);
 }
 
 #[tokio::test]
