@@ -63,7 +63,7 @@ impl fmt::Display for Fault {
                 // Policies and quotas say 403 too, in other words.
                 403 if message.contains("cannot") => write!(
                     f,
-                    "the server may not do it: {message}; give its account the Role of deploy/kubernetes/server.yaml"
+                    "the server may not do it: {message}; give its account the Role of deploy/kubernetes/pods"
                 ),
                 _ => write!(f, "the cluster refuses it: {message}"),
             };

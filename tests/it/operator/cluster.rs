@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// How long a start, or a change, may take on a busy machine.
 pub const LIMIT: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// The account of a server that runs services as pods, as `deploy/kubernetes/server.yaml` makes it.
+/// The account of a server that runs services as pods, as `deploy/kubernetes` makes it.
 const SERVER: &str = "system:serviceaccount:meshagent:meshagent";
 /// What makes the request of this user certain: the operator has its own rights only.
 const OPERATOR: &str = "system:serviceaccount:meshagent:meshagent-operator";

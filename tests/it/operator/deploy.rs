@@ -63,9 +63,13 @@ fn the_operator_may_what_it_needs_and_nothing_else() {
 /// The role by which the server runs services as pods: resource and verb.
 #[test]
 fn the_server_may_run_pods_and_read_no_secret() {
-    let all = manifests("server.yaml");
+    let all = manifests("pods/rights.yaml");
     let roles = of_kind(&all, "Role");
     assert_eq!(roles.len(), 1);
+    assert!(
+        of_kind(&manifests("server.yaml"), "Role").is_empty(),
+        "a server that runs no pods has no rights"
+    );
     let mut rights = BTreeSet::new();
     for rule in roles[0]["rules"].as_array().unwrap() {
         for verb in rule["verbs"].as_array().unwrap() {
@@ -93,7 +97,9 @@ fn the_server_may_run_pods_and_read_no_secret() {
         };
         text.lines().map(str::trim).filter(counts).map(str::to_owned).collect()
     };
-    assert_eq!(lines("deploy/helm/meshagent/templates/server.yaml"), lines("deploy/kubernetes/server.yaml"));
+    let mut plain = lines("deploy/kubernetes/server.yaml");
+    plain.extend(lines("deploy/kubernetes/pods/rights.yaml"));
+    assert_eq!(lines("deploy/helm/meshagent/templates/server.yaml"), plain);
 }
 
 #[test]

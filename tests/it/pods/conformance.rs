@@ -7,14 +7,16 @@ use meshagent::vault::Secret;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_mins(1);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Waits until something holds.
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
+    let mut look = tokio::time::interval(LOOK_EVERY);
     while !holds().await {
         assert!(Instant::now() < deadline, "{what} did not come to be");
-        tokio::task::yield_now().await;
+        look.tick().await;
     }
 }
 

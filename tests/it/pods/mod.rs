@@ -26,12 +26,7 @@ impl Rig {
     fn start() -> Option<Self> {
         let cluster = Cluster::start(programs()?);
         let home = tempfile::tempdir().unwrap();
-        let text = std::fs::read_to_string(root().join("deploy/kubernetes/server.yaml")).unwrap();
-        let rights: Vec<&str> =
-            text.split("\n---\n").filter(|one| one.contains("rbac.authorization.k8s.io/v1\nkind:")).collect();
-        assert_eq!(rights.len(), 2, "a role and its binding");
-        let file = home.path().join("rights.yaml");
-        std::fs::write(&file, rights.join("\n---\n")).unwrap();
+        let file = root().join("deploy/kubernetes/pods/rights.yaml");
         cluster.kubectl(&["create", "namespace", "meshagent"]);
         cluster.kubectl(&["apply", "-f", &file.display().to_string()]);
         let node = Node::start(cluster.kubeconfig("admin"), &home.path().join("node"));
