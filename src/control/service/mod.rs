@@ -195,6 +195,10 @@ impl Services {
         for facts in facts {
             let running = matches!(facts.observed, Observed::Present { state: RunState::Running, .. });
             let Some(service) = world.service(facts.key.service).filter(|_| running) else { continue };
+            // What is being ended has no address any more.
+            if self.steps.busy().contains(&facts.key) {
+                continue;
+            }
             for num in elsewhere::tool_ports(service) {
                 let Some(number) = self.execute.probes.number(&facts.key, num) else { continue };
                 if self.execute.probes.place(&facts.key, number).is_some() {
