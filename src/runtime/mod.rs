@@ -8,6 +8,7 @@
 mod chosen;
 mod container;
 mod fake;
+pub mod kubernetes;
 pub mod output;
 mod process;
 pub mod sandbox;
@@ -15,13 +16,14 @@ pub mod sandbox;
 pub use chosen::ChosenRuntime;
 pub use container::ContainerRuntime;
 pub use fake::{FakeRuntime, Started};
+pub use kubernetes::KubernetesRuntime;
 pub use process::Spawner;
 pub use process::command::is_own_image;
 pub use process::{ProcessRuntime, ProcessSettings};
 
 use crate::containers::Credential;
 use crate::id::{RoomId, ServiceId, SessionId};
-use crate::spec::Mounts;
+use crate::spec::{Mounts, RoomMount};
 use crate::vault::Secret;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -102,6 +104,8 @@ pub struct ContainerExtras {
     /// Name that people know it by.
     pub name: String,
     pub mounts: Mounts,
+    /// A mount of the room's files that no spec wrote: left out where nothing can be mounted.
+    pub room_files: Option<RoomMount>,
     /// Names and texts of the platform's files in a configuration mount.
     pub configs: Vec<(&'static str, String)>,
     /// What its image is pulled with, where it is not on the machine.
@@ -167,6 +171,9 @@ pub enum RuntimeError {
     CommandEmpty { key: InstanceKey },
     #[error("the command or environment of `{key}` is too large: {detail}")]
     RequestTooLarge { key: InstanceKey, detail: String },
+    /// The text says what is wrong with its spec.
+    #[error("`{key}` cannot be started as it is written: {detail}")]
+    Malformed { key: InstanceKey, detail: String },
     #[error("`{key}` runs already ({}); stop it first", handle.as_deref().unwrap_or("unnamed"))]
     AlreadyRunning { key: InstanceKey, handle: Option<String> },
     #[error("cannot {action} `{key}`: {detail}")]
@@ -176,12 +183,17 @@ pub enum RuntimeError {
 /// Starts, stops and observes instances on one kind of compute.
 #[async_trait]
 pub trait Runtime: Send + Sync + fmt::Debug + 'static {
-    /// Short name: `process`, `container`, `fake`.
+    /// Short name: `process`, `container`, `kubernetes`, `fake`.
     fn name(&self) -> &'static str;
 
     /// Name of the runtime that runs this image, for one that chooses among others.
     fn name_for(&self, _image: &str) -> &'static str {
         self.name()
+    }
+
+    /// Whether instances of this image are apart from this host, with addresses and files of their own.
+    fn is_apart(&self, image: &str) -> bool {
+        !is_own_image(image)
     }
 
     /// Where this host reaches a port of an instance; `None`: not at all.

@@ -79,6 +79,8 @@ pub struct Options {
     pub proxy: super::proxy::ProxyOptions,
     /// Which container engine, and what containers may; without addresses there are no containers.
     pub containers: crate::containers::Settings,
+    /// Services run as pods of a cluster; as processes and containers of this machine without it.
+    pub pods: Option<super::pods::PodOptions>,
 }
 
 impl Options {
@@ -117,6 +119,7 @@ impl Options {
             mail: super::mail::MailOptions::default(),
             proxy: super::proxy::ProxyOptions::default(),
             containers: crate::containers::Settings::default(),
+            pods: None,
         }
     }
 

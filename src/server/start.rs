@@ -132,7 +132,7 @@ impl Server {
         let stop = CancellationToken::new();
         let mail = mail::start(&mut options, &app, &host, &stores, &stop).await?;
         let engines = engines(&options, &app)?;
-        let control = Arc::new(controllers(&app, &host, &stores, &files, &engines, &options)?);
+        let control = Arc::new(controllers(&app, &host, &stores, &files, &engines, &options).await?);
         keeper.wakes(control.waker());
         let _ = doors.control.set(Arc::clone(&control));
         let Made { router, containers } = room_edge::make(RoomParts {
@@ -273,7 +273,7 @@ fn doors(app: &Arc<App>, links: &Arc<Links>, outward: &Arc<Outward>) -> Arc<Door
     })
 }
 
-fn controllers(
+async fn controllers(
     app: &Arc<App>,
     host: &Arc<dyn RoomHost>,
     stores: &Stores,
@@ -284,7 +284,7 @@ fn controllers(
     Ok(control::start(ControlParts {
         app: Arc::clone(app),
         host: Arc::clone(host),
-        runtime: runtime(options, app, engines)?,
+        runtime: runtime(options, app, engines).await?,
         queues: Arc::clone(&stores.queues),
         leases: Arc::clone(&stores.leases),
         blobs: files.clone(),
@@ -299,11 +299,21 @@ fn controllers(
     }))
 }
 
-/// Services run as processes of this program, each in a sandbox as far as the machine has one, or as containers.
-fn runtime(options: &Options, app: &App, engines: &Arc<Engines>) -> Result<Arc<dyn Runtime>, StartError> {
+/// Services run as processes of this program, each in a sandbox as far as the machine has one, or as containers; or all
+/// of them as pods of a cluster.
+async fn runtime(
+    options: &Options,
+    app: &App,
+    engines: &Arc<Engines>,
+) -> Result<Arc<dyn Runtime>, StartError> {
     if options.fake_runtime {
         tracing::warn!("no service is started: the server runs with --fake-runtime");
         return Ok(Arc::new(FakeRuntime::forgetful(Arc::clone(&app.clock))));
+    }
+    if let Some(pods) = &options.pods {
+        let runtime = super::pods::runtime(options, pods, app).await?;
+        tracing::info!(runtime = runtime.describe(), "services run");
+        return Ok(Arc::new(runtime));
     }
     let program = program(options)?;
     let settings =

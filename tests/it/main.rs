@@ -25,6 +25,7 @@ mod mail;
 mod meanwhile;
 mod operator;
 mod plans;
+mod pods;
 mod proxy;
 mod queue;
 mod rendering;

@@ -20,14 +20,14 @@ const BINARY: &str = env!("CARGO_BIN_EXE_meshagent");
 const PATIENCE: Duration = Duration::from_secs(20);
 const GRACE: Duration = Duration::from_secs(10);
 
-fn key(n: u16) -> InstanceKey {
+pub fn key(n: u16) -> InstanceKey {
     let project = ProjectId::new(Uuid::from_u128(1));
     let (room, service) =
         (RoomId::new(project, Uuid::from_u128(2)), ServiceId::new(project, Uuid::from_u128(3)));
     InstanceKey { room, service, container: n }
 }
 
-fn request(n: u16, command: &str) -> StartRequest {
+pub fn request(n: u16, command: &str) -> StartRequest {
     StartRequest {
         key: key(n),
         image: "meshagent/cli:default".to_owned(),
@@ -40,14 +40,14 @@ fn request(n: u16, command: &str) -> StartRequest {
 }
 
 /// A request whose lines are kept.
-fn logged(n: u16, command: &str) -> (StartRequest, Arc<Mutex<Vec<OutputLine>>>) {
+pub fn logged(n: u16, command: &str) -> (StartRequest, Arc<Mutex<Vec<OutputLine>>>) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let own = Arc::clone(&lines);
     let log_sink = Arc::new(move |line| own.lock().unwrap().push(line));
     (StartRequest { log_sink, ..request(n, command) }, lines)
 }
 
-fn texts(lines: &Mutex<Vec<OutputLine>>) -> Vec<String> {
+pub fn texts(lines: &Mutex<Vec<OutputLine>>) -> Vec<String> {
     lines.lock().unwrap().iter().map(|line| line.text.clone()).collect()
 }
 
@@ -72,7 +72,7 @@ fn process() -> Process {
     Process { runtime, directory }
 }
 
-async fn ended(runtime: &dyn Runtime, key: &InstanceKey) -> RunState {
+pub async fn ended(runtime: &dyn Runtime, key: &InstanceKey) -> RunState {
     let mut exits = runtime.exited();
     tokio::time::timeout(PATIENCE, async {
         loop {
@@ -98,12 +98,12 @@ async fn run(process: &Process, command: &str) -> (RunState, Vec<String>) {
     (state, texts(&lines))
 }
 
-fn exited(code: i32) -> RunState {
+pub fn exited(code: i32) -> RunState {
     RunState::Exited { code: Some(code), signal: None }
 }
 
 /// `request` runs a command in a directory that is writable; `end` makes the instance end with code 3.
-async fn one_instance_at_a_time(
+pub async fn one_instance_at_a_time(
     runtime: &dyn Runtime,
     request: impl Fn(u16, &str) -> StartRequest,
     end: impl AsyncFn(&InstanceKey),

@@ -7,7 +7,6 @@ use crate::cli::resolve::Globals;
 use crate::clock::{IdSource as _, System};
 use crate::crd::definition as crd;
 use crate::operator::{self, Health, KeySource, Options, RestMesh};
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -146,20 +145,11 @@ fn mesh(globals: Globals, key_file: Option<PathBuf>) -> Result<RestMesh, CliErro
 }
 
 async fn cluster(kubeconfig: Option<PathBuf>, context: Option<String>) -> Result<kube::Client, CliError> {
-    let unusable = |error: &dyn std::fmt::Display| {
-        CliError::user(format!("cannot tell how to reach a cluster: {error}"))
+    let made = crate::runtime::kubernetes::client(kubeconfig, context).await;
+    made.map(|(client, _)| client).map_err(|error| {
+        CliError::user(error)
             .hint("name a kubeconfig with --kubeconfig FILE or KUBECONFIG, or run this in a cluster")
-    };
-    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
-    let config = match (kubeconfig, &options.context) {
-        (Some(file), _) => {
-            let read = Kubeconfig::read_from(file).map_err(|error| unusable(&error))?;
-            Config::from_custom_kubeconfig(read, &options).await.map_err(|error| unusable(&error))?
-        }
-        (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| unusable(&error))?,
-        (None, None) => Config::infer().await.map_err(|error| unusable(&error))?,
-    };
-    kube::Client::try_from(config).map_err(|error| unusable(&error))
+    })
 }
 
 /// Cancelled by SIGINT and SIGTERM.

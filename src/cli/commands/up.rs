@@ -5,6 +5,7 @@ use crate::app::plan::{Request, SOURCE_DEFAULT};
 use crate::app::{Actor, AgeIdentities};
 mod containers;
 mod mail;
+mod pods;
 mod proxy;
 
 use crate::cli::error::CliError;
@@ -106,6 +107,8 @@ pub struct Args {
     #[command(flatten)]
     containers: containers::ContainerArgs,
     #[command(flatten)]
+    pods: pods::PodArgs,
+    #[command(flatten)]
     mail: mail::MailArgs,
     #[command(flatten)]
     proxy: proxy::ProxyArgs,
@@ -193,6 +196,7 @@ fn options(args: Args) -> Result<Options, CliError> {
     options.telemetry_collector = args.otlp_collector;
     options.telemetry_limits.bytes = args.telemetry_mib * 1024 * 1024;
     options.containers = args.containers.settings();
+    options.pods = args.pods.options()?;
     options.mail = args.mail.options()?;
     options.fake_runtime = args.fake_runtime;
     options.proxy = args.proxy.options();

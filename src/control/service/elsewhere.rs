@@ -19,6 +19,7 @@ use crate::spec::{ApiScope, Endpoint, McpEndpoint, Port, PortNumber, RequireAppr
 use crate::vault::Secret;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use url::Url;
 
@@ -193,9 +194,8 @@ pub fn tool_servers(world: &World, room: RoomId, session: SessionId, probes: &Pr
             let Some(mcp) = &endpoint.mcp else { continue };
             let here = !is_elsewhere(service);
             let url = if here {
-                local(world, (room, session), (id, service), (place, port), probes).map(|number| {
-                    format!("http://127.0.0.1:{number}/{}", endpoint.path.trim_start_matches('/'))
-                })
+                local(world, (room, session), (id, service), (place, port), probes)
+                    .map(|at| format!("http://{at}/{}", endpoint.path.trim_start_matches('/')))
             } else {
                 url_of(service, port, endpoint).ok().map(String::from)
             };
@@ -217,19 +217,27 @@ fn asks_a_person(mcp: &McpEndpoint) -> bool {
     mcp.use_proxy_secret.is_none() && mcp.oauth.as_ref().is_some_and(|oauth| !needs_no_person(oauth))
 }
 
-/// The port of a process of ours that runs and is ready.
+/// The ports of a service that offer tools; where they answer must be known.
+pub fn tool_ports(service: &Service) -> impl Iterator<Item = PortNumber> {
+    let here = !is_elsewhere(service);
+    let offers = |endpoint: &Endpoint| endpoint.mcp.as_ref().is_some_and(is_served);
+    endpoints(service).filter(move |(_, _, endpoint)| here && offers(endpoint)).map(|(_, port, _)| port.num)
+}
+
+/// Where a port of an instance of ours answers that runs and is ready.
 fn local(
     world: &World,
     (room, session): (RoomId, SessionId),
     (id, service): (ServiceId, &Service),
     (place, port): (Place, &Port),
     probes: &Probes,
-) -> Option<u16> {
+) -> Option<SocketAddr> {
     let instance = world.instance(instance::Key { session, service: id })?;
     let runs = instance.phase == Phase::Running && instance.generation == service.run_generation;
     let key = key_of(room, id);
     let ready = port.liveness.is_none() || probes.seen(&key, place.0).is_some_and(|seen| seen.ready);
-    probes.number(&key, port.num).filter(|_| runs && ready)
+    let number = probes.number(&key, port.num).filter(|_| runs && ready)?;
+    probes.place(&key, number)
 }
 
 fn tool_server(

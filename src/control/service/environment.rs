@@ -7,7 +7,7 @@ use crate::control::ControlParts;
 use crate::control::settings::Settings;
 use crate::id::{ProjectId, SessionId};
 use crate::projection::World;
-use crate::runtime::{ContainerExtras, is_own_image};
+use crate::runtime::ContainerExtras;
 use crate::spec::{
     ApiScope, Container, EnvironmentTemplate, ParticipantRole, PortNumber, RoomMount, RunAs, Service,
     TokenValue,
@@ -118,13 +118,10 @@ pub fn extras(
     session: SessionId,
     world: &World,
 ) -> ContainerExtras {
-    let mut mounts = container.storage.clone().unwrap_or_default();
-    if container.template == Some(EnvironmentTemplate::Agent) {
-        let room = mounts.room.get_or_insert_default();
-        if !room.iter().any(|mount| mount.path.trim_end_matches('/') == DATA) {
-            room.push(RoomMount { path: DATA.to_owned(), subpath: None, read_only: false });
-        }
-    }
+    let mounts = container.storage.clone().unwrap_or_default();
+    let written = mounts.room.iter().flatten().any(|mount| mount.path.trim_end_matches('/') == DATA);
+    let implied = container.template == Some(EnvironmentTemplate::Agent) && !written;
+    let room_files = implied.then(|| RoomMount { path: DATA.to_owned(), subpath: None, read_only: false });
     let ports = service.ports().iter().filter_map(|port| match port.num {
         PortNumber::Fixed(number) => Some((number, port.host_port?)),
         PortNumber::Any => None,
@@ -133,6 +130,7 @@ pub fn extras(
         session: Some(session),
         name: service.metadata.name.clone(),
         mounts,
+        room_files,
         configs: configuration(world, session.project(), Some(service)),
         credentials: Vec::new(),
         ports: ports.collect(),
@@ -230,11 +228,11 @@ fn container_notes(container: &Container) -> Vec<String> {
     unused.then(|| note.to_owned()).into_iter().collect()
 }
 
-/// What of the spec the runtime does not do, one line each.
+/// What of the spec the runtime does not do, one line each. `apart`: it runs in a container or a pod.
 #[must_use]
-pub fn not_honoured(service: &Service, container: &Container) -> Vec<String> {
+pub fn not_honoured(service: &Service, container: &Container, apart: bool) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
-    if !is_own_image(&container.image) {
+    if apart {
         return container_notes(container);
     }
     let mut note = |text: &str| notes.push(text.to_owned());

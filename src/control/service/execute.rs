@@ -16,7 +16,7 @@ use crate::domain::service::Service;
 use crate::domain::session::Reason;
 use crate::id::{ServiceId, SessionId};
 use crate::runtime::{
-    EnvValue, InstanceKey, LogSink, Observed, OutputLine, RuntimeError, StartRequest, Stream, is_own_image,
+    EnvValue, InstanceKey, LogSink, Observed, OutputLine, RuntimeError, StartRequest, Stream,
 };
 use crate::spec::{ApiScope, Container, PortNumber, RunAs, SeedFile};
 use crate::vault::Secret;
@@ -117,7 +117,8 @@ impl Execute {
                     "a service's process started"
                 );
                 let instance = instance::Key { session: mark.session, service: key.service };
-                let notes = environment::not_honoured(&service.spec, container);
+                let apart = self.parts.runtime.is_apart(&container.image);
+                let notes = environment::not_honoured(&service.spec, container, apart);
                 self.record_start(instance, mark.generation, handle, notes).await
             }
             Err(RuntimeError::AlreadyRunning { .. }) => Ok(()),
@@ -134,7 +135,7 @@ impl Execute {
         room: &str,
     ) -> Result<StartRequest, Refused> {
         let port = self.port(key, service).await?;
-        let in_container = !is_own_image(&container.image);
+        let in_container = self.parts.runtime.is_apart(&container.image);
         let place = Place {
             project: key.room.project(),
             room: room.to_owned(),
@@ -207,9 +208,9 @@ impl Execute {
 
     fn notes(&self, service: ServiceId) -> Vec<String> {
         let world = self.parts.app.world();
-        let spec = world.service(service).map(|service| &service.spec);
-        spec.and_then(|spec| Some(environment::not_honoured(spec, spec.container.as_ref()?)))
-            .unwrap_or_default()
+        let Some(spec) = world.service(service).map(|service| &service.spec) else { return Vec::new() };
+        let Some(container) = &spec.container else { return Vec::new() };
+        environment::not_honoured(spec, container, self.parts.runtime.is_apart(&container.image))
     }
 
     async fn record_start(
@@ -358,7 +359,8 @@ fn refusal(error: &RuntimeError) -> Refused {
         RuntimeError::ImageNotSupported { .. } => reason::IMAGE_NOT_SUPPORTED,
         RuntimeError::CommandMalformed { .. }
         | RuntimeError::CommandEmpty { .. }
-        | RuntimeError::RequestTooLarge { .. } => reason::BAD_COMMAND,
+        | RuntimeError::RequestTooLarge { .. }
+        | RuntimeError::Malformed { .. } => reason::BAD_COMMAND,
         RuntimeError::NoEngine { .. } => reason::NO_ENGINE,
         RuntimeError::NotMounted { .. } => reason::NOT_MOUNTED,
         RuntimeError::AlreadyRunning { .. } | RuntimeError::Os { .. } => reason::START_FAILED,

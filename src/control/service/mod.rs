@@ -195,6 +195,29 @@ impl Services {
         }
     }
 
+    /// Asks where the ports answer that offer tools, once for each run of an instance.
+    async fn locate(&self, world: &World, facts: &[Facts], outcome: &mut Outcome) {
+        let parts = &self.execute.parts;
+        for facts in facts {
+            let running = matches!(facts.observed, Observed::Present { state: RunState::Running, .. });
+            let Some(service) = world.service(facts.key.service).filter(|_| running) else { continue };
+            // What is being ended has no address any more.
+            if self.steps.busy().contains(&facts.key) {
+                continue;
+            }
+            for num in elsewhere::tool_ports(service) {
+                let Some(number) = self.execute.probes.number(&facts.key, num) else { continue };
+                if self.execute.probes.place(&facts.key, number).is_some() {
+                    continue;
+                }
+                match parts.runtime.reach(&facts.key, number).await {
+                    Some(at) => self.execute.probes.set_place(&facts.key, number, at),
+                    None => outcome.due(parts.app.clock.now() + probe::PAUSE_NOT_READY),
+                }
+            }
+        }
+    }
+
     fn look_at(&self, target: Target, now: DateTime<Utc>) {
         let key = (target.key.clone(), target.index);
         if self.looks.busy().contains(&key) || self.looks.held_until(&key, now).is_some() {
@@ -306,6 +329,7 @@ impl Controller for Services {
         self.begin(&world, &facts, &mut outcome);
         self.look(&world, &facts, &mut outcome);
         look_again(&world, &facts, self.execute.parts.app.clock.now(), &mut outcome);
+        self.locate(&world, &facts, &mut outcome).await;
         self.reach_out(&world, &hosted, &mut outcome);
         let failing = self.steps.all_failing().into_iter();
         let mut told: HashMap<Uuid, Attempt> = HashMap::new();

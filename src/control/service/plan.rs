@@ -134,8 +134,9 @@ fn exit_of(observed: &Observed) -> Option<(Option<i32>, Option<i32>)> {
 
 fn wish(facts: &Facts, now: DateTime<Utc>) -> Option<Act> {
     match (&facts.wanted, &facts.observed) {
-        (_, Observed::Unknown) => Some(Act::Wait { until: now + LOOK_AGAIN }),
+        // Unknown forbids to start, not to end.
         (Err(why), observed) => unwanted(facts, why, observed),
+        (_, Observed::Unknown) => Some(Act::Wait { until: now + LOOK_AGAIN }),
         (Ok(wanted), Observed::Present { handle, state: RunState::Running, .. }) => {
             running(facts, wanted, handle.as_ref())
         }

@@ -168,7 +168,10 @@ fn what_is_not_wanted_stops() {
         ),
         (facts(off(), &[started(1)], Observed::Absent, None), "stop and record: the service is disabled"),
         (facts(off(), &[started(1), stopped()], Observed::Absent, None), "keep"),
-        (facts(off(), &[started(1)], Observed::Unknown, mark(10, 1)), "wait 2"),
+        (
+            facts(off(), &[started(1)], Observed::Unknown, mark(10, 1)),
+            "stop and record: the service is disabled",
+        ),
     ];
     for (facts, expected) in table {
         assert_eq!(shown(facts.clone(), 0), expected, "{facts:?}");

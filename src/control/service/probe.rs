@@ -5,6 +5,7 @@ use crate::runtime::InstanceKey;
 use crate::spec::{PortNumber, Service};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Pause between two looks at a port that does not answer yet.
@@ -35,6 +36,8 @@ struct Board {
     /// Ports chosen for `"*"`.
     chosen: HashMap<InstanceKey, u16>,
     seen: HashMap<InstanceKey, HashMap<usize, Seen>>,
+    /// Where ports of instances that are apart from this host answer.
+    places: HashMap<InstanceKey, HashMap<u16, SocketAddr>>,
     /// Endpoints that were called, by the places of port and endpoint.
     called: HashMap<InstanceKey, HashSet<(usize, usize)>>,
 }
@@ -58,6 +61,7 @@ impl Probes {
         let mut board = self.board();
         board.chosen.remove(key);
         board.seen.remove(key);
+        board.places.remove(key);
         board.called.remove(key);
     }
 
@@ -68,6 +72,16 @@ impl Probes {
             PortNumber::Fixed(number) => Some(number),
             PortNumber::Any => self.board().chosen.get(key).copied(),
         }
+    }
+
+    /// Where a port of an instance answers, as far as that was asked.
+    #[must_use]
+    pub fn place(&self, key: &InstanceKey, port: u16) -> Option<SocketAddr> {
+        self.board().places.get(key)?.get(&port).copied()
+    }
+
+    pub(super) fn set_place(&self, key: &InstanceKey, port: u16, at: SocketAddr) {
+        self.board().places.entry(key.clone()).or_default().insert(port, at);
     }
 
     pub(super) fn was_called(&self, key: &InstanceKey, place: (usize, usize)) -> bool {

@@ -15,7 +15,6 @@ use rmcp::model::{ClientConfig, Implementation, PaginatedRequestParams, Tool};
 use rmcp::service::{NotificationContext, RoleClient, RunningService, ServiceExt};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -101,9 +100,9 @@ impl Worker {
             return checked.map_err(|error| error.to_string());
         }
         let url = Url::parse(&self.server.url).map_err(|error| error.to_string())?;
-        let address =
-            SocketAddr::from((Ipv4Addr::LOCALHOST, url.port_or_known_default().unwrap_or_default()));
-        Ok(Target { url, addresses: vec![address] })
+        // The platform wrote it: an address, not a name.
+        let addresses = url.socket_addrs(|| None).map_err(|error| error.to_string())?;
+        Ok(Target { url, addresses })
     }
 
     /// Offers the tools that the spec lets through, in the place of those offered before.

@@ -111,7 +111,10 @@ impl ContainerRuntime {
         let own = self.ids.fresh().simple().to_string();
         let extras = &request.container;
         let files = Files { volume: self.volume.clone(), own: self.containers.settings().files_of(&own) };
-        let (room, mounts, configs) = (request.key.room, extras.mounts.clone(), extras.configs.clone());
+        let (room, mut mounts, configs) = (request.key.room, extras.mounts.clone(), extras.configs.clone());
+        if let Some(files) = &extras.room_files {
+            mounts.room.get_or_insert_default().push(files.clone());
+        }
         let mounted = tokio::task::spawn_blocking(move || files.prepare(room, &mounts, &configs)).await;
         let refused = |what: String| RuntimeError::NotMounted { what };
         let mounted = mounted.map_err(|error| refused(error.to_string()))?;

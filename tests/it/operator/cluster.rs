@@ -13,6 +13,8 @@ use tempfile::TempDir;
 /// How long a start, or a change, may take on a busy machine.
 pub const LIMIT: Duration = Duration::from_mins(2);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The account of a server that runs services as pods, as `deploy/kubernetes` makes it.
+const SERVER: &str = "system:serviceaccount:meshagent:meshagent";
 /// What makes the request of this user certain: the operator has its own rights only.
 const OPERATOR: &str = "system:serviceaccount:meshagent:meshagent-operator";
 
@@ -24,7 +26,7 @@ pub fn programs() -> Option<PathBuf> {
     if there && has("kubectl") || there && folder.join("kubectl").is_file() {
         return Some(folder);
     }
-    let text = "SKIPPED: the operator was not held against a real Kubernetes API server; \
+    let text = "SKIPPED: the operator, and pods, were not held against a real Kubernetes API server; \
                 tests/kubernetes/build-apiserver builds one into target/kubernetes (minutes, Debian only)";
     #[allow(clippy::disallowed_methods, reason = "a setting of the tests, not of the program")]
     let required = std::env::var("MESHAGENT_TEST_KUBERNETES").is_ok_and(|value| value == "required");
@@ -108,7 +110,8 @@ impl Cluster {
         assert!(made.status.success(), "{made:?}");
         fs::write(
             home.path().join("tokens.csv"),
-            format!("admin-token,admin,admin,system:masters\noperator-token,{OPERATOR},operator,system:serviceaccounts\n"),
+            format!("admin-token,admin,admin,system:masters\noperator-token,{OPERATOR},operator,system:serviceaccounts\n\
+                 server-token,{SERVER},server,system:serviceaccounts\n"),
         )
         .unwrap();
         fs::write(
@@ -132,7 +135,9 @@ impl Cluster {
         let etcd = Program::start(etcd, &home.path().join("etcd.log"));
         let server = serve(&programs, home.path(), address);
         let cluster = Self { programs, home, address, server, _etcd: etcd };
-        for (name, token) in [("admin", "admin-token"), ("operator", "operator-token")] {
+        for (name, token) in
+            [("admin", "admin-token"), ("operator", "operator-token"), ("server", "server-token")]
+        {
             fs::write(cluster.kubeconfig(name), cluster.configuration(token)).unwrap();
         }
         cluster.wait_until_ready();
@@ -150,7 +155,14 @@ impl Cluster {
         self.wait_until_ready();
     }
 
-    /// The file that says how to reach it, as `admin` or as `operator`.
+    /// Ends the API server, and begins it again when told to.
+    pub fn while_down(&mut self, meanwhile: impl FnOnce()) {
+        self.server.kill();
+        meanwhile();
+        self.restart();
+    }
+
+    /// The file that says how to reach it, as `admin`, `operator` or `server`.
     pub fn kubeconfig(&self, who: &str) -> PathBuf {
         self.home.path().join(format!("{who}.kubeconfig"))
     }

@@ -60,6 +60,48 @@ fn the_operator_may_what_it_needs_and_nothing_else() {
     assert_eq!(rules(&chart), rules(&plain));
 }
 
+/// The role by which the server runs services as pods: resource and verb.
+#[test]
+fn the_server_may_run_pods_and_read_no_secret() {
+    let all = manifests("pods/rights.yaml");
+    let roles = of_kind(&all, "Role");
+    assert_eq!(roles.len(), 1);
+    assert!(
+        of_kind(&manifests("server.yaml"), "Role").is_empty(),
+        "a server that runs no pods has no rights"
+    );
+    let mut rights = BTreeSet::new();
+    for rule in roles[0]["rules"].as_array().unwrap() {
+        for verb in rule["verbs"].as_array().unwrap() {
+            rights.insert(format!("{} {}", verb.as_str().unwrap(), rule["resources"][0].as_str().unwrap()));
+        }
+    }
+    let wanted = [
+        "create pods",
+        "create secrets",
+        "delete pods",
+        "delete secrets",
+        "get pods",
+        "get pods/log",
+        "list pods",
+        "watch pods",
+    ];
+    assert_eq!(rights.iter().map(String::as_str).collect::<Vec<_>>(), wanted);
+    let of_pods =
+        |kind: &str| of_kind(&all, kind).iter().any(|one| one["metadata"]["name"] == "meshagent-pods");
+    assert!(of_pods("RoleBinding") && of_pods("NetworkPolicy"));
+    let lines = |path: &str| -> BTreeSet<String> {
+        let text = std::fs::read_to_string(root().join(path)).unwrap();
+        let counts = |line: &&str| {
+            ["verbs:", "resources: [", "cidr:", "except:"].iter().any(|word| line.starts_with(word))
+        };
+        text.lines().map(str::trim).filter(counts).map(str::to_owned).collect()
+    };
+    let mut plain = lines("deploy/kubernetes/server.yaml");
+    plain.extend(lines("deploy/kubernetes/pods/rights.yaml"));
+    assert_eq!(lines("deploy/helm/meshagent/templates/server.yaml"), plain);
+}
+
 #[test]
 fn pods_run_without_rights_and_are_probed() {
     let all = [manifests("server.yaml"), manifests("operator.yaml")].concat();

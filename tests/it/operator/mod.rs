@@ -1,6 +1,6 @@
 //! The Kubernetes edge: definitions and objects made from documents, `deploy/`, and the operator against a real API server.
 
-mod cluster;
+pub mod cluster;
 mod deploy;
 mod documents;
 mod live;

@@ -5,6 +5,7 @@ pub mod clients;
 pub mod dns;
 pub mod mail;
 pub mod mcp;
+pub mod node;
 pub mod oauth;
 pub mod podman;
 pub mod postgres;
