@@ -109,7 +109,7 @@ fn needed_for_things(operation: &str) -> Need {
         "get_settings" | "set_settings" | "delete_settings" => Settings,
 
         "list_resources" | "get_resource" | "resource_history" => SeesKind,
-        "delete_resource" => ManagesKind,
+        "delete_resource" | "pause_resource" | "resume_resource" => ManagesKind,
 
         _ => Role(Admin),
     }
