@@ -215,7 +215,8 @@ mod tests {
         let object = json!({"metadata": {"name": "n", "creationTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"room": "desk"},
             "status": {"conditions": [{"type": "Stalled", "status": "x"},
-                {"type": "Ready", "status": "True", "reason": "R", "message": "m"}]}});
+                {"type": "Ready", "status": "True", "reason": "R", "message": "m"},
+                {"type": "Paused", "status": "True"}]}});
         for resource in names::kinds() {
             for column in Table::of(resource).columns {
                 assert!(at(&object, &column.path).is_some(), "{} {}", resource.kind(), column.path);

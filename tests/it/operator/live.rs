@@ -86,6 +86,13 @@ fn every_document_becomes_ready(cluster: &Cluster, person: &Person) {
         // Repositories that are not there are told as the server tells them.
         if line.starts_with("gitsource.") {
             until("the source being told", || cluster.reason(line).is_some_and(|reason| !reason.is_empty()));
+        // It is paused, and never ran.
+        } else if line == "service.meshagent.dev/help-desk.indexer" {
+            until("the pause being told", || {
+                cluster
+                    .object(line)
+                    .is_some_and(|object| object["status"].to_string().contains(r#""Paused""#))
+            });
         // Its secret is one of an account that is not here.
         } else if line == "service.meshagent.dev/shop" {
             until("the missing secret being told", || {

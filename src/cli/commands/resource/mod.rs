@@ -16,7 +16,7 @@ use kind::Kind;
 #[derive(Debug, clap::Args)]
 pub struct Subject {
     /// Kind, or KIND/NAME: project, room, service, scheduled-task, mailbox, route, feed, subscription, session,
-    /// service-account, agent, git-source
+    /// service-account, api-key, secret, service-template, service-instance, agent, git-source, room-roles
     #[arg(value_name = "KIND[/NAME]")]
     kind: String,
     /// Name or id
