@@ -1,6 +1,7 @@
 //! Following changes: watches, waits, deletions, and a server that is gone for a while.
 
-use super::programs::{each, ends, until};
+use super::programs::{each, ends};
+use crate::support::until;
 
 const DESK: &str =
     "apiVersion: meshagent.dev/v1\nkind: Room\nmetadata: {name: desk, labels: {team: red}}\nspec: {}\n";

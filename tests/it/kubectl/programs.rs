@@ -6,11 +6,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
-
-/// How long a change may take to be seen on a busy machine.
-pub const LIMIT: Duration = Duration::from_mins(1);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Every version of `kubectl` that there is, by what it says it is.
 static ALL: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(find);
@@ -81,16 +76,6 @@ fn run<'a>(versions: impl Iterator<Item = (&'a String, &'a PathBuf)>, story: imp
     for (version, program) in versions {
         eprintln!("kubectl {version}");
         story(&mut Kubectl::new(program));
-    }
-}
-
-/// Waits until something holds.
-#[track_caller]
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not come to be within {LIMIT:?}");
-        std::thread::park_timeout(LOOK_EVERY);
     }
 }
 

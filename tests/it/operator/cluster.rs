@@ -2,17 +2,14 @@
 //! runs in it, but definitions, objects, rights, status, finalizers and watches are the real ones.
 
 use crate::support::server::Server;
+use crate::support::until;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long a start, or a change, may take on a busy machine.
-pub const LIMIT: Duration = Duration::from_mins(2);
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The account of a server that runs services as pods, as `deploy/kubernetes` makes it.
 const SERVER: &str = "system:serviceaccount:meshagent:meshagent";
 /// What makes the request of this user certain: the operator has its own rights only.
@@ -38,16 +35,6 @@ pub fn programs() -> Option<PathBuf> {
 fn has(program: &str) -> bool {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
     found.is_ok_and(|output| output.status.success())
-}
-
-/// Waits until something holds.
-#[track_caller]
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not come to be within {LIMIT:?}");
-        std::thread::park_timeout(LOOK_EVERY);
-    }
 }
 
 /// A child that goes with its owner.

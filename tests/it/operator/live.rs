@@ -1,10 +1,11 @@
 //! The operator against a real API server: definitions, every document of `specs/`, edits, drift, deletion, and either side
 //! down in between.
 
-use super::cluster::{Cluster, Operator, programs, until};
+use super::cluster::{Cluster, Operator, programs};
 use super::documents::root;
 use crate::cli::Person;
 use crate::support::server::Server;
+use crate::support::until;
 use std::collections::BTreeSet;
 
 const DESK: &str =

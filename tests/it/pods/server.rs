@@ -2,8 +2,8 @@
 
 use super::Rig;
 use crate::cli::Person;
-use crate::operator::cluster::until;
 use crate::support::server::Server;
+use crate::support::until;
 
 const SERVICE: &str = "version: v1\nkind: Service\nmetadata: {name: sleeper}\ncontainer: {image: busybox, command: sleep 1000}\n";
 const IMAGE: &str = "registry.example/meshagent:1";

@@ -1,7 +1,7 @@
 //! `meshagent process spec`: the Service document of an agent, as the official tool writes it (specs reference §11), but
 //! never wrapped: the command stays on one line. No network.
 
-use super::args::{ProcessArgs, ServiceArgs};
+use super::args::{ProcessArgs, ServiceArgs, ServiceNameArgs};
 use crate::agent::AgentChannel;
 use crate::agent::path::thread_dir;
 use crate::cli::error::CliError;
@@ -43,11 +43,16 @@ pub fn yaml(service: &ServiceArgs, process: &ProcessArgs, argv: &[String]) -> Re
     if process.channels.is_empty() {
         return Err(super::no_channel());
     }
-    Ok(document(service, annotations(&service.agent_name, process), &command("process", argv)))
+    let annotations = annotations(&service.named.agent_name, process);
+    Ok(document(&service.named, annotations, &command("process", argv)))
 }
 
 /// The document of an agent with these annotations that is run by `command`.
-pub fn document(service: &ServiceArgs, annotations: Vec<(&'static str, String)>, command: &str) -> String {
+pub fn document(
+    service: &ServiceNameArgs,
+    annotations: Vec<(&'static str, String)>,
+    command: &str,
+) -> String {
     let agent = &service.agent_name;
     let name = scalar(service.service_name.as_ref().unwrap_or(agent));
     let mut out = format!("version: v1\nkind: Service\nenabled: true\nmetadata:\n  name: {name}\n");

@@ -5,7 +5,6 @@ use crate::agent::AgentChannel;
 use crate::agent::config::{Greeting, VoicebotConfig};
 use crate::agent::model::ModelId;
 use crate::agent::voice::{self, Modality};
-use crate::cli::commands::process::args::ServiceArgs;
 use crate::cli::commands::process::join::JoinArgs;
 use crate::cli::commands::process::service::no_flags;
 use crate::cli::error::CliError;
@@ -29,39 +28,6 @@ pub struct RoomArgs {
     /// API key (ma-…) that signs the token; better kept in MESHAGENT_API_KEY, out of the list of processes
     #[arg(long, value_name = "KEY", hide_env_values = true)]
     pub key: Option<String>,
-}
-
-/// What its service is called.
-#[derive(clap::Args, Debug, Clone)]
-#[command(next_help_heading = "Service")]
-pub struct ServiceNameArgs {
-    /// Name of the agent
-    #[arg(long, value_name = "NAME")]
-    pub agent_name: String,
-
-    /// Name of the service [default: the agent's]
-    #[arg(long, value_name = "NAME")]
-    pub service_name: Option<String>,
-
-    /// What the service is for
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub service_description: Option<String>,
-
-    /// Title of the service
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub service_title: Option<String>,
-}
-
-impl From<&ServiceNameArgs> for ServiceArgs {
-    fn from(args: &ServiceNameArgs) -> Self {
-        Self {
-            agent_name: args.agent_name.clone(),
-            service_name: args.service_name.clone(),
-            service_description: args.service_description.clone(),
-            service_title: args.service_title.clone(),
-            require_document_authoring: None,
-        }
-    }
 }
 
 /// How a voicebot is.

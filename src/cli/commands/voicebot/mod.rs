@@ -5,7 +5,7 @@ mod args;
 
 pub use args::BotArgs;
 
-use super::process::args::ServiceArgs;
+use super::process::args::ServiceNameArgs;
 use super::process::config::{EndpointsEnv, config};
 use super::process::{argv, deploy, join, run_agent, service, spec};
 use crate::cli::error::CliError;
@@ -62,7 +62,7 @@ pub struct ServiceRunArgs {
 #[command(args_override_self = true)]
 pub struct SpecArgs {
     #[command(flatten)]
-    service: args::ServiceNameArgs,
+    service: ServiceNameArgs,
 
     #[command(flatten)]
     bot: BotArgs,
@@ -81,7 +81,7 @@ pub struct DeployArgs {
     global: bool,
 
     #[command(flatten)]
-    service: args::ServiceNameArgs,
+    service: ServiceNameArgs,
 
     #[command(flatten)]
     bot: BotArgs,
@@ -116,11 +116,11 @@ pub async fn run(globals: Globals, command: Command) -> Result<(), CliError> {
 }
 
 /// The Service document of a voicebot that was described by the command line `argv`.
-fn document(service: &args::ServiceNameArgs, bot: &BotArgs, argv: &[String]) -> Result<String, CliError> {
+fn document(service: &ServiceNameArgs, bot: &BotArgs, argv: &[String]) -> Result<String, CliError> {
     // What its process would refuse is refused here.
     bot.as_process(&RoomArgs::default())?;
     let annotations = vec![("meshagent.agent.type", "VoiceBot".to_owned())];
-    Ok(spec::document(&ServiceArgs::from(service), annotations, &spec::command("voicebot", argv)))
+    Ok(spec::document(service, annotations, &spec::command("voicebot", argv)))
 }
 
 #[cfg(test)]

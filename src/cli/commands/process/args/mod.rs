@@ -7,7 +7,7 @@ mod tools;
 mod voice;
 
 pub use program::ProgramArgs;
-pub use room::{JoinOnly, ServiceArgs, WebsocketAuth};
+pub use room::{JoinOnly, ServiceArgs, ServiceNameArgs, WebsocketAuth};
 pub use tools::{BrowserPlace, ShellArgs, ToolArgs, ToolSearch};
 pub use voice::VoiceArgs;
 

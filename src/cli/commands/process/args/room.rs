@@ -104,10 +104,10 @@ impl JoinOnly {
     }
 }
 
-/// Flags of `process spec` and `process deploy`: the service around the agent.
+/// What the service around an agent is called.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Service")]
-pub struct ServiceArgs {
+pub struct ServiceNameArgs {
     /// Name of the agent
     #[arg(long, value_name = "NAME")]
     pub agent_name: String,
@@ -123,6 +123,14 @@ pub struct ServiceArgs {
     /// Title of the service
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub service_title: Option<String>,
+}
+
+/// Flags of `process spec` and `process deploy`: the service around the agent.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Service")]
+pub struct ServiceArgs {
+    #[command(flatten)]
+    pub named: ServiceNameArgs,
 
     /// Write documents of the room that others may have open: widgets, and the kinds of --schema
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = SWITCH_VALUES, value_name = "BOOL")]
